@@ -1,0 +1,92 @@
+/**
+ * Every bound that hub and agent share, each with its reason. A number that only one side uses lives in that side's
+ * own limits file.
+ */
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+/** Version of the contract in proto/fleet/v1. A hub serves this one and the one before. */
+export const protocolVersion = 1;
+
+/** Largest gRPC message either side accepts: a chunk and its frame, four times over. */
+export const maxGrpcMessageBytes = 4 * MiB;
+
+/** One part of a body: small enough that a heartbeat never waits behind more than one. */
+export const maxChunkBytes = 1 * MiB;
+
+/** Digests in one body request: a fleet's bundles, with room. */
+export const maxBodiesPerRequest = 1_000;
+
+/** One compressed body. 20 MB of YAML compress to about 2 MB; beyond this a bundle should be split. */
+export const maxBodyBytes = 32 * MiB;
+
+/** One bundle's objects before compression: bounds the memory that a decompression can take. */
+export const maxUnpackedBodyBytes = 256 * MiB;
+
+/** Objects in one bundle. */
+export const maxObjectsPerBundle = 20_000;
+
+/** One object as JSON: etcd refuses requests over 1.5 MiB. */
+export const maxObjectBytes = 1_500_000;
+
+/** Bundles in one target: the target message stays under 1 MiB. */
+export const maxBundlesPerTarget = 1_000;
+
+/** One NATS message: the broker's own `max_payload`. */
+export const maxReportBytes = 1_000_000;
+
+/** Object rows in one report or snapshot part: with messages cut to maxMessageChars this stays under maxReportBytes. */
+export const maxObjectsPerReport = 500;
+
+/** Events in one report. */
+export const maxEventsPerReport = 200;
+
+/** Any line for people inside a report; longer ones are cut. */
+export const maxMessageChars = 512;
+
+/** Drifted fields told per object, and the length of one value. */
+export const maxDriftFieldsPerObject = 20;
+export const maxDriftValueChars = 256;
+
+/** Facts and labels of one cluster. Kubernetes' own label sizes apply to keys and values. */
+export const maxFactsPerCluster = 64;
+export const maxLabelsPerCluster = 64;
+
+/** A few bytes every 10 s; three misses end the stream, so a dead peer is seen within 30 s. */
+export const heartbeatIntervalMs = 10_000;
+export const heartbeatDeadlineMs = 30_000;
+
+/** How long the last word of a cluster counts. Past it everything about the cluster is Unknown. */
+export const clusterLeaseMs = 45_000;
+
+/** Reconnect: exponential from the first to the second, full jitter after the cap (a herd of 4,000 takes 20 s of handshakes). */
+export const reconnectMinMs = 500;
+export const reconnectMaxMs = 30_000;
+
+/** Client certificates: a day; renewed at two thirds of it. Not-before is set back for skewed clocks. */
+export const certificateLifetimeMs = 24 * 3_600_000;
+export const certificateBackdateMs = 5 * 60_000;
+
+/** Enrolment tokens: an hour at most, an hour by default. */
+export const enrolTokenLifetimeMs = 3_600_000;
+export const enrolTokenLifetimeMaxMs = 24 * 3_600_000;
+
+/** Broker users live as long as certificates. */
+export const brokerUserLifetimeMs = 24 * 3_600_000;
+
+/** A command that nobody fetched within this time is void. */
+export const commandLifetimeMs = 5 * 60_000;
+
+/** Default time an object may stay InProgress before it counts as Failed. */
+export const defaultHealthTimeoutMs = 5 * 60_000;
+
+/** G6: a target may prune max(this many, this percent of its objects) without approval. */
+export const defaultPruneBudget = { objects: 5, percent: 10 } as const;
+
+/** G16: corrections of one object within the window before it counts as a fight. */
+export const maxHealsPerWindow = 5;
+export const healWindowMs = 10 * 60_000;
+
+/** A revision that nobody renders again may lose its bodies after this many newer ones. */
+export const revisionsKeptPerFleet = 50;

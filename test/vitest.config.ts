@@ -1,0 +1,15 @@
+import { defineConfig } from "vitest/config";
+
+const servers = { hookTimeout: 300_000, testTimeout: 120_000, pool: "forks" as const };
+
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: "unit", include: ["{proto,hub,agent,cli,test/harness}/**/*.test.ts"], exclude: ["**/node_modules/**", "**/dist/**"] } },
+      { test: { name: "repo", include: ["test/repo/**/*.test.ts"] } },
+      { test: { name: "simulation", include: ["test/simulation/**/*.test.ts"] } },
+      { test: { name: "integration", include: ["test/integration/**/*.test.ts"], ...servers } },
+      { test: { name: "e2e", include: ["test/e2e/**/*.test.ts"], ...servers } },
+    ],
+  },
+});
