@@ -1,0 +1,79 @@
+import type { Json } from "@flotilla/proto/digest";
+
+/** A Kubernetes label selector; an empty one selects everything. */
+export interface LabelSelector {
+  readonly matchLabels?: Readonly<Record<string, string>>;
+  readonly matchExpressions?: readonly LabelExpression[];
+}
+
+export interface LabelExpression {
+  readonly key: string;
+  readonly operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+  readonly values?: readonly string[];
+}
+
+export type Values = Readonly<Record<string, Json>>;
+
+/** What fleet.yaml says, with every default filled in. */
+export interface FleetSpec {
+  readonly name: string;
+  readonly clusters: LabelSelector;
+  readonly values: Values;
+  readonly bundles: readonly BundleSpec[];
+  /** Accepted and validated; kept as written. */
+  readonly rollout?: Json;
+}
+
+export interface BundleSpec {
+  readonly name: string;
+  /** Folder in the repository, relative to the fleet's path; "" is that path itself. */
+  readonly path: string;
+  /** Namespace of objects that name none; undefined leaves "default". */
+  readonly namespace?: string;
+  readonly dependsOn: readonly string[];
+  readonly values: Values;
+  readonly overlays: readonly OverlaySpec[];
+  /** Which matching overlays count. */
+  readonly combine: "first" | "all";
+  readonly policy: BundlePolicy;
+}
+
+export interface OverlaySpec {
+  readonly clusters: LabelSelector;
+  /** Folder rendered instead of the bundle's own. */
+  readonly path?: string;
+  readonly values: Values;
+  readonly patches: readonly PatchSpec[];
+}
+
+/** A Kustomize patch: strategic merge or JSON 6902, as YAML text or as an object. */
+export interface PatchSpec {
+  readonly target?: {
+    readonly group?: string;
+    readonly version?: string;
+    readonly kind?: string;
+    readonly name?: string;
+    readonly namespace?: string;
+    readonly labelSelector?: string;
+    readonly annotationSelector?: string;
+  };
+  readonly patch: string;
+}
+
+/** What the agent needs to know about a bundle besides its objects. */
+export interface BundlePolicy {
+  readonly drift: "heal" | "report" | "heal-unless-drifted";
+  readonly ignore: readonly IgnoreRule[];
+  readonly healthTimeoutMs: number;
+  /** The larger of the two wins. */
+  readonly pruneBudget: { readonly objects: number; readonly percent: number };
+}
+
+export interface IgnoreRule {
+  readonly group?: string;
+  readonly kind?: string;
+  readonly namespace?: string;
+  readonly name?: string;
+  /** JSON pointers (RFC 6901). */
+  readonly paths: readonly string[];
+}

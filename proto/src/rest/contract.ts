@@ -1,0 +1,368 @@
+/**
+ * The REST contract, `/api/v1`: one schema gives types, validation and OpenAPI 3.1. Hub, CLI and UI share it.
+ * Every fact carries `asOf`, the hub's time of the report it rests on; a cluster whose lease ran out is `Unknown`
+ * in every answer.
+ */
+import Type, { type Static } from "typebox";
+
+const Time = Type.String({ format: "date-time", description: "RFC 3339, UTC" });
+const MaybeTime = Type.Union([Time, Type.Null()]);
+const Labels = Type.Record(Type.String(), Type.String());
+
+export const SyncWord = Type.Union([Type.Literal("Synced"), Type.Literal("OutOfSync"), Type.Literal("Unknown")], {
+  description: "Whether the cluster has what its target says",
+});
+export type SyncWord = Static<typeof SyncWord>;
+
+export const HealthWord = Type.Union(
+  (["InProgress", "Current", "Failed", "Terminating", "NotFound", "Unknown"] as const).map((word) => Type.Literal(word)),
+  { description: "kstatus words" },
+);
+export type HealthWord = "InProgress" | "Current" | "Failed" | "Terminating" | "NotFound" | "Unknown";
+
+export const ClusterPhase = Type.Union(
+  [Type.Literal("Pending"), Type.Literal("Connected"), Type.Literal("Unknown"), Type.Literal("Removed")],
+  { description: "Pending: no agent enrolled yet. Unknown: its lease ran out." },
+);
+
+export const ProblemRow = Type.Object({
+  code: Type.String(),
+  message: Type.String(),
+  file: Type.Optional(Type.String()),
+  line: Type.Optional(Type.Integer()),
+  column: Type.Optional(Type.Integer()),
+  hint: Type.Optional(Type.String()),
+  bundle: Type.Optional(Type.String()),
+  object: Type.Optional(Type.String()),
+  cluster: Type.Optional(Type.String()),
+});
+export type ProblemRow = Static<typeof ProblemRow>;
+
+/** RFC 9457. */
+export const ProblemDetails = Type.Object({
+  type: Type.String({ description: "urn:flotilla:problem:<code>" }),
+  title: Type.String(),
+  status: Type.Integer(),
+  detail: Type.String(),
+  hint: Type.Optional(Type.String({ description: "How to mend it" })),
+  problems: Type.Optional(Type.Array(ProblemRow)),
+});
+export type ProblemDetails = Static<typeof ProblemDetails>;
+
+export const Ref = Type.Union([
+  Type.Object({ branch: Type.String() }),
+  Type.Object({ tag: Type.String() }),
+  Type.Object({ commit: Type.String() }),
+  Type.Object({ semver: Type.String() }),
+]);
+export type Ref = Static<typeof Ref>;
+
+export const Selector = Type.Object({
+  matchLabels: Type.Optional(Labels),
+  matchExpressions: Type.Optional(
+    Type.Array(
+      Type.Object({
+        key: Type.String(),
+        operator: Type.Union([Type.Literal("In"), Type.Literal("NotIn"), Type.Literal("Exists"), Type.Literal("DoesNotExist")]),
+        values: Type.Optional(Type.Array(Type.String())),
+      }),
+    ),
+  ),
+});
+
+export const Tally = Type.Object(
+  {
+    clusters: Type.Integer(),
+    synced: Type.Integer(),
+    outOfSync: Type.Integer(),
+    unknown: Type.Integer(),
+    current: Type.Integer({ description: "Clusters whose health is Current" }),
+    inProgress: Type.Integer(),
+    failed: Type.Integer(),
+    drifted: Type.Integer({ description: "Clusters with at least one drifted object" }),
+  },
+  { description: "Counts of clusters, made in the server" },
+);
+export type Tally = Static<typeof Tally>;
+
+export const FleetRow = Type.Object({
+  name: Type.String(),
+  repository: Type.String(),
+  ref: Ref,
+  path: Type.String(),
+  selector: Type.Union([Selector, Type.Null()]),
+  createdAt: Time,
+  revision: Type.Union([Type.String(), Type.Null()], { description: "The last good revision: what targets are made of" }),
+  seenRevision: Type.Union([Type.String(), Type.Null()], { description: "The newest revision seen, good or bad" }),
+  sync: SyncWord,
+  health: HealthWord,
+  tally: Tally,
+  problems: Type.Array(ProblemRow),
+  warnings: Type.Array(ProblemRow),
+  deleting: Type.Union([Type.Literal("orphan"), Type.Literal("delete"), Type.Null()]),
+  source: Type.Object({
+    fetchedAt: MaybeTime,
+    lastTryAt: MaybeTime,
+    error: Type.Union([Type.String(), Type.Null()]),
+    webhookPath: Type.String({ description: "Where the forge sends its webhooks" }),
+  }),
+  asOf: MaybeTime,
+});
+export type FleetRow = Static<typeof FleetRow>;
+
+export const FleetCreate = Type.Object(
+  {
+    name: Type.String(),
+    repository: Type.String({ description: "https or ssh URL, without credentials" }),
+    ref: Type.Optional(Ref),
+    path: Type.Optional(Type.String()),
+    selector: Type.Optional(Selector),
+    credentials: Type.Optional(
+      Type.Union([
+        Type.Object({ username: Type.Optional(Type.String()), password: Type.String({ description: "token or password" }) }),
+        Type.Object({ sshPrivateKey: Type.String(), knownHosts: Type.String() }),
+      ]),
+    ),
+    webhookSecret: Type.Optional(Type.String({ minLength: 16 })),
+    pollIntervalMs: Type.Optional(Type.Integer({ minimum: 1000, maximum: 86_400_000 })),
+  },
+  { additionalProperties: false },
+);
+export type FleetCreate = Static<typeof FleetCreate>;
+
+export const FleetCreated = Type.Object({
+  fleet: FleetRow,
+  webhook: Type.Object({ path: Type.String(), secret: Type.Optional(Type.String({ description: "Shown once, when the hub made it" })) }),
+});
+export type FleetCreated = Static<typeof FleetCreated>;
+
+/** One (fleet, cluster): a line of `fleet status FLEET`. */
+export const TargetRow = Type.Object({
+  fleet: Type.String(),
+  cluster: Type.String(),
+  clusterPhase: ClusterPhase,
+  wanted: Type.Object({ generation: Type.Integer(), revision: Type.String(), releasedAt: Time, removing: Type.Boolean() }),
+  running: Type.Union([Type.Object({ generation: Type.Integer(), revision: Type.String() }), Type.Null()]),
+  sync: SyncWord,
+  health: HealthWord,
+  message: Type.String(),
+  objects: Type.Integer(),
+  healthy: Type.Integer(),
+  drifted: Type.Integer(),
+  failed: Type.Integer(),
+  prunesHeld: Type.Integer(),
+  problems: Type.Array(ProblemRow),
+  asOf: MaybeTime,
+});
+export type TargetRow = Static<typeof TargetRow>;
+
+export const ClusterRow = Type.Object({
+  name: Type.String(),
+  labels: Labels,
+  facts: Labels,
+  phase: ClusterPhase,
+  createdAt: Time,
+  enrolledAt: MaybeTime,
+  lastSeenAt: MaybeTime,
+  agentVersion: Type.Union([Type.String(), Type.Null()]),
+  kubernetesVersion: Type.Union([Type.String(), Type.Null()]),
+  hub: Type.Union([Type.String(), Type.Null()], { description: "Replica that holds the link" }),
+  fleets: Type.Array(Type.String()),
+  sync: SyncWord,
+  health: HealthWord,
+  asOf: MaybeTime,
+});
+export type ClusterRow = Static<typeof ClusterRow>;
+
+export const ClusterCreate = Type.Object(
+  { name: Type.String(), labels: Type.Optional(Labels), tokenLifetimeMs: Type.Optional(Type.Integer({ minimum: 1 })) },
+  { additionalProperties: false },
+);
+export type ClusterCreate = Static<typeof ClusterCreate>;
+
+/** Answer to POST /clusters and POST /clusters/{name}/tokens: what the agent's installation needs. Shown once. */
+export const Enrolment = Type.Object({
+  cluster: Type.String(),
+  token: Type.String(),
+  expiresAt: Time,
+  enrolAddress: Type.String({ description: "host:port of the enrolment listener" }),
+  caHash: Type.String({ description: "SHA-256 (hex) of the hub CA's public key" }),
+});
+export type Enrolment = Static<typeof Enrolment>;
+
+export const ClusterPatch = Type.Object(
+  { labels: Type.Record(Type.String(), Type.Union([Type.String(), Type.Null()]), { description: "null removes a label" }) },
+  { additionalProperties: false },
+);
+
+export const BundleRow = Type.Object({
+  fleet: Type.String(),
+  cluster: Type.String(),
+  bundle: Type.String(),
+  digest: Type.String(),
+  sync: SyncWord,
+  health: HealthWord,
+  message: Type.String(),
+  objects: Type.Integer(),
+  healthy: Type.Integer(),
+  drifted: Type.Integer(),
+  failed: Type.Integer(),
+  asOf: MaybeTime,
+});
+export type BundleRow = Static<typeof BundleRow>;
+
+export const DriftField = Type.Object({
+  path: Type.String({ description: "JSON pointer" }),
+  desired: Type.String({ description: "JSON; a hash for Secret-like kinds" }),
+  live: Type.String(),
+  manager: Type.String(),
+});
+
+export const ObjectRow = Type.Object({
+  fleet: Type.String(),
+  cluster: Type.String(),
+  bundle: Type.String(),
+  group: Type.String(),
+  version: Type.String(),
+  kind: Type.String(),
+  namespace: Type.String(),
+  name: Type.String(),
+  uid: Type.String(),
+  sync: SyncWord,
+  health: HealthWord,
+  message: Type.String(),
+  change: Type.String(),
+  drift: Type.Array(DriftField),
+  asOf: MaybeTime,
+});
+export type ObjectRow = Static<typeof ObjectRow>;
+
+export const DriftRow = Type.Object({
+  id: Type.Integer(),
+  fleet: Type.String(),
+  cluster: Type.String(),
+  bundle: Type.String(),
+  object: Type.String({ description: "group/kind/namespace/name" }),
+  fields: Type.Array(DriftField),
+  firstSeenAt: Time,
+  lastSeenAt: Time,
+  times: Type.Integer(),
+  healedAt: MaybeTime,
+  asOf: MaybeTime,
+});
+export type DriftRow = Static<typeof DriftRow>;
+
+export const EventRow = Type.Object({
+  id: Type.Integer(),
+  at: Time,
+  fleet: Type.String(),
+  cluster: Type.String(),
+  bundle: Type.String(),
+  object: Type.String(),
+  reason: Type.String(),
+  severity: Type.Union([Type.Literal("Normal"), Type.Literal("Warning")]),
+  message: Type.String(),
+  revision: Type.String(),
+  traceId: Type.String(),
+});
+export type EventRow = Static<typeof EventRow>;
+
+export const RevisionRow = Type.Object({
+  fleet: Type.String(),
+  revision: Type.String(),
+  author: Type.String(),
+  subject: Type.String(),
+  committedAt: MaybeTime,
+  seenAt: Time,
+  outcome: Type.Union([Type.Literal("rendered"), Type.Literal("failed"), Type.Literal("superseded")]),
+  problems: Type.Array(ProblemRow),
+  clusters: Type.Object({ wanted: Type.Integer(), synced: Type.Integer(), healthy: Type.Integer() }),
+  traceId: Type.Union([Type.String(), Type.Null()]),
+});
+export type RevisionRow = Static<typeof RevisionRow>;
+
+/** Hub's own record of a revision's path: a tree two levels deep (once per revision, then per cluster). */
+export const TracePhase = Type.Object({
+  cluster: Type.String({ description: "Empty for what happens once per revision" }),
+  phase: Type.String(),
+  startedAt: Time,
+  endedAt: Time,
+  error: Type.String(),
+  spanId: Type.String(),
+});
+export const Trace = Type.Object({
+  fleet: Type.String(),
+  revision: Type.String(),
+  traceId: Type.Union([Type.String(), Type.Null()]),
+  subject: Type.String(),
+  seenAt: Time,
+  phases: Type.Array(TracePhase),
+});
+export type Trace = Static<typeof Trace>;
+
+export const HubInfo = Type.Object({
+  version: Type.String(),
+  id: Type.String(),
+  apiVersion: Type.Literal("v1"),
+  enrolAddress: Type.String(),
+  linkAddress: Type.String(),
+  caHash: Type.String(),
+  clusters: Type.Integer(),
+  fleets: Type.Integer(),
+  checks: Type.Array(Type.Object({ name: Type.String(), ok: Type.Boolean(), message: Type.String(), hint: Type.Optional(Type.String()) }), {
+    description: "database, broker, intake lag, repositories, renderers: what `fleet doctor` prints",
+  }),
+});
+export type HubInfo = Static<typeof HubInfo>;
+
+/** Rendered objects of one cluster's target: exactly what the agent gets. Values of Secrets are replaced by hashes. */
+export const Rendered = Type.Object({
+  fleet: Type.String(),
+  cluster: Type.String(),
+  revision: Type.String(),
+  generation: Type.Integer(),
+  bundles: Type.Array(
+    Type.Object({ name: Type.String(), digest: Type.String(), objects: Type.Array(Type.Record(Type.String(), Type.Unknown())) }),
+  ),
+  problems: Type.Array(ProblemRow),
+});
+export type Rendered = Static<typeof Rendered>;
+
+/** A page: `next` goes into `?cursor=`; null on the last. */
+export interface Page<Row> {
+  readonly items: readonly Row[];
+  readonly next: string | null;
+  /** Rows that match the filters, on all pages. */
+  readonly total: number;
+}
+
+/**
+ * Paths. All need `Authorization: Bearer …` except the first three and webhooks.
+ *
+ *   GET    /healthz /readyz /metrics /openapi.json /schemas/fleet.v1.json
+ *   POST   /api/v1/webhooks/{repository id}                       signed by the forge
+ *   GET    /api/v1/hub                                            HubInfo
+ *   GET    /api/v1/fleets ?name=                                  Page<FleetRow>
+ *   POST   /api/v1/fleets                                         FleetCreate → 201 FleetCreated
+ *   GET    /api/v1/fleets/{fleet}                                 FleetRow
+ *   DELETE /api/v1/fleets/{fleet} ?objects=orphan|delete          202 FleetRow
+ *   POST   /api/v1/fleets/{fleet}/sync ?cluster=                  202 {revision: string|null}: fetch now, reconcile now
+ *   GET    /api/v1/fleets/{fleet}/targets ?cluster= &sync= &health=        Page<TargetRow>
+ *   GET    /api/v1/fleets/{fleet}/revisions                       Page<RevisionRow>
+ *   GET    /api/v1/fleets/{fleet}/revisions/{revision}/trace      Trace; the revision may be a unique prefix of ≥ 4 characters
+ *   GET    /api/v1/fleets/{fleet}/rendered/{cluster}              Rendered
+ *   GET    /api/v1/clusters ?labelSelector= &phase= &fleet=       Page<ClusterRow>
+ *   POST   /api/v1/clusters                                       ClusterCreate → 201 Enrolment
+ *   GET    /api/v1/clusters/{cluster}                             ClusterRow
+ *   PATCH  /api/v1/clusters/{cluster}                             ClusterPatch → ClusterRow
+ *   DELETE /api/v1/clusters/{cluster}                             204: revoked within 5 s
+ *   POST   /api/v1/clusters/{cluster}/tokens ?lifetimeMs=         201 Enrolment
+ *   GET    /api/v1/bundles  ?fleet= &cluster= &bundle= &sync= &health=           Page<BundleRow>
+ *   GET    /api/v1/objects  ?fleet= &cluster= &bundle= &kind= &namespace= &name= &sync= &health= &troubled=true   Page<ObjectRow>
+ *   GET    /api/v1/drift    ?fleet= &cluster= &open=true|false    Page<DriftRow>
+ *   GET    /api/v1/events   ?fleet= &cluster= &reason= &after=ID &order=asc|desc   Page<EventRow>
+ *   GET    /api/v1/watch    ?fleet=                               text/event-stream: `change` {version, fleets, clusters}, `event` EventRow
+ *                                                                 (id: the event's id, resumed by Last-Event-ID), `ping` every 15 s
+ * Every list takes `limit` (1 to 500, default 100) and `cursor`.
+ */
+export const apiPrefix = "/api/v1";
