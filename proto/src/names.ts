@@ -16,6 +16,9 @@ export const pruneAnnotation = `${apiGroup}/prune`;
 export const reconcileAnnotation = `${apiGroup}/reconcile`;
 export const driftAnnotation = `${apiGroup}/drift`;
 
+/** Label on every applied object; its value is the fleet's name. Lists and watches select by it, so that the agent sees only its own. */
+export const fleetLabel = `${apiGroup}/fleet`;
+
 /** Label on objects that hold the agent's own state; its value says which. */
 export const stateLabel = `${apiGroup}/state`;
 

@@ -1,0 +1,18 @@
+import type { KubeClient } from "./kube-client.ts";
+
+/** What is told of the cluster as a whole. */
+export interface ClusterFacts {
+  /** E.g. "v1.36.3"; "" when the API server does not tell. */
+  readonly kubernetesVersion: string;
+  readonly facts: Readonly<Record<string, string>>;
+}
+
+/** Read version, platform and number of nodes. What may not be read is left out. */
+export async function readClusterFacts(client: KubeClient): Promise<ClusterFacts> {
+  const version = await client.json<{ gitVersion?: string; platform?: string }>({ method: "GET", path: "/version" });
+  const nodes = await client
+    .json<{ items?: unknown[]; metadata?: { remainingItemCount?: number } }>({ method: "GET", path: "/api/v1/nodes", query: { limit: "1" }, accept: "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json" })
+    .then((list) => String((list.items?.length ?? 0) + (list.metadata?.remainingItemCount ?? 0)))
+    .catch(() => undefined);
+  return { kubernetesVersion: version.gitVersion ?? "", facts: { ...(version.platform && { platform: version.platform }), ...(nodes !== undefined && { nodes }) } };
+}

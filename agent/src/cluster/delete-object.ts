@@ -1,0 +1,70 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { ownerAnnotation, pruneAnnotation } from "@flotilla/proto/names";
+import { kubeLimits } from "../limits.ts";
+import { objectPath, type KubeResource } from "./discovery.ts";
+import { getObject } from "./get-object.ts";
+import type { KubeClient } from "./kube-client.ts";
+import { isStatus } from "./kube-error.ts";
+import type { LiveObject } from "./live-object.ts";
+
+/** What a delete came to. "left": it was not ours to delete, and why. */
+export type Deleted =
+  | { readonly outcome: "deleted" }
+  | { readonly outcome: "terminating"; readonly object: LiveObject }
+  | { readonly outcome: "absent" }
+  | { readonly outcome: "left"; readonly reason: string };
+
+/** The object that may be deleted (G7). An empty UID stands for an apply whose answer was never seen. */
+export interface DeletionWarrant {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  /** Values of the owner annotation under which it is ours. */
+  readonly owners: readonly string[];
+}
+
+/**
+ * Delete one object if it still is the one we applied: read as the quorum has it, same UID, claimed by us, and deleted with
+ * both UID and resource version as preconditions, so that nothing that happened in between is lost. What is already being
+ * deleted is not deleted again.
+ *
+ * @throws KubeError
+ */
+export async function deleteObject(client: KubeClient, resource: KubeResource, warrant: DeletionWarrant): Promise<Deleted> {
+  for (let attempt = 1; ; attempt++) {
+    const live = await getObject(client, resource, resource.isNamespaced ? warrant.namespace : "", warrant.name);
+    if (!live) return { outcome: "absent" };
+    const objection = objectionTo(live, warrant);
+    if (objection) return { outcome: "left", reason: objection };
+    if (live.metadata.deletionTimestamp) return { outcome: "terminating", object: live };
+    try {
+      return await send(client, resource, live);
+    } catch (error) {
+      if (isStatus(error, 404)) return { outcome: "absent" };
+      if (!isStatus(error, 409) || attempt >= kubeLimits.deleteAttempts) throw error;
+      // Somebody wrote it between our read and our delete: look again, with time for that writer to finish.
+      await delay(50 * attempt);
+    }
+  }
+}
+
+function objectionTo(live: LiveObject, warrant: DeletionWarrant): string | undefined {
+  if (warrant.uid !== "" && live.metadata.uid !== warrant.uid) return "it was deleted and made again by somebody else";
+  const owner = live.metadata.annotations?.[ownerAnnotation];
+  if (warrant.uid === "" && (owner === undefined || !warrant.owners.includes(owner))) return "it was there before and was never applied by Flotilla";
+  if (owner !== undefined && !warrant.owners.includes(owner)) return `it now belongs to ${owner}`;
+  if (live.metadata.annotations?.[pruneAnnotation] === "disabled") return `its annotation ${pruneAnnotation} is "disabled"`;
+  return undefined;
+}
+
+async function send(client: KubeClient, resource: KubeResource, live: LiveObject): Promise<Deleted> {
+  const { uid, resourceVersion, namespace = "", name } = live.metadata;
+  const answer = await client.json<LiveObject>({
+    method: "DELETE",
+    path: objectPath(resource, namespace, name),
+    body: JSON.stringify({ apiVersion: "v1", kind: "DeleteOptions", preconditions: { uid, resourceVersion }, propagationPolicy: "Background" }),
+    urgent: true,
+  });
+  // An object comes back while finalizers hold it; a Status says that it is gone.
+  return answer.metadata?.deletionTimestamp && (answer.metadata.finalizers?.length ?? 0) > 0 ? { outcome: "terminating", object: answer } : { outcome: "deleted" };
+}

@@ -1,0 +1,302 @@
+import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream, type OutgoingHttpHeaders } from "node:http2";
+import type { Log } from "../log.ts";
+import { kubeLimits } from "../limits.ts";
+import { errorOfAnswer, isStatus, KubeError } from "./kube-error.ts";
+import type { KubeEndpoint } from "./kube-endpoint.ts";
+import { splitLines } from "./split-lines.ts";
+import { RequestLimiter } from "./request-limiter.ts";
+
+/** One request. `query` values that are undefined are left out. */
+export interface KubeRequest {
+  readonly method: "GET" | "PUT" | "POST" | "PATCH" | "DELETE";
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string | undefined>>;
+  readonly accept?: string;
+  readonly contentType?: string;
+  readonly body?: string | Uint8Array;
+  /** Goes before ordinary requests in the limiter. */
+  readonly urgent?: boolean;
+  readonly deadlineMs?: number;
+}
+
+/** An answer of status below 400. */
+export interface KubeAnswer {
+  readonly status: number;
+  readonly body: Buffer;
+}
+
+/** State of the one connection. Each state owns what it needs to end. */
+type Connection =
+  | { readonly state: "idle" }
+  | { readonly state: "opening"; readonly session: Promise<ClientHttp2Session> }
+  | { readonly state: "open"; readonly session: ClientHttp2Session };
+
+/**
+ * A thin client of one API server: one HTTP/2 connection for everything, opened on demand and again after GOAWAY or an
+ * error, pinged while it is used, with an adaptive limit on requests in flight. Watches do not count against the limit.
+ * Every method throws KubeError.
+ */
+export class KubeClient {
+  readonly #endpoint: KubeEndpoint;
+  readonly #log: Log;
+  readonly #limiter = new RequestLimiter();
+  #connection: Connection = { state: "idle" };
+  #closed = false;
+  /** Requests sent, by method, since the start: tests and benches hold "a steady state sends nothing" against it. */
+  readonly sent: Record<string, number> = {};
+
+  constructor(endpoint: KubeEndpoint, log: Log) {
+    this.#endpoint = endpoint;
+    this.#log = log;
+  }
+
+  /** Requests that may be in flight now: how many workers are worth having. */
+  get concurrency(): number {
+    return this.#limiter.limit;
+  }
+
+  /**
+   * Send a request and read the whole answer. 429 and a lost connection are retried here (both are safe: a refused request
+   * did nothing, and every write of ours is an apply or a delete with preconditions); all else is the caller's to judge.
+   */
+  async request(request: KubeRequest): Promise<KubeAnswer> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#attempt(request);
+      } catch (error) {
+        if (!(error instanceof KubeError) || attempt >= kubeLimits.requestAttempts || !this.#isWorthAnotherTry(error, attempt)) throw error;
+      }
+    }
+  }
+
+  /** Send a request and parse the answer as JSON. */
+  async json<T>(request: KubeRequest): Promise<T> {
+    const { body } = await this.request(request);
+    try {
+      return JSON.parse(body.toString("utf8")) as T;
+    } catch (cause) {
+      throw new KubeError("unusable", `${request.method} ${request.path}: the answer is not JSON`, { cause });
+    }
+  }
+
+  /**
+   * Open a watch and hand over its lines until the server ends it. Rejects when the server refuses it, the connection
+   * breaks, nothing comes for idleMs, or the signal aborts.
+   */
+  async watch(path: string, query: Record<string, string>, options: { readonly idleMs: number; readonly signal: AbortSignal; readonly onLine: (line: Buffer) => void }): Promise<void> {
+    const stream = await this.#open({ method: "GET", path, query });
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const fail = (message: string) => {
+      reject(new KubeError("unreachable", message));
+      stream.close(constants.NGHTTP2_CANCEL);
+    };
+    const abort = () => fail("watch stopped");
+    const watchdog = setTimeout(() => fail(`watch of ${path} was silent for ${options.idleMs / 1000} s`), options.idleMs);
+    options.signal.addEventListener("abort", abort, { once: true });
+    let status = 0;
+    const refusal: Buffer[] = [];
+    const split = splitLines(kubeLimits.maxWatchLineBytes, options.onLine);
+    stream.on("response", (headers) => {
+      status = headers[":status"] ?? 0;
+    });
+    stream.on("data", (chunk: Buffer) => {
+      watchdog.refresh();
+      try {
+        if (status < 400) split(chunk);
+        else if (refusal.length < 64) refusal.push(chunk);
+      } catch (error) {
+        fail((error as Error).message);
+      }
+    });
+    stream.on("error", (cause) => reject(new KubeError("unreachable", `watch of ${path}: ${cause.message}`, { cause })));
+    stream.on("close", () => {
+      if (status >= 400) reject(errorOfAnswer(status, Buffer.concat(refusal), undefined));
+      else if (stream.rstCode !== 0 || status === 0) reject(new KubeError("unreachable", `watch of ${path} broke off`));
+      else resolve();
+    });
+    try {
+      if (options.signal.aborted) abort();
+      await promise;
+    } finally {
+      clearTimeout(watchdog);
+      options.signal.removeEventListener("abort", abort);
+    }
+  }
+
+  /** Close the connection. Requests in flight fail. */
+  close(): void {
+    this.#closed = true;
+    if (this.#connection.state === "open") this.#connection.session.destroy();
+    this.#connection = { state: "idle" };
+  }
+
+  async #attempt(request: KubeRequest): Promise<KubeAnswer> {
+    await this.#limiter.enter(request.urgent ?? false);
+    const started = performance.now();
+    try {
+      const answer = await this.#exchange(request);
+      this.#limiter.leave({ kind: "answered", latencyMs: performance.now() - started });
+      return answer;
+    } catch (error) {
+      const isThrottled = isStatus(error, 429);
+      if (isThrottled) this.#limiter.pause(error.retryAfterMs ?? 1_000);
+      const answered = error instanceof KubeError && error.code === "status";
+      this.#limiter.leave(isThrottled ? { kind: "throttled" } : answered ? { kind: "answered", latencyMs: performance.now() - started } : undefined);
+      throw error;
+    }
+  }
+
+  #isWorthAnotherTry(error: KubeError, attempt: number): boolean {
+    if (this.#closed) return false;
+    if (error.status === 401 && attempt === 1) {
+      this.#endpoint.renew();
+      return true;
+    }
+    // 429 waits in the limiter; a connection that broke under us is opened again once.
+    return error.status === 429 || (error.code === "unreachable" && attempt === 1);
+  }
+
+  async #exchange(request: KubeRequest): Promise<KubeAnswer> {
+    const stream = await this.#open(request);
+    const deadlineMs = request.deadlineMs ?? kubeLimits.requestDeadlineMs;
+    const { promise, resolve, reject } = Promise.withResolvers<KubeAnswer>();
+    const what = `${request.method} ${request.path}`;
+    const deadline = setTimeout(() => {
+      reject(new KubeError("unreachable", `${what}: no answer within ${deadlineMs / 1000} s`));
+      stream.close(constants.NGHTTP2_CANCEL);
+    }, deadlineMs);
+    const chunks: Buffer[] = [];
+    let [status, bytes]: [number, number] = [0, 0];
+    let retryAfter: string | undefined;
+    stream.on("response", (headers) => {
+      status = headers[":status"] ?? 0;
+      retryAfter = headers["retry-after"];
+    });
+    stream.on("data", (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes <= kubeLimits.maxAnswerBytes) chunks.push(chunk);
+      else stream.close(constants.NGHTTP2_CANCEL);
+    });
+    stream.on("error", (cause) => reject(new KubeError("unreachable", `${what}: ${cause.message}`, { cause })));
+    stream.on("close", () => {
+      if (bytes > kubeLimits.maxAnswerBytes) reject(new KubeError("unusable", `${what}: the answer is over ${kubeLimits.maxAnswerBytes} bytes`));
+      else if (status === 0 || stream.rstCode !== 0) reject(new KubeError("unreachable", `${what}: the connection broke off`));
+      else if (status >= 400) reject(errorOfAnswer(status, Buffer.concat(chunks), retryAfter));
+      else resolve({ status, body: chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks) });
+    });
+    try {
+      return await promise;
+    } finally {
+      clearTimeout(deadline);
+    }
+  }
+
+  async #open(request: KubeRequest): Promise<ClientHttp2Stream> {
+    const session = await this.#session();
+    const token = await this.#endpoint.token().catch((cause: unknown) => {
+      throw cause instanceof KubeError ? cause : new KubeError("unusable", `credentials of ${this.#endpoint.source}: ${(cause as Error).message}`, { cause });
+    });
+    const headers: OutgoingHttpHeaders = {
+      ":method": request.method,
+      ":path": `${this.#endpoint.url.pathname.replace(/\/$/, "")}${request.path}${queryString(request.query)}`,
+      accept: request.accept ?? "application/json",
+      "user-agent": "flotilla-agent",
+      ...(token !== undefined && { authorization: `Bearer ${token}` }),
+      ...(request.body !== undefined && { "content-type": request.contentType ?? "application/json", "content-length": Buffer.byteLength(request.body) }),
+    };
+    this.sent[request.method] = (this.sent[request.method] ?? 0) + 1;
+    try {
+      const stream = session.request(headers, { endStream: request.body === undefined });
+      if (request.body !== undefined) stream.end(request.body);
+      return stream;
+    } catch (cause) {
+      this.#drop(session);
+      throw new KubeError("unreachable", `${request.method} ${request.path}: ${(cause as Error).message}`, { cause });
+    }
+  }
+
+  async #session(): Promise<ClientHttp2Session> {
+    if (this.#closed) throw new KubeError("unreachable", "the client is closed");
+    const connection = this.#connection;
+    if (connection.state === "open" && !connection.session.closed && !connection.session.destroyed) return connection.session;
+    if (connection.state === "opening") return connection.session;
+    const session = this.#connect();
+    this.#connection = { state: "opening", session };
+    try {
+      const opened = await session;
+      if (this.#closed) opened.destroy();
+      this.#connection = { state: "open", session: opened };
+      return opened;
+    } catch (error) {
+      this.#connection = { state: "idle" };
+      throw error;
+    }
+  }
+
+  async #connect(): Promise<ClientHttp2Session> {
+    const { url, serverName, insecureSkipVerify, source } = this.#endpoint;
+    const fail = (cause: Error) => new KubeError("unreachable", `API server ${url.origin} (${source}) is not reachable: ${cause.message}`, { cause });
+    const credentials = await this.#endpoint.tls().catch((cause: unknown) => {
+      throw cause instanceof KubeError ? cause : fail(cause as Error);
+    });
+    const session = connect(url.origin, {
+      ...credentials,
+      ...(serverName !== undefined && { servername: serverName }),
+      rejectUnauthorized: !insecureSkipVerify,
+      settings: { initialWindowSize: kubeLimits.windowBytes, enablePush: false },
+    });
+    const { promise, resolve, reject } = Promise.withResolvers<ClientHttp2Session>();
+    const deadline = setTimeout(() => {
+      reject(fail(new Error(`no connection within ${kubeLimits.connectDeadlineMs / 1000} s`)));
+      session.destroy();
+    }, kubeLimits.connectDeadlineMs);
+    session.once("remoteSettings", () => {
+      session.setLocalWindowSize(kubeLimits.windowBytes);
+      resolve(session);
+    });
+    session.on("error", (cause) => reject(fail(cause)));
+    session.once("close", () => {
+      reject(fail(new Error("the connection was closed")));
+      this.#drop(session);
+    });
+    session.once("goaway", () => this.#drop(session));
+    try {
+      await promise;
+    } finally {
+      clearTimeout(deadline);
+    }
+    this.#keepAlive(session);
+    return session;
+  }
+
+  /** A peer that is gone without a word (half-open TCP) is seen within one ping interval and its deadline. */
+  #keepAlive(session: ClientHttp2Session): void {
+    let pending: NodeJS.Timeout | undefined;
+    const interval = setInterval(() => {
+      if (session.destroyed) return;
+      if (pending) return;
+      pending = setTimeout(() => {
+        this.#log.warn({ server: this.#endpoint.url.origin }, "the API server does not answer pings; connecting again");
+        session.destroy();
+      }, kubeLimits.pingDeadlineMs);
+      session.ping(() => {
+        clearTimeout(pending);
+        pending = undefined;
+      });
+    }, kubeLimits.pingIntervalMs);
+    interval.unref();
+    session.once("close", () => {
+      clearInterval(interval);
+      clearTimeout(pending);
+    });
+  }
+
+  #drop(session: ClientHttp2Session): void {
+    if (this.#connection.state === "open" && this.#connection.session === session) this.#connection = { state: "idle" };
+  }
+}
+
+function queryString(query: KubeRequest["query"]): string {
+  const entries = Object.entries(query ?? {}).filter((entry): entry is [string, string] => entry[1] !== undefined);
+  return entries.length === 0 ? "" : `?${new URLSearchParams(entries).toString()}`;
+}

@@ -1,0 +1,81 @@
+import { createHmac } from "node:crypto";
+import { canonicalJson } from "@flotilla/proto/digest";
+import { maxDriftFieldsPerObject, maxDriftValueChars } from "@flotilla/proto/limits";
+import { isSecretLike } from "./object-id.ts";
+import { escapePointer, otherOwnerOf, ownFieldsOf, stepInto, type OwnedFields } from "./owned-fields.ts";
+
+/** One owned field that differs. Values are JSON text, "" for absent; those of Secret-like kinds are keyed hashes. */
+export interface FieldDrift {
+  readonly path: string;
+  readonly desired: string;
+  readonly live: string;
+  readonly manager: string;
+}
+
+interface Differing {
+  readonly members: readonly string[];
+  readonly pointer: string;
+  readonly desired: unknown;
+  readonly live: unknown;
+}
+
+/**
+ * The owned fields in which `live` differs from `applied`: the object as the API server gives it back from an apply or
+ * a dry run, so that defaults, quantities and conversions are the server's own. At most maxDriftFieldsPerObject.
+ *
+ * @param hashKey keys the hashes that stand for values of Secret-like kinds: a short secret cannot be guessed from them.
+ */
+export function driftFields(applied: LiveLike, live: LiveLike, isIgnored: (pointer: string) => boolean, hashKey: Uint8Array): FieldDrift[] {
+  const owned = ownFieldsOf(applied.metadata?.managedFields);
+  if (!owned) return [];
+  const show = isSecretLike(applied.kind ?? "") ? (value: unknown, pointer: string) => showSecret(value, pointer, hashKey) : showValue;
+  const found: FieldDrift[] = [];
+  for (const field of differing(owned, applied, live, [], "")) {
+    if (isIgnored(field.pointer)) continue;
+    found.push({
+      path: field.pointer,
+      desired: show(field.desired, field.pointer),
+      live: show(field.live, field.pointer),
+      manager: otherOwnerOf(live.metadata?.managedFields, field.members),
+    });
+    if (found.length === maxDriftFieldsPerObject) break;
+  }
+  return found;
+}
+
+/** What drift needs to see of an object. */
+export interface LiveLike {
+  readonly kind?: string;
+  readonly metadata?: { readonly managedFields?: unknown; readonly [key: string]: unknown };
+  readonly [key: string]: unknown;
+}
+
+function* differing(owned: OwnedFields, applied: unknown, live: unknown, members: readonly string[], pointer: string): Generator<Differing> {
+  for (const member of Object.keys(owned)) {
+    if (member === ".") continue;
+    const below = owned[member] as OwnedFields;
+    const [ours, theirs] = [stepInto(applied, member), stepInto(live, member)];
+    const here = { members: [...members, member], pointer: `${pointer}/${escapePointer(ours.step)}` };
+    if (ours.value === undefined && theirs.value === undefined) continue;
+    const isLeaf = Object.keys(below).length === 0;
+    // What is gone as a whole is one difference, not one for each of its leaves.
+    if (isLeaf || theirs.value === undefined) {
+      if (canonicalJson(ours.value) !== canonicalJson(theirs.value)) yield { ...here, desired: ours.value, live: theirs.value };
+    } else {
+      yield* differing(below, ours.value, theirs.value, here.members, here.pointer);
+    }
+  }
+}
+
+function showValue(value: unknown): string {
+  if (value === undefined) return "";
+  const text = canonicalJson(value);
+  return text.length <= maxDriftValueChars ? text : `${text.slice(0, maxDriftValueChars - 1)}…`;
+}
+
+/** Labels and other metadata of a Secret are no secret, apart from annotations, which often carry a copy of it. */
+function showSecret(value: unknown, pointer: string, hashKey: Uint8Array): string {
+  if (value === undefined) return "";
+  if (pointer.startsWith("/metadata/labels/") || pointer === "/type") return showValue(value);
+  return JSON.stringify(`hash:${createHmac("sha256", hashKey).update(canonicalJson(value)).digest("hex").slice(0, 16)}`);
+}

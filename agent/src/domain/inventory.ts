@@ -1,0 +1,67 @@
+import { createHash } from "node:crypto";
+import { parseObjectKey, type ObjectKey } from "./object-id.ts";
+
+/** What the agent remembers of one object that it applied or was about to apply. */
+export interface InventoryEntry {
+  readonly key: ObjectKey;
+  readonly apiVersion: string;
+  readonly bundle: string;
+  /** UID the API server gave; "" between widening and the apply's answer. */
+  readonly uid: string;
+  /** Hash of the desired object and its ignore rules as last applied; "" when not applied yet. */
+  readonly desired: string;
+  /** hashOwned of the object as the API server returned it from the apply. */
+  readonly owned: string;
+}
+
+/** All entries of one fleet in one cluster. */
+export type Inventory = ReadonlyMap<ObjectKey, InventoryEntry>;
+
+/** Rows as they are stored, one JSON array a line: [key, apiVersion, bundle, uid, desired, owned]. */
+export function encodeEntries(entries: Iterable<InventoryEntry>): string {
+  const lines = [...entries].sort((a, b) => (a.key < b.key ? -1 : 1)).map((e) => JSON.stringify([e.key, e.apiVersion, e.bundle, e.uid, e.desired, e.owned]));
+  return lines.join("\n");
+}
+
+/**
+ * Entries from stored rows.
+ *
+ * @throws Error that names the line when a row is not one: an inventory that cannot be read must not look smaller than it is.
+ */
+export function decodeEntries(text: string): InventoryEntry[] {
+  if (text === "") return [];
+  return text.split("\n").map((line, index) => {
+    const row = parseRow(line, index);
+    const [key, apiVersion, bundle, uid, desired, owned] = row as [string, string, string, string, string, string];
+    parseObjectKey(key);
+    return { key, apiVersion, bundle, uid, desired, owned };
+  });
+}
+
+function parseRow(line: string, index: number): unknown[] {
+  let row: unknown;
+  try {
+    row = JSON.parse(line);
+  } catch {
+    throw new Error(`inventory row ${index + 1} is not JSON`);
+  }
+  if (!Array.isArray(row) || row.length !== 6 || row.some((cell) => typeof cell !== "string")) throw new Error(`inventory row ${index + 1} has not the six cells of an entry`);
+  return row;
+}
+
+/**
+ * The inventory before an apply begins: every object that will be attempted is in it (with an empty UID when it is new),
+ * so that a crash at any point leaves an entry too many and never a forgotten object (G8).
+ */
+export function widen(inventory: Inventory, attempts: Iterable<{ readonly key: ObjectKey; readonly apiVersion: string; readonly bundle: string }>): Map<ObjectKey, InventoryEntry> {
+  const wide = new Map(inventory);
+  for (const { key, apiVersion, bundle } of attempts) {
+    if (!wide.has(key)) wide.set(key, { key, apiVersion, bundle, uid: "", desired: "", owned: "" });
+  }
+  return wide;
+}
+
+/** Which of n shards an entry lies in: by the key alone, so that an entry stays where it is while n does. */
+export function shardOf(key: ObjectKey, shards: number): number {
+  return createHash("sha256").update(key).digest().readUInt32BE(0) % shards;
+}

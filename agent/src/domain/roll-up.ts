@@ -1,0 +1,59 @@
+import type { HealthWord } from "./health.ts";
+
+/** What the roll-up counts of one object. */
+export interface CountedObject {
+  readonly bundle: string;
+  readonly name: string;
+  readonly synced: boolean;
+  readonly health: HealthWord;
+  readonly drifted: boolean;
+  readonly failed: boolean;
+  readonly message: string;
+}
+
+/** Counts and the worst of many objects. */
+export interface RollUp {
+  readonly synced: boolean;
+  readonly health: HealthWord;
+  /** The object that is worst, and why; "" when all is well. */
+  readonly message: string;
+  readonly objects: number;
+  readonly healthy: number;
+  readonly drifted: number;
+  readonly failed: number;
+}
+
+/** From worst to best. Unknown is never shown as healthy, and never hides a failure (G4). */
+const worstFirst: readonly HealthWord[] = ["Failed", "NotFound", "Unknown", "Terminating", "InProgress", "Current"];
+
+/** The worse of two healths. */
+export function worseOf(a: HealthWord, b: HealthWord): HealthWord {
+  return worstFirst.indexOf(a) <= worstFirst.indexOf(b) ? a : b;
+}
+
+/** Fold objects into one line. No objects at all are Current and in sync: there is nothing that could be otherwise. */
+export function rollUp(objects: Iterable<CountedObject>): RollUp {
+  let [count, healthy, drifted, failed, synced] = [0, 0, 0, 0, true];
+  let health: HealthWord = "Current";
+  let worst: { rank: number; message: string } = { rank: 0, message: "" };
+  for (const object of objects) {
+    count += 1;
+    if (object.health === "Current") healthy += 1;
+    if (object.drifted) drifted += 1;
+    if (object.failed) failed += 1;
+    if (!object.synced) synced = false;
+    health = worseOf(health, object.health);
+    const rank = rankOf(object);
+    if (rank > worst.rank) worst = { rank, message: object.message === "" ? object.name : `${object.name}: ${object.message}` };
+  }
+  return { synced, health, message: worst.message, objects: count, healthy, drifted, failed };
+}
+
+/** Which object the one line is about: a failed apply before failed health before drift before what is still moving. */
+function rankOf(object: CountedObject): number {
+  if (object.failed) return 5;
+  if (object.health === "Failed") return 4;
+  if (object.drifted) return 3;
+  if (!object.synced) return 2;
+  return object.health === "Current" ? 0 : 1;
+}

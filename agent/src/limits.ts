@@ -1,0 +1,81 @@
+/**
+ * Bounds that only the agent uses, each with its reason. Numbers that the hub shares are in proto/src/limits.ts.
+ */
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+/** The Kubernetes client. */
+export const kubeLimits = {
+  /** Longer than the API server's own 60 s, so that its answer is heard. */
+  requestDeadlineMs: 65_000,
+  connectDeadlineMs: 10_000,
+  /** 429 waits in the limiter; five refusals in a row are the caller's to know. */
+  requestAttempts: 5,
+  /** A page of large objects; etcd bounds one object at 1.5 MiB. */
+  maxAnswerBytes: 128 * MiB,
+  /** One watch event: one object, twice over for escapes. */
+  maxWatchLineBytes: 8 * MiB,
+  /** Flow-control window: a list page arrives without waiting for window updates. */
+  windowBytes: 1 * MiB,
+  /** A half-open connection is seen within interval and deadline together: 25 s. */
+  pingIntervalMs: 15_000,
+  pingDeadlineMs: 10_000,
+  /** Discovery answers a miss anew at most this often. */
+  discoveryMinAgeMs: 250,
+  /** Objects per list page: a page of the largest objects seen (1 MB ConfigMaps) stays under maxAnswerBytes. */
+  listPageSize: 100,
+  /** A server that pages for ever is broken: 20,000 pages are two million objects. */
+  maxListPages: 20_000,
+  /** Servers bookmark about once a minute; twice that and a little is a watch that died. */
+  watchIdleMs: 135_000,
+  /** Watches end by themselves after a random time between these, so that they spread over API servers. */
+  watchMinSeconds: 300,
+  watchMaxSeconds: 600,
+  /** Between tries of one watch: full jitter under a doubling cap. */
+  watchRetryMinMs: 1_000,
+  watchRetryMaxMs: 30_000,
+  /** A read-check-delete that keeps losing to other writers is left to the next plan. */
+  deleteAttempts: 3,
+} as const;
+
+/** State kept in the cluster. */
+export const stateLimits = {
+  /** A Secret holds 1 MiB in all; base64 takes a third. */
+  bodyChunkBytes: 700 * KiB,
+  /** Bodies kept in memory, compressed: a heal reads from here. */
+  bodyCacheBytes: 4 * MiB,
+  /** Unpacked bodies kept while a plan or a heal reads them. */
+  openBodyBytes: 4 * MiB,
+  openBodyMs: 5_000,
+  /** A body that no target names may belong to one that is still on its way. */
+  bodyGraceMs: 10 * 60_000,
+  /** About 250 bytes an entry: a shard stays under 300 KB, far from etcd's 1.5 MiB also with the longest names. */
+  entriesPerShard: 800,
+  maxShardBytes: 1_000_000,
+} as const;
+
+/** The engine. */
+export const engineLimits = {
+  /** Fleets planned at once: each unpacks bodies. */
+  fleetWorkers: 2,
+  /** Objects healed or retried at once: they share the client's limit. */
+  objectWorkers: 16,
+  /** Keys waiting in one queue: every object of the largest cluster served. */
+  maxQueueKeys: 200_000,
+  /** A stale watch event is followed by the fresh one within this time: no request is spent on it. */
+  suspicionMs: 20,
+  /** Reports of one fleet are folded this long. */
+  reportFoldMs: 100,
+  /** Events of one fleet waiting for the outbox; what is over is counted and said. */
+  maxPendingEvents: 10_000,
+  /** A list that takes longer is reported, and the plan goes on without it. */
+  observeDeadlineMs: 30_000,
+  /** Unsettled inventory is written this long after the last single-object change. */
+  settleMs: 250,
+  /** A plan that failed as a whole (API server away, state not writable). */
+  planRetryMinMs: 1_000,
+  planRetryMaxMs: 30_000,
+  /** One report stays under proto's maxReportBytes with its envelope. */
+  reportBytes: 800_000,
+} as const;
