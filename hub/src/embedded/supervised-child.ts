@@ -1,9 +1,9 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { readFile, rm } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { childKillGraceS, childOutputLinesKept, childRestartMaxMs, childRestartMinMs, childStableMs } from "../limits.ts";
 import { endProcess } from "./end-process.ts";
+import { type GuardedProcess, type ServerCommand, spawnGuarded } from "./guarded-process.ts";
 import { identifyProcess } from "./process-identity.ts";
 
 /** The part of a logger that the embedded servers use; pino's fits. */
@@ -11,15 +11,6 @@ export interface ServerLog {
   debug(fields: object, message: string): void;
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
-}
-
-/** How one server is started. */
-export interface ServerCommand {
-  file: string;
-  args: readonly string[];
-  env?: NodeJS.ProcessEnv;
-  /** Whom guard and server run as; the pid file's folder must be theirs. */
-  owner?: { uid: number; gid: number };
 }
 
 export interface SuperviseOptions {
@@ -44,33 +35,8 @@ export interface SupervisedChild {
   stop(): Promise<void>;
 }
 
-/**
- * The guard is a shell between us and the server: it reads a pipe whose other end only we hold. When that end closes,
- * because we closed it or because we died, it ends the server. $1 signal, $2 grace in seconds, $3 pid file.
- */
-const guard = `
-signal=$1 grace=$2 pidfile=$3
-shift 3
-exec 3<&0 </dev/null
-"$@" 3<&- &
-child=$!
-echo "$child" >"$pidfile.part" && mv -f "$pidfile.part" "$pidfile"
-(
-  read -r _ <&3
-  kill -s "$signal" "$child" 2>/dev/null
-  while [ "$grace" -gt 0 ] && kill -0 "$child" 2>/dev/null; do sleep 1 >/dev/null 2>&1; grace=$((grace - 1)); done
-  kill -s KILL "$child" 2>/dev/null
-) &
-watcher=$!
-exec 3<&-
-wait "$child"
-code=$?
-kill -s KILL "$watcher" 2>/dev/null
-exit "$code"
-`;
-
 interface Running {
-  guard: ChildProcess;
+  guard: GuardedProcess;
   ended: Promise<string>;
   lastLines: string[];
 }
@@ -119,9 +85,9 @@ export async function superviseChild(options: SuperviseOptions): Promise<Supervi
     async stop() {
       stopping = true;
       stopped.abort();
-      running.guard.stdin?.end();
+      running.guard.stdin.end();
       await life;
-      running.guard.stdin?.end();
+      running.guard.stdin.end();
       await running.ended;
       await rm(options.pidFile, { force: true });
     },
@@ -135,15 +101,9 @@ function longer(waitMs: number): number {
 async function startChild(options: SuperviseOptions): Promise<Running> {
   await endLeftover(options);
   const command = await options.command();
-  const child = spawn(
-    "/bin/sh",
-    ["-c", guard, `flotilla-${options.name}`, options.stopSignal, String(childKillGraceS), options.pidFile, command.file, ...command.args],
-    // Its own session: Ctrl-C is for us alone, we end our servers in order.
-    { stdio: ["pipe", "pipe", "pipe"], detached: true, env: command.env ?? process.env, cwd: "/", ...command.owner },
-  );
+  const child = spawnGuarded(command, options);
   const lastLines: string[] = [];
   for (const stream of [child.stdout, child.stderr]) collectLines(stream, lastLines, options);
-  child.stdin.on("error", () => undefined);
   const gone = new AbortController();
   const ended = new Promise<string>((resolve) => {
     child.once("error", (error) => resolve(error.message));
