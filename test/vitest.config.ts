@@ -1,6 +1,9 @@
+import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
-const servers = { hookTimeout: 300_000, testTimeout: 120_000, pool: "forks" as const };
+// Once per run: real programs found or built, one Postgres for all workers, and at the end nothing may be left running.
+const globalSetup = fileURLToPath(new URL("harness/global-setup.ts", import.meta.url));
+const servers = { hookTimeout: 300_000, testTimeout: 120_000, pool: "forks" as const, globalSetup };
 
 export default defineConfig({
   test: {

@@ -68,7 +68,10 @@ interface ServerState {
 /** A real smart-HTTP Git server on loopback: Node in front of `git http-backend`. */
 export async function startGitServer(): Promise<GitServer> {
   const state: ServerState = { root: await scratchFolder("git"), token: undefined, failure: { kind: "none" }, requests: [] };
-  const server = createServer((request, response) => void answer(state, request, response));
+  const server = createServer((request, response) => {
+    // A client that went away in the middle is its own affair.
+    answer(state, request, response).catch(() => response.destroy());
+  });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;

@@ -29,6 +29,8 @@ describe("the TCP proxy of the harness", () => {
     return bytes.toString();
   }
 
+  const closed = (socket: Socket) => new Promise<void>((resolve) => socket.once("close", () => resolve()));
+
   it("passes bytes both ways", async () => {
     const socket = await open();
     expect(await say(socket, "hello")).toBe("hello");
@@ -57,10 +59,10 @@ describe("the TCP proxy of the harness", () => {
     const socket = await open();
     await say(socket, "a");
     proxy.cutOff();
-    await once(socket, "close");
+    await closed(socket);
     const refused = connect(proxy.port, proxy.host);
     refused.on("error", () => undefined);
-    await once(refused, "close");
+    await closed(refused);
     proxy.heal();
     const again = await open();
     expect(await say(again, "c")).toBe("c");
@@ -73,7 +75,7 @@ describe("the TCP proxy of the harness", () => {
     let heard = "";
     socket.on("data", (bytes: Buffer) => (heard += bytes.toString()));
     socket.write("abcdef");
-    await once(socket, "close");
+    await closed(socket);
     expect("abc".startsWith(heard)).toBe(true);
   });
 

@@ -51,8 +51,14 @@ export function spawnGuarded(command: ServerCommand, options: GuardOptions): Gua
   const guarded = spawn(
     "/bin/sh",
     ["-c", guard, `flotilla-${options.name}`, options.stopSignal, String(childKillGraceS), options.pidFile, command.file, ...command.args],
-    { stdio: ["pipe", "pipe", "pipe"], detached: true, env: command.env ?? process.env, cwd: "/", ...command.owner },
+    { stdio: ["pipe", "pipe", "pipe"], detached: true, env: { ...(command.env ?? process.env), ...runMark() }, cwd: "/", ...command.owner },
   );
   guarded.stdin.on("error", () => undefined);
   return guarded;
+}
+
+/** A test run marks what it starts, however deep, so that it can find what was left behind. */
+function runMark(): NodeJS.ProcessEnv {
+  const run = process.env.FLOTILLA_TEST_RUN;
+  return run ? { FLOTILLA_TEST_RUN: run } : {};
 }

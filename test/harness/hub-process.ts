@@ -1,0 +1,74 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { freePort } from "@flotilla/hub/embedded/free-port";
+import { HubApi } from "./hub-api.ts";
+import { type ProgramBuild, programArgs } from "./programs.ts";
+import { type ServerProcess, startServerProcess } from "./server-process.ts";
+
+export interface HubProcessOptions {
+  /** The hub's data folder; a restart uses it again. */
+  dataDir: string;
+  /** Where logs go. */
+  folder: string;
+  name?: string;
+  build?: ProgramBuild;
+  /** Flags besides the listeners'. */
+  args?: readonly string[];
+  env?: NodeJS.ProcessEnv;
+}
+
+/** A hub as a process of its own, on free ports of loopback that stay the same over restarts. */
+export interface HubProcess {
+  readonly api: HubApi;
+  readonly url: string;
+  readonly dataDir: string;
+  readonly pid: number;
+  readonly logFile: string;
+  readonly running: boolean;
+  stop(): Promise<void>;
+  kill9(): Promise<void>;
+  /** Starts it again after stop or kill9, with other variables where given. */
+  restart(env?: NodeJS.ProcessEnv): Promise<void>;
+}
+
+export async function startHub(options: HubProcessOptions): Promise<HubProcess> {
+  const { dataDir, folder, name = "hub", build = "source", args = [] } = options;
+  const ports = { api: await freePort(), link: await freePort(), enrol: await freePort() };
+  const url = `http://127.0.0.1:${ports.api}`;
+  const flags = [
+    "start",
+    ...["--data-dir", dataDir, "--listen", `127.0.0.1:${ports.api}`, "--link-listen", `127.0.0.1:${ports.link}`],
+    ...["--enrol-listen", `127.0.0.1:${ports.enrol}`, "--public-address", "localhost"],
+    ...args,
+  ];
+  const start = (env: NodeJS.ProcessEnv): Promise<ServerProcess> =>
+    startServerProcess({
+      name,
+      file: process.execPath,
+      args: [...programArgs("hub", build), ...flags],
+      env: { ...process.env, DATABASE_URL: "", NATS_URL: "", ...env },
+      folder,
+      ready: async () => (await fetch(`${url}/readyz`)).ok,
+    });
+  let server = await start(options.env ?? {});
+  const token = (await readFile(join(dataDir, "admin-token"), "utf8")).trim();
+  return {
+    api: new HubApi(url, token),
+    url,
+    dataDir,
+    get pid() {
+      return server.pid;
+    },
+    get logFile() {
+      return server.logFile;
+    },
+    get running() {
+      return server.running;
+    },
+    stop: () => server.stop(),
+    kill9: () => server.kill9(),
+    async restart(env = options.env ?? {}) {
+      server = await start(env);
+    },
+  };
+}
