@@ -60,3 +60,137 @@ export const toolBuildMs = 30 * 60_000;
 /** How often a build waits on another's lock, and asks a program for its version at most this long. */
 export const toolLockPollMs = 500;
 export const toolVersionMs = 10_000;
+
+// Rendering (render/). Git content is hostile: every size is looked at before the work that it would cause.
+
+/** One manifest file: kube-prometheus' largest CRD is 0.9 MB, its dashboards 2 MB. */
+export const manifestBytesMax = 16 * 1024 ** 2;
+
+/** All manifests of one bundle together: parsed they take five times as much memory. */
+export const bundleBytesMax = 64 * 1024 ** 2;
+
+/** YAML documents in one file: as many as objects in one bundle. */
+export const documentsPerFileMax = 20_000;
+
+/** Nesting of maps and lists: the deepest published CRD schema has 40. */
+export const manifestDepthMax = 100;
+
+/** Aliases in one document, and values it may have once they are unfolded (against "billion laughs"). */
+export const aliasesPerDocumentMax = 1_000;
+export const valuesPerDocumentMax = 500_000;
+
+/** Problems told per file and per bundle: whoever has more wants the first ones. */
+export const problemsPerFileMax = 50;
+export const problemsPerBundleMax = 200;
+
+/** Kustomizations that lead to each other, and files that one may read. */
+export const kustomizationsMax = 500;
+export const bundleFilesMax = 10_000;
+
+/** Charts inside charts that are taken from elsewhere in the repository by file://. */
+export const chartNestingMax = 5;
+
+/** One run of helm or kustomize: 1,000 documents take kustomize 2 s, so a bundle beyond this should be split. */
+export const renderMs = 60_000;
+export const renderCpuSeconds = 60;
+
+/** Memory of one run: the soft bound makes Go collect, the hard one (address space, which Go reserves generously) ends it. */
+export const renderSoftBytesMax = 512 * 1024 ** 2;
+export const renderAddressBytesMax = 3 * 1024 ** 3;
+
+/** What one run may print, and write into its scratch folder. */
+export const renderOutputBytesMax = 128 * 1024 ** 2;
+export const renderErrorBytesMax = 64 * 1024;
+export const renderFileBytesMax = 64 * 1024 ** 2;
+
+/** Line of a tool's complaint that is shown; the rest repeats the manifests. */
+export const renderMessageCharsMax = 600;
+
+/** What surveys remember per blob: names and cluster-scoped kinds of a file, some hundred bytes each. */
+export const surveyedBlobsMax = 20_000;
+
+/** Contested objects told per cluster and bundle; the rest are counted. */
+export const contestsToldMax = 20;
+
+// Git (source/).
+
+/** Longest repository URL and ref name; forges allow 255 characters of a name. */
+export const repositoryUrlCharsMax = 2_048;
+export const refNameCharsMax = 255;
+
+/** One `ls-remote`: a poll of a server that does not answer must not hold its turn. */
+export const listRemoteMs = 20_000;
+
+/** One fetch: the first one of a large repository over a slow line. */
+export const fetchMs = 5 * 60_000;
+
+/** One local Git command: reading a tree of entriesPerTreeMax takes half a second. */
+export const gitLocalMs = 30_000;
+
+/** Packing a clone anew; it may use both cores for a while and nothing waits for it but the next fetch. */
+export const gitMaintenanceMs = 10 * 60_000;
+
+/** A Git command that was asked to end is killed after this. */
+export const gitKillGraceMs = 2_000;
+
+/** Below this rate for this long a transfer counts as dead. */
+export const gitLowSpeedBytes = 500;
+export const gitLowSpeedS = 30;
+
+/** What one Git command may print: 200,000 tree entries of 150 characters. A server's endless list of refs ends here. */
+export const gitOutputBytesMax = 32 * 1024 ** 2;
+
+/** What a clone may take on disk, and how often that is looked at while a fetch runs. */
+export const cloneBytesMax = 2 * 1024 ** 3;
+export const cloneSizeCheckMs = 200;
+
+/** Address space of one Git command: packs are mapped, at most 512 MiB at a time. */
+export const gitMemoryBytesMax = 4 * 1024 ** 3;
+
+/** Commits fetched further back when a new commit does not descend from the known one as far as the clone reaches. */
+export const rewoundDeepen = 1_000;
+
+/** Commits that a clone keeps for rendering them again: several fleets' worth of revisionsKeptPerFleet. */
+export const commitsKeptPerClone = 200;
+
+/** Every fetch adds a pack; more than this make reading slow, and the clone is packed anew. */
+export const packsPerCloneMax = 40;
+
+/** Entries of one tree: a monorepo of 200,000 files lists in half a second and takes 60 MB. */
+export const entriesPerTreeMax = 200_000;
+
+/** Files and bytes of one folder that is rendered, and of one file in it. */
+export const filesPerFolderMax = 20_000;
+export const folderBytesMax = 128 * 1024 ** 2;
+export const fileBytesMax = 16 * 1024 ** 2;
+
+/** Parts and characters of one path. */
+export const pathDepthMax = 32;
+export const pathCharsMax = 1_024;
+
+/** Trees kept open per clone: the fleets of a repository are at one or two commits. */
+export const openTreesPerClone = 4;
+
+/** The process that reads blobs ends when nobody asked it for this long. */
+export const objectReaderIdleMs = 30_000;
+
+/** Webhook bodies: GitHub's largest push payloads are cut at 2,048 commits, far below. */
+export const webhookBodyBytesMax = 1024 ** 2;
+
+/** Webhooks per repository: bursts are real (one push, several events), floods are not. */
+export const webhookBurst = 20;
+export const webhooksPerSecond = 1;
+
+/** How far a signed timestamp may be off: Standard Webhooks says five minutes. */
+export const webhookClockSkewMs = 5 * 60_000;
+
+/** Senders and repositories whose rate is remembered. */
+export const rateBucketsMax = 10_000;
+
+/** Repository polls: the default and the widest allowed; a tenth of it is jitter, so that a thousand do not fall together. */
+export const pollIntervalMs = 5_000;
+export const pollJitter = 0.1;
+
+/** Backoff of a repository that fails: doubles from its poll interval up to this; a webhook cuts it short, at most once per webhookRetryMs. */
+export const pollBackoffMaxMs = 5 * 60_000;
+export const webhookRetryMs = 1_000;

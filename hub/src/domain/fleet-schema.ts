@@ -1,0 +1,218 @@
+import Type, { type Static } from "typebox";
+import { fleetApiVersion, maxNameChars } from "@flotilla/proto/names";
+import { maxBundlesPerTarget } from "@flotilla/proto/limits";
+
+/**
+ * The structure of fleet.yaml: types, checks (check-structure.ts) and the published JSON Schema come from here. A `title` is a
+ * noun phrase: messages say "'x' is not a <title>".
+ */
+
+/** Overlays of a bundle and waves of a rollout: every cluster walks through all of them. */
+const overlaysMax = 200;
+const wavesMax = 100;
+const patchesMax = 100;
+const rulesMax = 100;
+const expressionsMax = 50;
+
+const closed = { additionalProperties: false } as const;
+
+const Name = Type.String({
+  pattern: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+  maxLength: maxNameChars,
+  title: "name (lower-case letters, digits and '-', starting and ending with a letter or digit, at most 63 characters)",
+});
+
+const Path = Type.String({ maxLength: 1_024, title: "path of a folder in the repository, relative to the fleet's path" });
+
+const Duration = Type.String({
+  pattern: "^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$",
+  maxLength: 32,
+  title: "duration such as 90s, 5m or 1h30m",
+});
+
+const Percent = Type.String({ pattern: "^(100|[0-9]{1,2})%$", title: "percentage from 0% to 100%" });
+
+const CountOrPercent = Type.Union([Type.Integer({ minimum: 0, maximum: 1_000_000 }), Percent], {
+  title: "whole number or percentage such as 10%",
+});
+
+const Values = Type.Record(Type.String(), Type.Unknown(), { description: "Values for ${…} in plain YAML and for Helm" });
+
+const Selector = Type.Object(
+  {
+    matchLabels: Type.Optional(Type.Record(Type.String(), Type.String(), { description: "Every label must have this value" })),
+    matchExpressions: Type.Optional(
+      Type.Array(
+        Type.Object(
+          {
+            key: Type.String(),
+            operator: Type.Enum(["In", "NotIn", "Exists", "DoesNotExist"]),
+            values: Type.Optional(Type.Array(Type.String())),
+          },
+          closed,
+        ),
+        { maxItems: expressionsMax },
+      ),
+    ),
+  },
+  { ...closed, title: "label selector", description: "A Kubernetes label selector over clusters; an empty one selects all" },
+);
+
+const Pointer = Type.String({
+  pattern: "^(/([^~/]|~[01])*)+$",
+  title: "JSON pointer such as /spec/replicas ('~1' stands for '/' in a key)",
+});
+
+const PatchTarget = Type.Object(
+  {
+    group: Type.Optional(Type.String()),
+    version: Type.Optional(Type.String()),
+    kind: Type.Optional(Type.String()),
+    name: Type.Optional(Type.String()),
+    namespace: Type.Optional(Type.String()),
+    labelSelector: Type.Optional(Type.String()),
+    annotationSelector: Type.Optional(Type.String()),
+  },
+  { ...closed, description: "Which objects the patch is for, as in a kustomization" },
+);
+
+const Patch = Type.Object(
+  {
+    target: Type.Optional(PatchTarget),
+    patch: Type.Union([Type.String({ minLength: 1 }), Type.Record(Type.String(), Type.Unknown()), Type.Array(Type.Unknown(), { minItems: 1 })], {
+      title: "patch: YAML text, an object (strategic merge) or a list of operations (JSON 6902)",
+    }),
+  },
+  closed,
+);
+
+const Overlay = Type.Object(
+  {
+    clusters: Selector,
+    path: Type.Optional(Path),
+    values: Type.Optional(Values),
+    patches: Type.Optional(Type.Array(Patch, { maxItems: patchesMax })),
+  },
+  { ...closed, description: "What differs for some clusters" },
+);
+
+const IgnoreRule = Type.Object(
+  {
+    group: Type.Optional(Type.String()),
+    kind: Type.Optional(Type.String()),
+    namespace: Type.Optional(Type.String()),
+    name: Type.Optional(Type.String()),
+    paths: Type.Array(Pointer, { minItems: 1, maxItems: rulesMax }),
+  },
+  closed,
+);
+
+const Drift = Type.Object(
+  {
+    mode: Type.Optional(Type.Enum(["heal", "report", "heal-unless-drifted"])),
+    ignore: Type.Optional(Type.Array(IgnoreRule, { maxItems: rulesMax })),
+  },
+  closed,
+);
+
+const HealthCheck = Type.Object(
+  {
+    group: Type.Optional(Type.String()),
+    kind: Type.String({ minLength: 1 }),
+    current: Type.Optional(Type.String({ minLength: 1, description: "CEL: when the object is Current" })),
+    failed: Type.Optional(Type.String({ minLength: 1, description: "CEL: when the object is Failed" })),
+    inProgress: Type.Optional(Type.String({ minLength: 1, description: "CEL: when the object is InProgress" })),
+  },
+  closed,
+);
+
+const Health = Type.Object(
+  {
+    timeout: Type.Optional(Duration),
+    checks: Type.Optional(Type.Array(HealthCheck, { maxItems: rulesMax })),
+  },
+  closed,
+);
+
+const Prune = Type.Object({ budget: Type.Optional(CountOrPercent) }, closed);
+
+const Bundle = Type.Object(
+  {
+    name: Name,
+    path: Type.Optional(Path),
+    namespace: Type.Optional(Name),
+    dependsOn: Type.Optional(Type.Array(Type.String(), { maxItems: maxBundlesPerTarget })),
+    values: Type.Optional(Values),
+    overlays: Type.Optional(Type.Array(Overlay, { maxItems: overlaysMax })),
+    combine: Type.Optional(Type.Enum(["first", "all"], { description: "Which matching overlays count" })),
+    drift: Type.Optional(Drift),
+    health: Type.Optional(Health),
+    prune: Type.Optional(Prune),
+  },
+  { ...closed, description: "A folder released together: plain YAML, kustomization.yaml or Chart.yaml, found by itself" },
+);
+
+const After = Type.Object(
+  {
+    healthy: Type.Optional(Type.Boolean({ description: "Every cluster of the wave is healthy" })),
+    soak: Type.Optional(Duration),
+    approval: Type.Optional(Type.String({ minLength: 1, maxLength: maxNameChars, description: "Group of people, one of whom approves" })),
+  },
+  { ...closed, description: "What must be true of this wave before the next one begins" },
+);
+
+const Wave = Type.Object(
+  {
+    name: Name,
+    clusters: Type.Optional(Selector),
+    maxConcurrency: Type.Optional(CountOrPercent),
+    after: Type.Optional(After),
+  },
+  closed,
+);
+
+const Rollout = Type.Object(
+  {
+    waves: Type.Optional(Type.Array(Wave, { minItems: 1, maxItems: wavesMax })),
+    failureBudget: Type.Optional(CountOrPercent),
+    onFailure: Type.Optional(Type.Enum(["rollback", "hold"])),
+  },
+  { ...closed, description: "Waves in which a revision reaches the fleet" },
+);
+
+const Spec = Type.Object(
+  {
+    clusters: Type.Optional(Selector),
+    values: Type.Optional(Values),
+    bundles: Type.Array(Bundle, { minItems: 1, maxItems: maxBundlesPerTarget }),
+    rollout: Type.Optional(Rollout),
+  },
+  closed,
+);
+
+export const FleetSchema = Type.Object(
+  {
+    apiVersion: Type.Literal(fleetApiVersion),
+    kind: Type.Literal("Fleet"),
+    metadata: Type.Object({ name: Name }, closed),
+    spec: Spec,
+  },
+  closed,
+);
+
+/** fleet.yaml as written, before defaults. */
+export type FleetDocument = Static<typeof FleetSchema>;
+
+/** Where the schema is published; a `$schema` comment in fleet.yaml names it, and editors complete from it. */
+export const fleetSchemaId = `https://flotilla.dev/schemas/fleet.v1.json`;
+
+/** The JSON Schema (2020-12) that is published and served at /schemas/fleet.v1.json. */
+export function fleetJsonSchema(): Record<string, unknown> {
+  return {
+    $schema: "https://json-schema.org/draft/2020-12/schema",
+    $id: fleetSchemaId,
+    title: "Flotilla fleet",
+    description: "fleet.yaml: which clusters a fleet governs and what they run",
+    ...(JSON.parse(JSON.stringify(FleetSchema)) as object),
+  };
+}
