@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { ownerAnnotation, pruneAnnotation } from "@flotilla/proto/names";
+import { ownerAnnotation, ownerOf, pruneAnnotation } from "@flotilla/proto/names";
 import { kubeLimits } from "../limits.ts";
 import { objectPath, type KubeResource } from "./discovery.ts";
 import { getObject } from "./get-object.ts";
@@ -19,8 +19,8 @@ export interface DeletionWarrant {
   readonly namespace: string;
   readonly name: string;
   readonly uid: string;
-  /** Values of the owner annotation under which it is ours. */
-  readonly owners: readonly string[];
+  /** The fleet that applied it: the owner annotation must say so. */
+  readonly fleet: string;
 }
 
 /**
@@ -51,8 +51,9 @@ export async function deleteObject(client: KubeClient, resource: KubeResource, w
 function objectionTo(live: LiveObject, warrant: DeletionWarrant): string | undefined {
   if (warrant.uid !== "" && live.metadata.uid !== warrant.uid) return "it was deleted and made again by somebody else";
   const owner = live.metadata.annotations?.[ownerAnnotation];
-  if (warrant.uid === "" && (owner === undefined || !warrant.owners.includes(owner))) return "it was there before and was never applied by Flotilla";
-  if (owner !== undefined && !warrant.owners.includes(owner)) return `it now belongs to ${owner}`;
+  const isClaimed = owner?.startsWith(ownerOf(warrant.fleet, "")) ?? false;
+  if (warrant.uid === "" && !isClaimed) return "it was there before and was never applied by Flotilla";
+  if (owner !== undefined && !isClaimed) return `it now belongs to ${owner}`;
   if (live.metadata.annotations?.[pruneAnnotation] === "disabled") return `its annotation ${pruneAnnotation} is "disabled"`;
   return undefined;
 }

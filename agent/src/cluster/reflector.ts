@@ -59,6 +59,11 @@ export class Reflector {
     return this.#isListed;
   }
 
+  /** UID of what is there under "namespace/name". */
+  uidOf(key: string): string | undefined {
+    return this.#uids.get(key);
+  }
+
   /** Run until stopped. Never throws. */
   async run(): Promise<void> {
     let failures = 0;

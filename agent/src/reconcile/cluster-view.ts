@@ -1,0 +1,171 @@
+import { fleetLabel } from "@flotilla/proto/names";
+import { isIgnoredBy } from "../domain/ignore.ts";
+import { assessHealth } from "../domain/health.ts";
+import { hashOwned } from "../domain/owned-fields.ts";
+import type { Discovery, KubeResource } from "../cluster/discovery.ts";
+import type { KubeClient } from "../cluster/kube-client.ts";
+import type { KubeError } from "../cluster/kube-error.ts";
+import type { LiveObject } from "../cluster/live-object.ts";
+import { Reflector, type ReflectorHandler } from "../cluster/reflector.ts";
+import type { Observation } from "../domain/plan.ts";
+import { engineLimits } from "../limits.ts";
+import type { Log } from "../log.ts";
+import { see, type Sight, type TrackedObject } from "./tracked-object.ts";
+
+/** Called after what is known of an object changed. */
+export type OnSeen = (object: TrackedObject, before: Sight | undefined) => void;
+
+interface Watched {
+  readonly reflector: Reflector;
+  /** Tracked objects of this resource by "namespace/name" as the API server has it. */
+  readonly objects: Map<string, TrackedObject>;
+}
+
+/**
+ * What the cluster shows of the objects that are tracked: one reflector for each resource in use, selecting by our label,
+ * and of each object only UID, version, hash of owned fields and health.
+ */
+export class ClusterView implements ReflectorHandler {
+  readonly #client: KubeClient;
+  readonly #discovery: Discovery;
+  readonly #log: Log;
+  readonly #onSeen: OnSeen;
+  readonly #watched = new Map<string, Watched>();
+  #stopped = false;
+
+  constructor(client: KubeClient, discovery: Discovery, log: Log, onSeen: OnSeen) {
+    this.#client = client;
+    this.#discovery = discovery;
+    this.#log = log;
+    this.#onSeen = onSeen;
+  }
+
+  /** Look at these objects, and wait until the collections they lie in were listed, or observeDeadlineMs. Kinds that are not served stay unseen. */
+  async look(objects: Iterable<TrackedObject>, signal: AbortSignal): Promise<void> {
+    const unknown: TrackedObject[] = [];
+    for (const object of objects) if (!this.#attachKnown(object)) unknown.push(object);
+    if (unknown.length > 0) {
+      await this.#discovery.refresh();
+      for (const object of unknown) this.#attachKnown(object);
+    }
+    const { promise: late, resolve } = Promise.withResolvers<void>();
+    const deadline = setTimeout(resolve, engineLimits.observeDeadlineMs);
+    signal.addEventListener("abort", () => resolve(), { once: true });
+    await Promise.race([late, Promise.all([...this.#watched.values()].map(({ reflector }) => reflector.firstListed))]);
+    clearTimeout(deadline);
+  }
+
+  /** Look at one object from now on. */
+  attach(object: TrackedObject, resource: KubeResource): void {
+    if (this.#stopped) return;
+    const { objects, reflector } = this.#watch(resource);
+    objects.set(nameIn(object, resource), object);
+    if (resource.canWatch) object.isVisible = reflector.isListed;
+    else object.blindness = `${resource.plural} cannot be watched`;
+  }
+
+  /** Stop looking at one object; a collection nobody looks at is no longer watched. */
+  detach(object: TrackedObject): void {
+    for (const [key, { reflector, objects }] of this.#watched) {
+      if (reflector.resource.kind !== object.id.kind || reflector.resource.group !== object.id.group) continue;
+      const name = nameIn(object, reflector.resource);
+      if (objects.get(name) === object) objects.delete(name);
+      if (objects.size > 0) continue;
+      reflector.stop();
+      this.#watched.delete(key);
+    }
+  }
+
+  /** What is known of an object, for a plan. */
+  observe(object: TrackedObject | undefined): Observation {
+    if (object?.live) return { state: "present", uid: object.live.uid, owned: object.live.owned };
+    return object?.isVisible ? { state: "absent" } : { state: "unseen" };
+  }
+
+  /** Take in an object that was read or given back by an apply. */
+  take(object: TrackedObject, sight: Sight | undefined): void {
+    const before = object.live;
+    see(object, sight, Date.now());
+    this.#onSeen(object, before);
+  }
+
+  /** End every watch. */
+  stop(): void {
+    this.#stopped = true;
+    for (const { reflector } of this.#watched.values()) reflector.stop();
+    this.#watched.clear();
+  }
+
+  onPresent(resource: KubeResource, live: LiveObject): void {
+    const object = this.#find(resource, live.metadata.namespace ?? "", live.metadata.name);
+    if (!object) return;
+    const sight = sightOf(object, live);
+    if (object.busy) object.seenWhileBusy = sight.owned;
+    object.isVisible = true;
+    this.take(object, sight);
+  }
+
+  onGone(resource: KubeResource, namespace: string, name: string, uid: string): void {
+    const object = this.#find(resource, namespace, name);
+    if (object?.live?.uid === uid) this.take(object, undefined);
+  }
+
+  onListed(resource: KubeResource): void {
+    const watched = this.#watched.get(keyOf(resource));
+    for (const [name, object] of watched?.objects ?? []) {
+      object.isVisible = true;
+      object.blindness = "";
+      // Known from an apply, not told by this list: one of the two is older than the other.
+      if (object.live && watched?.reflector.uidOf(name) !== object.live.uid) object.isSuspect = true;
+      this.#onSeen(object, object.live);
+    }
+  }
+
+  onBlind(resource: KubeResource, error: KubeError): void {
+    for (const object of this.#watched.get(keyOf(resource))?.objects.values() ?? []) {
+      object.isVisible = false;
+      object.blindness = `cannot be watched: ${error.message}`;
+      this.#onSeen(object, object.live);
+    }
+  }
+
+  #attachKnown(object: TrackedObject): boolean {
+    const resource = this.#discovery.known(object.apiVersion, object.id.kind);
+    if (resource) this.attach(object, resource);
+    return resource !== undefined;
+  }
+
+  #find(resource: KubeResource, namespace: string, name: string): TrackedObject | undefined {
+    return this.#watched.get(keyOf(resource))?.objects.get(`${namespace}/${name}`);
+  }
+
+  #watch(resource: KubeResource): Watched {
+    const known = this.#watched.get(keyOf(resource));
+    if (known) return known;
+    const reflector = new Reflector({ client: this.#client, resource, labelSelector: fleetLabel, handler: this, log: this.#log });
+    const watched: Watched = { reflector, objects: new Map() };
+    this.#watched.set(keyOf(resource), watched);
+    if (resource.canWatch) void reflector.run();
+    else reflector.stop();
+    return watched;
+  }
+}
+
+/** What is kept of a live object. */
+export function sightOf(object: TrackedObject, live: LiveObject): Sight {
+  return {
+    uid: live.metadata.uid ?? "",
+    resourceVersion: live.metadata.resourceVersion ?? "",
+    owned: hashOwned(live, isIgnoredBy(object.ignored)),
+    verdict: assessHealth(live),
+  };
+}
+
+function keyOf(resource: KubeResource): string {
+  return `${resource.apiVersion}/${resource.kind}`;
+}
+
+/** As the API server names it: a renderer may have given a namespace to a cluster-scoped object, or none to a namespaced one. */
+function nameIn(object: TrackedObject, resource: KubeResource): string {
+  return `${resource.isNamespaced ? object.id.namespace || "default" : ""}/${object.id.name}`;
+}

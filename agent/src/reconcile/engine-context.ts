@@ -1,0 +1,34 @@
+import type { BodyStore } from "../cluster/body-store.ts";
+import type { Discovery } from "../cluster/discovery.ts";
+import type { InventoryStore } from "../cluster/inventory-store.ts";
+import type { KubeClient } from "../cluster/kube-client.ts";
+import type { TargetStore } from "../cluster/target-store.ts";
+import type { ObjectKey } from "../domain/object-id.ts";
+import type { Log } from "../log.ts";
+import type { StepTracer } from "../telemetry.ts";
+import type { ClusterView } from "./cluster-view.ts";
+import type { FleetReporter } from "./fleet-reporter.ts";
+import type { FleetRun } from "./fleet-run.ts";
+import type { Due } from "./keyed-queue.ts";
+
+/** What the stories work with. */
+export interface EngineContext {
+  readonly cluster: string;
+  readonly client: KubeClient;
+  readonly discovery: Discovery;
+  readonly view: ClusterView;
+  readonly bodies: BodyStore;
+  readonly targets: TargetStore;
+  readonly inventories: InventoryStore;
+  readonly tracer: StepTracer;
+  readonly log: Log;
+  /** Keys the hashes that stand for secret values; new in every process. */
+  readonly hashKey: Uint8Array;
+  reporter(run: FleetRun): FleetReporter;
+  /** The other fleet whose inventory holds an object, or undefined. */
+  claimedBy(run: FleetRun, key: ObjectKey): string | undefined;
+  queueFleet(run: FleetRun, due?: Due): void;
+  queueObject(run: FleetRun, key: ObjectKey, due?: Due): void;
+  /** The cluster has left the fleet and nothing of it is held any more. */
+  forgetFleet(run: FleetRun): void;
+}

@@ -1,0 +1,293 @@
+import { randomBytes } from "node:crypto";
+import { create } from "@bufbuild/protobuf";
+import { HeldTargetSchema, type Command, type HeldTarget } from "@flotilla/proto/gen/link";
+import { SnapshotPartSchema } from "@flotilla/proto/gen/report";
+import type { Target } from "@flotilla/proto/gen/target";
+import { isName } from "@flotilla/proto/names";
+import { BodyStore } from "../cluster/body-store.ts";
+import { Discovery } from "../cluster/discovery.ts";
+import { InventoryStore } from "../cluster/inventory-store.ts";
+import type { KubeClient } from "../cluster/kube-client.ts";
+import { KubeError, tellError } from "../cluster/kube-error.ts";
+import type { StateObjects } from "../cluster/state-objects.ts";
+import { TargetStore } from "../cluster/target-store.ts";
+import { describeId, type ObjectKey } from "../domain/object-id.ts";
+import { refuseTarget } from "../domain/refuse-target.ts";
+import { retryDelayMs } from "../domain/retry-delay.ts";
+import { engineLimits } from "../limits.ts";
+import type { Log } from "../log.ts";
+import type { StepTracer } from "../telemetry.ts";
+import { ClusterView } from "./cluster-view.ts";
+import { dropObject } from "./drop-object.ts";
+import type { EngineContext } from "./engine-context.ts";
+import { FleetReporter, type ReportSink } from "./fleet-reporter.ts";
+import { isDrifted, newFleetRun, type FleetRun } from "./fleet-run.ts";
+import { KeyedQueue } from "./keyed-queue.ts";
+import type { Totals } from "./object-state.ts";
+import { refuse } from "./receive-target.ts";
+import { reconcileObject } from "./reconcile-object.ts";
+import { reconcileTarget } from "./reconcile-target.ts";
+import { saveInventorySoon } from "./save-inventory.ts";
+import { tellPhase } from "./tell-phase.ts";
+import type { Sight, TrackedObject } from "./tracked-object.ts";
+
+/** What an engine is made of. */
+export interface EngineOptions {
+  readonly cluster: string;
+  readonly client: KubeClient;
+  readonly state: StateObjects;
+  readonly sink: ReportSink;
+  readonly tracer: StepTracer;
+  readonly log: Log;
+}
+
+/**
+ * Keeps a cluster at what its fleets want. Two queues of keys feed two stories: whole fleets (reconcileTarget) and single
+ * objects (reconcileObject: drift, retry), which go in front. Nothing runs, asks or writes while nothing changes.
+ */
+export class Engine {
+  readonly bodies: BodyStore;
+  readonly #options: EngineOptions;
+  readonly #context: EngineContext;
+  readonly #view: ClusterView;
+  readonly #fleets = new Map<string, FleetRun>();
+  readonly #reporters = new Map<string, FleetReporter>();
+  readonly #bundleHealth = new Map<string, string>();
+  readonly #fleetQueue = new KeyedQueue(engineLimits.fleetWorkers, (name) => this.#workFleet(name));
+  readonly #objectQueue = new KeyedQueue(engineLimits.objectWorkers, (key) => this.#workObject(key));
+  #stopped = false;
+
+  constructor(options: EngineOptions) {
+    const { cluster, client, log, tracer, state } = options;
+    const discovery = new Discovery(client);
+    this.#options = options;
+    this.bodies = new BodyStore(state);
+    this.#view = new ClusterView(client, discovery, log, (object, before) => this.#onSeen(object, before));
+    this.#context = {
+      cluster,
+      client,
+      discovery,
+      view: this.#view,
+      bodies: this.bodies,
+      targets: new TargetStore(state, log),
+      inventories: new InventoryStore(state),
+      tracer,
+      log,
+      hashKey: randomBytes(32),
+      reporter: (run) => this.#reporter(run),
+      claimedBy: (run, key) => this.#claimedBy(run, key),
+      queueFleet: (run, due) => this.#fleetQueue.add(run.name, due),
+      queueObject: (run, key, due) => this.#objectQueue.add(`${run.name}\n${key}`, due),
+      forgetFleet: (run) => this.#forget(run),
+    };
+  }
+
+  /**
+   * Load what the cluster keeps and go on with it, whether or not a hub is there (G9).
+   *
+   * @throws KubeError when the cluster cannot be read; the caller tries again.
+   */
+  async start(): Promise<void> {
+    await this.#options.state.ensureNamespace();
+    await this.#context.discovery.refresh();
+    await this.bodies.load();
+    for (const [fleet, inventory] of await this.#context.inventories.load()) {
+      const run = this.#fleet(fleet);
+      if (inventory instanceof KubeError) {
+        run.inventoryProblem = `${inventory.message}. Nothing is applied or pruned until it can be read; delete these ConfigMaps to adopt the fleet's objects anew`;
+        this.#options.log.error({ fleet, problem: run.inventoryProblem }, "inventory unreadable");
+      } else for (const [key, entry] of inventory) run.inventory.set(key, entry);
+    }
+    for (const target of await this.#context.targets.load()) {
+      if (refuseTarget(target, this.#options.cluster, undefined) !== undefined) continue;
+      const run = this.#fleet(target.fleet);
+      run.pending = { target, arrivedAt: Date.now(), isRestored: true };
+      this.#fleetQueue.add(run.name);
+    }
+  }
+
+  /** Follow a target, from now on and instead of what is being done. Every body it names is held. */
+  accept(target: Target): void {
+    if (this.#stopped || !isName(target.fleet)) return;
+    const run = this.#fleet(target.fleet);
+    const newest = run.pending?.target ?? run.target;
+    const refusal = refuseTarget(target, this.#options.cluster, newest);
+    if (refusal !== undefined) return refuse(run, target.generation, refusal, this.#context);
+    const isSame = newest !== undefined && newest.generation === target.generation;
+    if (!isSame) {
+      run.pending = { target, arrivedAt: Date.now(), isRestored: false };
+      run.superseded.abort();
+    }
+    this.#fleetQueue.add(run.name, { urgent: true });
+  }
+
+  /**
+   * Do what a person asked for. Renewal of credentials is the link's.
+   *
+   * @throws Error when the fleet is not in this cluster.
+   */
+  async command(command: Command): Promise<void> {
+    if (command.kind.case === "snapshot") return await this.snapshot();
+    if (command.kind.case !== "sync") return;
+    const run = this.#fleets.get(command.kind.value.fleet);
+    if (!run) throw new Error(`this cluster is not in fleet ${command.kind.value.fleet}`);
+    for (const object of run.objects.values()) if (object.failure) this.#context.queueObject(run, object.key);
+    this.#fleetQueue.add(run.name, { urgent: true });
+  }
+
+  /** What runs here, for the hub to compare. */
+  held(): HeldTarget[] {
+    return [...this.#fleets.values()].flatMap((run) => {
+      const target = run.target ?? (run.pending?.isRestored ? run.pending.target : undefined);
+      return target ? [create(HeldTargetSchema, { fleet: run.name, generation: target.generation, digest: target.digest })] : [];
+    });
+  }
+
+  /** Record everything that is known, whole. */
+  async snapshot(): Promise<void> {
+    const fleets = [...this.#fleets.keys()];
+    const states = [...this.#fleets.values()].flatMap((run) => this.#reporter(run).snapshot());
+    const snapshotId = randomBytes(8).toString("hex");
+    const parts = Math.max(1, states.length);
+    const recorded = Array.from({ length: parts }, (_, part) => {
+      const state = states[part];
+      return this.#options.sink.record({ case: "snapshot", value: create(SnapshotPartSchema, { snapshotId, part, parts, fleets, ...(state && { state }) }) });
+    });
+    await Promise.all(recorded);
+  }
+
+  /** Whether nothing waits and nothing runs. */
+  get isQuiet(): boolean {
+    return this.#fleetQueue.size === 0 && this.#objectQueue.size === 0;
+  }
+
+  /** Stop in order: finish requests in flight, record what is known, close watches. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    for (const run of this.#fleets.values()) {
+      run.superseded.abort();
+      clearTimeout(run.settleTimer);
+    }
+    await Promise.all([this.#fleetQueue.stop(), this.#objectQueue.stop()]);
+    this.#view.stop();
+    await Promise.all([...this.#reporters.values()].map((reporter) => reporter.flush()));
+    for (const reporter of this.#reporters.values()) reporter.close();
+  }
+
+  async #workFleet(name: string): Promise<void> {
+    const run = this.#fleets.get(name);
+    if (!run) return;
+    if (run.inventoryProblem !== "") {
+      run.trouble = run.inventoryProblem;
+      return this.#reporter(run).changed();
+    }
+    run.superseded = new AbortController();
+    const isNew = run.pending !== undefined;
+    try {
+      await reconcileTarget(run, this.#context, run.superseded.signal);
+      if (isNew && !run.superseded.signal.aborted) await this.#collectBodies();
+    } catch (error) {
+      run.troubles += 1;
+      run.trouble = tellError(error, "");
+      this.#options.log.warn({ fleet: name, err: error, troubles: run.troubles }, "a plan broke off; it is tried again");
+      this.#reporter(run).changed();
+      const cap = Math.min(engineLimits.planRetryMaxMs, engineLimits.planRetryMinMs * 2 ** Math.min(run.troubles - 1, 10));
+      this.#fleetQueue.add(name, { delayMs: cap / 2 + (Math.random() * cap) / 2 });
+    }
+  }
+
+  async #workObject(queueKey: string): Promise<void> {
+    const newline = queueKey.indexOf("\n");
+    const run = this.#fleets.get(queueKey.slice(0, newline));
+    if (!run || run.inventoryProblem !== "") return;
+    try {
+      await reconcileObject(run, queueKey.slice(newline + 1), this.#context);
+    } catch (error) {
+      this.#options.log.error({ object: queueKey.replace("\n", " "), err: error }, "an object could not be looked after; it is tried again");
+      this.#objectQueue.add(queueKey, { delayMs: retryDelayMs("patient", 4, Math.random()) });
+    }
+  }
+
+  async #collectBodies(): Promise<void> {
+    const targets = [...this.#fleets.values()].flatMap((run) => [run.target, run.pending?.target]);
+    const named = new Set(targets.flatMap((target) => target?.bundles.map((bundle) => bundle.digest) ?? []));
+    await this.bodies.collect(named).catch((error: unknown) => this.#options.log.warn({ err: error }, "old bodies could not be removed"));
+  }
+
+  /** A watch, a read or an apply showed an object. */
+  #onSeen(object: TrackedObject, before: Sight | undefined): void {
+    const run = this.#fleets.get(object.fleet);
+    if (!run || run.objects.get(object.key) !== object) return;
+    const isChanged = before?.verdict.health !== object.live?.verdict.health || before?.verdict.message !== object.live?.verdict.message || before?.uid !== object.live?.uid;
+    if (isChanged) this.#onHealth(run, object, before);
+    if (!run.desired.objects.has(object.key)) return this.#onSeenUnwanted(run, object, before);
+    if (object.busy || run.planned.has(object.key)) return;
+    if (object.isSuspect || isDrifted(run, object)) this.#context.queueObject(run, object.key, { delayMs: engineLimits.suspicionMs, urgent: true });
+    else if (object.drift.length > 0 || object.fightUntil > 0) this.#context.queueObject(run, object.key);
+  }
+
+  #onHealth(run: FleetRun, object: TrackedObject, before: Sight | undefined): void {
+    run.healthChangedAt = Date.now();
+    this.#reporter(run).touch(object.key);
+    const isNews = object.live?.verdict.health === "Failed" && before?.verdict.health !== "Failed";
+    if (isNews) this.#reporter(run).event("HealthChanged", `${describeId(object.id)} failed: ${object.live?.verdict.message}`, { bundle: object.bundle, object: object.id, warning: true });
+    // Another bundle may have waited for this.
+    const isAwaited = [...run.desired.bundles.values()].some((bundle) => bundle.dependsOn.includes(object.bundle));
+    if (isAwaited && object.live?.verdict.health === "Current" && !this.#stopped) this.#fleetQueue.add(run.name, { delayMs: engineLimits.suspicionMs });
+  }
+
+  /** An object that is to be pruned, or whose prune is held, is gone by now: whoever did it, it is out of the inventory. */
+  #onSeenUnwanted(run: FleetRun, object: TrackedObject, before: Sight | undefined): void {
+    if (object.live || !before || object.busy || !run.inventory.has(object.key)) return;
+    dropObject(run, object, this.#context);
+    saveInventorySoon(run, this.#context);
+    if (run.held || run.prunesWait) this.#fleetQueue.add(run.name, { delayMs: engineLimits.suspicionMs });
+  }
+
+  /** Once per report: tell bundles whose health changed, and the end of the path. */
+  #onTotals(run: FleetRun, totals: Totals): void {
+    for (const bundle of totals.bundles) {
+      const key = `${run.name}/${bundle.name}`;
+      const word = String(bundle.health);
+      const before = this.#bundleHealth.get(key);
+      this.#bundleHealth.set(key, word);
+      if (before === undefined || before === word) continue;
+      this.#reporter(run).event("HealthChanged", bundle.message ? `bundle ${bundle.name}: ${bundle.message}` : `bundle ${bundle.name} is healthy`, { bundle: bundle.name ?? "" });
+    }
+    const { target } = run;
+    if (!target || run.told.get("apply") !== target.generation || !totals.rollUp.synced || totals.rollUp.health !== "Current") return;
+    tellPhase(run, this.#context, "healthy", run.appliedAt, Math.max(run.appliedAt, run.healthChangedAt));
+  }
+
+  #claimedBy(run: FleetRun, key: ObjectKey): string | undefined {
+    for (const other of this.#fleets.values()) if (other !== run && other.inventory.has(key)) return other.name;
+    return undefined;
+  }
+
+  #fleet(name: string): FleetRun {
+    const known = this.#fleets.get(name);
+    if (known) return known;
+    const run = newFleetRun(name);
+    this.#fleets.set(name, run);
+    return run;
+  }
+
+  #reporter(run: FleetRun): FleetReporter {
+    const known = this.#reporters.get(run.name);
+    if (known) return known;
+    const reporter = new FleetReporter(run, this.#options.sink, this.#options.log, (totals) => this.#onTotals(run, totals));
+    this.#reporters.set(run.name, reporter);
+    return reporter;
+  }
+
+  #forget(run: FleetRun): void {
+    clearTimeout(run.settleTimer);
+    for (const object of run.objects.values()) this.#view.detach(object);
+    this.#reporters.get(run.name)?.close();
+    this.#reporters.delete(run.name);
+    for (const bundle of run.desired.bundles.keys()) this.#bundleHealth.delete(`${run.name}/${bundle}`);
+    // A newer target may have brought the fleet back meanwhile.
+    this.#fleets.delete(run.name);
+    if (run.pending) this.accept(run.pending.target);
+  }
+}

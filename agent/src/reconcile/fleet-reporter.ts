@@ -1,0 +1,249 @@
+import { create, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
+import { failpoint } from "@flotilla/proto/failpoint";
+import { ClusterEventSchema, FleetReportSchema, PhaseTimeSchema, type ClusterEvent, type FleetReport, type ObjectIdSchema, type ObjectState, ObjectStateSchema, type PhaseTime, type ReportEnvelope } from "@flotilla/proto/gen/report";
+import { digestOf } from "@flotilla/proto/digest";
+import { maxEventsPerReport, maxObjectsPerReport } from "@flotilla/proto/limits";
+import type { FieldDrift } from "../domain/drift.ts";
+import type { ObjectId, ObjectKey } from "../domain/object-id.ts";
+import { engineLimits } from "../limits.ts";
+import type { Log } from "../log.ts";
+import type { FleetRun } from "./fleet-run.ts";
+import { cut, healthDeadline, objectState, totals, type Totals } from "./object-state.ts";
+import { severityCode, timestamp } from "./report-words.ts";
+
+/** Where reports go: durable when the promise resolves. */
+export interface ReportSink {
+  record(report: ReportEnvelope["report"], traceparent?: string): Promise<bigint>;
+}
+
+/** Stable reasons of events, as `fleet events` prints them. */
+export type EventReason =
+  | "Applied"
+  | "ApplyFailed"
+  | "DriftDetected"
+  | "DriftHealed"
+  | "DriftReported"
+  | "Fight"
+  | "HealthChanged"
+  | "LetGo"
+  | "PruneHeld"
+  | "Pruned"
+  | "TargetRefused"
+  | "TargetRemoved"
+  | "TookOver"
+  | "EventsDropped";
+
+/** What may be said with an event. */
+export interface EventDetails {
+  readonly bundle?: string;
+  readonly object?: ObjectId;
+  readonly drift?: readonly FieldDrift[];
+  readonly warning?: boolean;
+}
+
+/** Time between tries when the outbox does not take a report (its disk is full). */
+const recordRetryMs = 2_000;
+
+/**
+ * Folds what changes in one fleet into reports: at most one every reportFoldMs, only objects that changed, summary and
+ * bundles whole, events one by one. Nothing changed: nothing is recorded.
+ */
+export class FleetReporter {
+  readonly #run: FleetRun;
+  readonly #sink: ReportSink;
+  readonly #log: Log;
+  readonly #onTotals: (totals: Totals) => void;
+  readonly #touched = new Set<ObjectKey>();
+  readonly #gone = new Map<ObjectKey, ObjectId>();
+  #events: ClusterEvent[] = [];
+  #dropped = 0;
+  #phases: PhaseTime[] = [];
+  #lastTotals = "";
+  #timer: NodeJS.Timeout | undefined;
+  #healthTimer: NodeJS.Timeout | undefined;
+  #flushing: Promise<void> | undefined;
+  #closed = false;
+
+  constructor(run: FleetRun, sink: ReportSink, log: Log, onTotals: (totals: Totals) => void) {
+    this.#run = run;
+    this.#sink = sink;
+    this.#log = log;
+    this.#onTotals = onTotals;
+  }
+
+  /** Something about an object changed. */
+  touch(key: ObjectKey): void {
+    this.#touched.add(key);
+    this.changed();
+  }
+
+  /** An object is no longer part of the fleet. */
+  forget(key: ObjectKey, id: ObjectId): void {
+    this.#touched.delete(key);
+    this.#gone.set(key, id);
+    this.changed();
+  }
+
+  /** Something about the fleet as a whole changed. */
+  changed(): void {
+    if (this.#closed) return;
+    this.#timer ??= setTimeout(() => void this.flush(), engineLimits.reportFoldMs);
+  }
+
+  event(reason: EventReason, message: string, details: EventDetails = {}): void {
+    if (this.#events.length >= engineLimits.maxPendingEvents) {
+      this.#dropped += 1;
+      return;
+    }
+    this.#events.push(
+      create(ClusterEventSchema, {
+        at: timestamp(Date.now()),
+        reason,
+        severity: details.warning ? severityCode.warning : severityCode.normal,
+        message: cut(message),
+        bundle: details.bundle ?? "",
+        ...(details.object && { object: wireId(details.object) }),
+        drift: (details.drift ?? []).map((field) => ({ ...field })),
+      }),
+    );
+    this.changed();
+  }
+
+  phase(phase: MessageInitShape<typeof PhaseTimeSchema>): void {
+    this.#phases.push(create(PhaseTimeSchema, phase));
+    this.changed();
+  }
+
+  /** Record what is waiting, now. Never throws: what could not be recorded waits for the next try. */
+  async flush(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    while (this.#flushing) await this.#flushing;
+    this.#flushing = this.#record().finally(() => {
+      this.#flushing = undefined;
+    });
+    await this.#flushing;
+  }
+
+  /** Say that the cluster left the fleet; the last word of this reporter. Throws when it could not be recorded. */
+  async removed(): Promise<void> {
+    await this.flush();
+    this.close();
+    const { name, target } = this.#run;
+    await this.#sink.record({ case: "fleet", value: create(FleetReportSchema, { fleet: name, generation: target?.generation ?? 0n, revision: target?.revision ?? "", targetDigest: target?.digest ?? "", removed: true }) }, target?.traceparent);
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#healthTimer);
+    this.#timer = undefined;
+  }
+
+  /** Everything about the fleet as it is now, in parts that fit in a message. */
+  snapshot(): FleetReport[] {
+    const now = Date.now();
+    const states = [...this.#run.objects.values()].map((object) => create(ObjectStateSchema, objectState(this.#run, object, now)));
+    return this.#inParts(states, [], [], [], now);
+  }
+
+  async #record(): Promise<void> {
+    const now = Date.now();
+    const states: ObjectState[] = [];
+    const hashes: [ObjectKey, string][] = [];
+    for (const key of this.#touched) {
+      const object = this.#run.objects.get(key);
+      if (!object) continue;
+      const state = create(ObjectStateSchema, objectState(this.#run, object, now));
+      const hash = digestOf({ ...state, $typeName: undefined, $unknown: undefined }).slice(0, 16);
+      if (hash === object.reported) continue;
+      states.push(state);
+      hashes.push([key, object.reported]);
+      object.reported = hash;
+    }
+    const taken = { touched: [...this.#touched], gone: [...this.#gone], events: this.#takeEvents(), phases: this.#phases };
+    this.#touched.clear();
+    this.#gone.clear();
+    this.#phases = [];
+    this.#watchDeadlines(now);
+    const whole = totals(this.#run, now);
+    this.#onTotals(whole);
+    const hash = digestOf({ summary: whole.summary, bundles: whole.bundles, generation: String(this.#run.target?.generation ?? 0n) });
+    if (states.length + taken.gone.length + taken.events.length + taken.phases.length === 0 && hash === this.#lastTotals) return;
+    failpoint("before-record-report");
+    try {
+      for (const report of this.#inParts(states, taken.gone.map(([, id]) => id), taken.events, taken.phases, now)) {
+        await this.#sink.record({ case: "fleet", value: report }, this.#run.target?.traceparent || undefined);
+      }
+      this.#lastTotals = hash;
+    } catch (error) {
+      this.#log.error({ fleet: this.#run.name, err: error }, "a report could not be recorded; it is kept and tried again");
+      for (const [key, before] of hashes) {
+        const object = this.#run.objects.get(key);
+        if (object) object.reported = before;
+      }
+      for (const key of taken.touched) this.#touched.add(key);
+      for (const [key, id] of taken.gone) this.#gone.set(key, id);
+      this.#events = [...taken.events, ...this.#events];
+      this.#phases = [...taken.phases, ...this.#phases];
+      if (!this.#closed) this.#timer ??= setTimeout(() => void this.flush(), recordRetryMs);
+    }
+  }
+
+  #takeEvents(): ClusterEvent[] {
+    if (this.#dropped > 0) {
+      const dropped = this.#dropped;
+      this.#dropped = 0;
+      const at = timestamp(Date.now());
+      this.#events.push(create(ClusterEventSchema, { at, reason: "EventsDropped" satisfies EventReason, severity: severityCode.warning, message: `${dropped} events came faster than they could be recorded` }));
+    }
+    const events = this.#events;
+    this.#events = [];
+    return events;
+  }
+
+  /** In-progress objects fail by time alone: nothing else would wake us. */
+  #watchDeadlines(now: number): void {
+    clearTimeout(this.#healthTimer);
+    let next = Infinity;
+    const overdue: ObjectKey[] = [];
+    for (const object of this.#run.objects.values()) {
+      const deadline = healthDeadline(this.#run, object);
+      if (deadline !== undefined && deadline > now) {
+        next = Math.min(next, deadline);
+        overdue.push(object.key);
+      }
+    }
+    if (next === Infinity || this.#closed) return;
+    this.#healthTimer = setTimeout(() => {
+      for (const key of overdue) this.touch(key);
+    }, next - now + 10);
+    this.#healthTimer.unref();
+  }
+
+  #inParts(states: readonly ObjectState[], gone: readonly ObjectId[], events: readonly ClusterEvent[], phases: readonly PhaseTime[], now: number): FleetReport[] {
+    const { name, target } = this.#run;
+    const { summary, bundles } = totals(this.#run, now);
+    const head = { fleet: name, generation: target?.generation ?? 0n, revision: target?.revision ?? "", targetDigest: target?.digest ?? "", summary, bundles };
+    const parts: FleetReport[] = [create(FleetReportSchema, { ...head, phases: [...phases] })];
+    let bytes = toBinary(FleetReportSchema, parts[0] as FleetReport).length;
+    const put = (size: number, isFull: (part: FleetReport) => boolean, into: (part: FleetReport) => void) => {
+      let part = parts.at(-1) as FleetReport;
+      if (isFull(part) || bytes + size > engineLimits.reportBytes) {
+        part = create(FleetReportSchema, head);
+        parts.push(part);
+        bytes = 10_000;
+      }
+      into(part);
+      bytes += size;
+    };
+    for (const state of states) put(toBinary(ObjectStateSchema, state).length + 4, (part) => part.objects.length >= maxObjectsPerReport, (part) => part.objects.push(state));
+    for (const id of gone) put(600, (part) => part.gone.length >= maxObjectsPerReport, (part) => part.gone.push(create(FleetReportSchema, { gone: [wireId(id)] }).gone[0] as (typeof part.gone)[number]));
+    for (const event of events) put(toBinary(ClusterEventSchema, event).length + 4, (part) => part.events.length >= maxEventsPerReport, (part) => part.events.push(event));
+    return parts;
+  }
+}
+
+function wireId({ group, kind, namespace, name }: ObjectId): MessageInitShape<typeof ObjectIdSchema> {
+  return { group, kind, namespace, name };
+}

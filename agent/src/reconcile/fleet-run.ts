@@ -1,0 +1,92 @@
+import type { Target } from "@flotilla/proto/gen/target";
+import type { InventoryEntry } from "../domain/inventory.ts";
+import type { ObjectKey } from "../domain/object-id.ts";
+import type { HeldPrunes } from "../domain/prune-policy.ts";
+import type { Desired } from "./read-desired.ts";
+import type { TrackedObject } from "./tracked-object.ts";
+
+/** A target that arrived, or was found in the cluster after a restart. */
+export interface PendingTarget {
+  readonly target: Target;
+  /** Epoch ms. */
+  readonly arrivedAt: number;
+  /** It comes from the cluster itself: nothing has to be written to keep it, and its path was told before. */
+  readonly isRestored: boolean;
+}
+
+/** Everything the engine holds of one fleet. Only the fleet's own stories change it. */
+export interface FleetRun {
+  readonly name: string;
+  /** The target being followed: whole, readable and kept in the cluster. */
+  target: Target | undefined;
+  /** The newest target that arrived, until it is followed or refused. */
+  pending: PendingTarget | undefined;
+  desired: Desired;
+  readonly inventory: Map<ObjectKey, InventoryEntry>;
+  readonly objects: Map<ObjectKey, TrackedObject>;
+  held: HeldPrunes | undefined;
+  /** Prunes that wait because not everything is applied yet, and why. */
+  prunesWait: { readonly count: number; readonly reason: string } | undefined;
+  /** Why the inventory cannot be read; nothing is done for the fleet then. "" when it can. */
+  inventoryProblem: string;
+  /** Why the newest target is not followed; "" when it is. */
+  refusal: string;
+  /** Why the last plan broke off as a whole; "" when it did not. */
+  trouble: string;
+  /** Plans that broke off in a row. */
+  troubles: number;
+  /** Plan steps still to be done: their objects are not retried or healed meanwhile. */
+  readonly planned: Set<ObjectKey>;
+  /** Generation whose phase was told already, by phase. */
+  readonly told: Map<string, bigint>;
+  /** Generation that was found in the cluster at the start; undefined when there was none. */
+  restored: bigint | undefined;
+  /** End of the apply, and last change of an object's health (epoch ms): the healthy phase lies between them. */
+  appliedAt: number;
+  healthChangedAt: number;
+  /** Ends the plan that runs: a newer target came, or the engine stops. */
+  superseded: AbortController;
+  /** The write of the inventory that runs. */
+  saving: Promise<void> | undefined;
+  settleTimer: NodeJS.Timeout | undefined;
+}
+
+/** A fleet of which nothing is known yet. */
+export function newFleetRun(name: string): FleetRun {
+  return {
+    name,
+    target: undefined,
+    pending: undefined,
+    desired: { objects: new Map(), excluded: new Map(), bundles: new Map() },
+    inventory: new Map(),
+    objects: new Map(),
+    held: undefined,
+    prunesWait: undefined,
+    inventoryProblem: "",
+    refusal: "",
+    trouble: "",
+    troubles: 0,
+    planned: new Set(),
+    told: new Map(),
+    restored: undefined,
+    appliedAt: 0,
+    healthChangedAt: 0,
+    superseded: new AbortController(),
+    saving: undefined,
+    settleTimer: undefined,
+  };
+}
+
+/** Whether the object is what the target wants as far as is known: applied with the wanted content, and not failed. */
+export function isApplied(run: FleetRun, key: ObjectKey): boolean {
+  const wanted = run.desired.objects.get(key);
+  return wanted !== undefined && run.inventory.get(key)?.desired === wanted.hash && !run.objects.get(key)?.failure;
+}
+
+/** Whether the live object differs from what was applied. */
+export function isDrifted(run: FleetRun, object: TrackedObject): boolean {
+  const entry = run.inventory.get(object.key);
+  if (!entry || entry.desired === "" || !run.desired.objects.has(object.key)) return false;
+  if (!object.live) return object.isVisible;
+  return object.live.uid !== entry.uid || object.live.owned !== entry.owned;
+}

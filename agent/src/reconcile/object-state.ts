@@ -1,0 +1,131 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { Change, type BundleStateSchema, type ObjectStateSchema, type SummarySchema } from "@flotilla/proto/gen/report";
+import { maxMessageChars } from "@flotilla/proto/limits";
+import type { BundleReadiness } from "../domain/apply-order.ts";
+import type { Verdict } from "../domain/health.ts";
+import { describeId, versionOf } from "../domain/object-id.ts";
+import { rollUp, type CountedObject, type RollUp } from "../domain/roll-up.ts";
+import { isApplied, isDrifted, type FleetRun } from "./fleet-run.ts";
+import { changeCode, healthCode, syncCode } from "./report-words.ts";
+import type { TrackedObject } from "./tracked-object.ts";
+
+/** What is said of one object. */
+export interface Judged {
+  readonly isSynced: boolean;
+  readonly verdict: Verdict;
+  readonly message: string;
+}
+
+/** Judge one object of a fleet at a time (epoch ms). */
+export function judge(run: FleetRun, object: TrackedObject, now: number): Judged {
+  const verdict = healthOf(run, object, now);
+  const reason = outOfSyncBecause(run, object);
+  return { isSynced: reason === undefined, verdict, message: cut(reason || verdict.message) };
+}
+
+/** Why an object is not in sync; undefined when it is, "" when there is no more to say. */
+function outOfSyncBecause(run: FleetRun, object: TrackedObject): string | undefined {
+  if (run.desired.excluded.has(object.key)) return undefined;
+  if (object.failure) return object.failure.message;
+  if (!isApplied(run, object.key)) return object.note || (run.desired.objects.has(object.key) ? "not applied yet" : "to be deleted");
+  if (object.note) return object.note;
+  if (object.drift.length > 0 || isDrifted(run, object)) return object.live ? driftedFields(object) : "deleted by somebody";
+  return undefined;
+}
+
+function driftedFields(object: TrackedObject): string {
+  if (object.drift.length === 0) return "changed by somebody";
+  const managers = [...new Set(object.drift.map((field) => field.manager).filter((manager) => manager !== ""))];
+  return `drifted at ${object.drift.map((field) => field.path).slice(0, 3).join(", ")}${managers.length > 0 ? ` by ${managers.join(", ")}` : ""}`;
+}
+
+/** Health with the bundle's patience: what is in progress for longer than the health timeout has failed. */
+function healthOf(run: FleetRun, object: TrackedObject, now: number): Verdict {
+  if (run.desired.excluded.has(object.key)) return { health: "Current", message: object.note };
+  if (object.blindness) return { health: "Unknown", message: object.blindness };
+  if (!object.live) return object.isVisible || object.failure ? { health: "NotFound", message: "not there" } : { health: "Unknown", message: "not seen yet" };
+  const { verdict } = object.live;
+  const deadline = healthDeadline(run, object);
+  if (verdict.health !== "InProgress" || deadline === undefined || now < deadline) return verdict;
+  const minutes = ((run.desired.bundles.get(object.bundle)?.healthTimeoutMs ?? 0) / 60_000).toFixed(1).replace(/\.0$/, "");
+  return { health: "Failed", message: `in progress for over ${minutes} min: ${verdict.message}` };
+}
+
+/** When an object that is in progress counts as failed (epoch ms); undefined when it is not in progress. */
+export function healthDeadline(run: FleetRun, object: TrackedObject): number | undefined {
+  const policy = run.desired.bundles.get(object.bundle);
+  if (object.live?.verdict.health !== "InProgress" || object.movingSince === undefined || !policy) return undefined;
+  return object.movingSince + policy.healthTimeoutMs;
+}
+
+/** One object as it is reported. */
+export function objectState(run: FleetRun, object: TrackedObject, now: number): MessageInitShape<typeof ObjectStateSchema> {
+  const { isSynced, verdict, message } = judge(run, object, now);
+  const { group, kind, namespace, name } = object.id;
+  return {
+    id: { group, kind, namespace, name },
+    version: versionOf(object.apiVersion),
+    bundle: object.bundle,
+    sync: syncCode(isSynced),
+    health: healthCode[verdict.health],
+    message,
+    change: object.change ? changeCode[object.change] : Change.UNSPECIFIED,
+    uid: object.live?.uid ?? "",
+    drift: object.drift.map((field) => ({ ...field })),
+  };
+}
+
+function counted(run: FleetRun, object: TrackedObject, now: number): CountedObject {
+  const { isSynced, verdict, message } = judge(run, object, now);
+  return { bundle: object.bundle, name: describeId(object.id), synced: isSynced, health: verdict.health, drifted: object.drift.length > 0, failed: object.failure !== undefined, message };
+}
+
+/** A fleet's summary and its bundles, in one pass over its objects. */
+export interface Totals {
+  readonly summary: MessageInitShape<typeof SummarySchema>;
+  readonly bundles: MessageInitShape<typeof BundleStateSchema>[];
+  readonly rollUp: RollUp;
+}
+
+export function totals(run: FleetRun, now: number): Totals {
+  const all = [...run.objects.values()].filter((object) => !run.desired.excluded.has(object.key)).map((object) => counted(run, object, now));
+  const byBundle = Map.groupBy(all, (object) => object.bundle);
+  const bundles = [...run.desired.bundles.values()].map(({ name, digest }) => {
+    const { synced, health, message, ...counts } = rollUp(byBundle.get(name) ?? []);
+    return { name, digest, sync: syncCode(synced), health: healthCode[health], message: cut(message), ...counts };
+  });
+  const whole = rollUp(all);
+  const trouble = run.refusal ? `target refused: ${run.refusal}` : run.trouble;
+  const waits = run.held ? `${run.held.keys.length} prunes wait for approval: ${run.held.reason}` : run.prunesWait ? `${run.prunesWait.count} prunes wait: ${run.prunesWait.reason}` : "";
+  const isSynced = whole.synced && trouble === "" && waits === "";
+  const summary = {
+    sync: syncCode(isSynced),
+    health: healthCode[whole.health],
+    message: cut(trouble || whole.message || waits),
+    objects: whole.objects,
+    healthy: whole.healthy,
+    drifted: whole.drifted,
+    failed: whole.failed,
+    prunesHeld: run.held?.keys.length ?? 0,
+    prunesDigest: run.held?.digest ?? "",
+  };
+  return { summary, bundles, rollUp: { ...whole, synced: isSynced } };
+}
+
+/** How far each bundle is, for those that depend on it. */
+export function readinessOf(run: FleetRun, now: number): Map<string, BundleReadiness> {
+  const byBundle = Map.groupBy(run.desired.objects.values(), (object) => object.bundle);
+  const readiness = new Map<string, BundleReadiness>();
+  for (const bundle of run.desired.bundles.keys()) {
+    const objects = (byBundle.get(bundle) ?? []).flatMap(({ key }) => run.objects.get(key) ?? []);
+    const { health, message } = rollUp(objects.map((object) => counted(run, object, now)));
+    const applied = objects.every((object) => isApplied(run, object.key));
+    readiness.set(bundle, { applied, healthy: health === "Current", reason: message });
+  }
+  return readiness;
+}
+
+/** Lines for people have a bound. */
+export function cut(text: string): string {
+  return text.length <= maxMessageChars ? text : `${text.slice(0, maxMessageChars - 1)}…`;
+}

@@ -1,0 +1,74 @@
+import { trackObject } from "./tracked-object.ts";
+import type { EngineContext } from "./engine-context.ts";
+import type { FleetRun } from "./fleet-run.ts";
+import { parseObjectKey } from "../domain/object-id.ts";
+import { readDesired, RefusedTarget, type Desired } from "./read-desired.ts";
+import { tellPhase } from "./tell-phase.ts";
+
+/**
+ * Make the newest target the one that is followed: read it whole, keep it in the cluster, and track its objects. A target
+ * that cannot be read as what it says is refused, and the one before stays (G5).
+ *
+ * @returns whether there is a target to follow.
+ * @throws KubeError when the cluster could not be read or written: nothing has changed then.
+ */
+export async function receiveTarget(run: FleetRun, engine: EngineContext): Promise<boolean> {
+  const pending = run.pending;
+  if (!pending) return run.target !== undefined;
+  const { target, arrivedAt, isRestored } = pending;
+  try {
+    const desired = await readDesired(target, (digest) => engine.bodies.open(digest));
+    if (!isRestored) await engine.targets.save(target);
+    // A newer one may have come while this one was read: it is the newer one's turn then, with the same rules.
+    if (run.pending !== pending) return await receiveTarget(run, engine);
+    run.pending = undefined;
+    run.target = target;
+    run.refusal = "";
+    track(run, desired, engine);
+    // What a target's arrival took was told by the process to which it arrived.
+    if (isRestored) run.restored = target.generation;
+    if (isRestored) for (const phase of ["receive", "plan"]) run.told.set(phase, target.generation);
+    tellPhase(run, engine, "receive", arrivedAt, Date.now());
+  } catch (error) {
+    if (!(error instanceof RefusedTarget)) throw error;
+    if (run.pending === pending) run.pending = undefined;
+    refuse(run, target.generation, error.message, engine);
+    return run.target !== undefined;
+  }
+  return true;
+}
+
+/** Say that a target is not followed. */
+export function refuse(run: FleetRun, generation: bigint, reason: string, engine: EngineContext): void {
+  run.refusal = `generation ${generation}: ${reason}`;
+  engine.log.warn({ fleet: run.name, generation: String(generation), reason }, "target refused");
+  engine.reporter(run).event("TargetRefused", run.refusal, { warning: true });
+}
+
+/** Have an object for everything that the target wants, leaves to others, or the inventory holds. */
+export function track(run: FleetRun, desired: Desired, engine: EngineContext): void {
+  run.desired = desired;
+  for (const wanted of desired.objects.values()) {
+    const object = run.objects.get(wanted.key) ?? trackObject(run.name, wanted.key, wanted.id, wanted.apiVersion, wanted.bundle);
+    run.objects.set(wanted.key, object);
+    object.bundle = wanted.bundle;
+    object.apiVersion = wanted.apiVersion;
+  }
+  for (const [key, bundle] of desired.excluded) {
+    const object = run.objects.get(key) ?? trackObject(run.name, key, parseObjectKey(key), "v1", bundle);
+    run.objects.set(key, object);
+    object.change = "Skipped";
+    object.failure = undefined;
+    object.note = `owned by ${engine.claimedBy(run, key) ?? "another fleet or bundle"}, skipped here`;
+    engine.reporter(run).touch(key);
+  }
+  for (const entry of run.inventory.values()) {
+    if (!run.objects.has(entry.key)) run.objects.set(entry.key, trackObject(run.name, entry.key, parseObjectKey(entry.key), entry.apiVersion, entry.bundle));
+  }
+  for (const object of run.objects.values()) {
+    if (desired.objects.has(object.key) || desired.excluded.has(object.key) || run.inventory.has(object.key)) continue;
+    run.objects.delete(object.key);
+    engine.view.detach(object);
+    engine.reporter(run).forget(object.key, object.id);
+  }
+}

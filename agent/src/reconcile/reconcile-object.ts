@@ -1,0 +1,147 @@
+import { applyObject } from "../cluster/apply-object.ts";
+import { getObject } from "../cluster/get-object.ts";
+import type { LiveObject } from "../cluster/live-object.ts";
+import type { KubeResource } from "../cluster/discovery.ts";
+import { tellError } from "../cluster/kube-error.ts";
+import { driftFields, type FieldDrift } from "../domain/drift.ts";
+import { decideHeal, recentHeals } from "../domain/heal-budget.ts";
+import { isIgnoredBy } from "../domain/ignore.ts";
+import { describeId, type ObjectKey } from "../domain/object-id.ts";
+import type { DesiredObject } from "../domain/plan.ts";
+import { blockedBy } from "../domain/apply-order.ts";
+import { applyTracked } from "./apply-tracked.ts";
+import { sightOf } from "./cluster-view.ts";
+import type { EngineContext } from "./engine-context.ts";
+import { isDrifted, type FleetRun } from "./fleet-run.ts";
+import { readinessOf } from "./object-state.ts";
+import { saveInventorySoon } from "./save-inventory.ts";
+import { exclusively, type TrackedObject } from "./tracked-object.ts";
+
+/** A drift that is only reported is looked at in full this often at most: a dry run costs what an apply costs. */
+const examineEveryMs = 1_000;
+
+/**
+ * One object again: retry what failed, or answer a drift. Looks at the world as it is now; never touches another object,
+ * and leaves alone what a plan is about to apply.
+ */
+export async function reconcileObject(run: FleetRun, key: ObjectKey, engine: EngineContext): Promise<void> {
+  const object = run.objects.get(key);
+  if (!object || run.planned.has(key) || run.pending || run.target?.tombstone) return;
+  await exclusively(object, async () => {
+    const wanted = run.desired.objects.get(key);
+    if (!wanted) return;
+    if (object.failure) await retry(run, object, wanted, engine);
+    else if (object.isSuspect || isDrifted(run, object)) await answerDrift(run, object, wanted, engine);
+    else if (object.drift.length > 0) settle(run, object, engine);
+  });
+}
+
+async function retry(run: FleetRun, object: TrackedObject, wanted: DesiredObject, engine: EngineContext): Promise<void> {
+  const bundle = run.desired.bundles.get(wanted.bundle);
+  // It waits for another bundle now: the plan that lets it go applies it.
+  if (!bundle || blockedBy(bundle, [...run.desired.bundles.values()], readinessOf(run, Date.now()))) return;
+  const outcome = await applyTracked(run, object, wanted, engine);
+  if (outcome === "failed") return;
+  engine.reporter(run).event("Applied", `${describeId(object.id)} ${(object.change ?? "").toLowerCase()}`, { bundle: object.bundle, object: object.id });
+  saveInventorySoon(run, engine);
+  // What waited for this object (prunes, other bundles, the end of the apply) is the plan's to go on with.
+  const isLast = [...run.objects.values()].every((other) => !other.failure);
+  if (isLast || run.prunesWait) engine.queueFleet(run);
+}
+
+async function answerDrift(run: FleetRun, object: TrackedObject, wanted: DesiredObject, engine: EngineContext): Promise<void> {
+  try {
+    const resource = await engine.discovery.resolve(wanted.apiVersion, wanted.id.kind);
+    const live = await getObject(engine.client, resource, wanted.id.namespace, wanted.id.name);
+    object.isSuspect = false;
+    engine.view.take(object, live && sightOf(object, live));
+    if (!isDrifted(run, object)) return settle(run, object, engine);
+    await answerConfirmed(run, object, wanted, resource, live, engine);
+  } catch (error) {
+    engine.log.warn({ fleet: run.name, object: object.key, problem: tellError(error, object.id.kind) }, "a drift could not be looked at; it is tried again");
+    engine.queueObject(run, object.key, { delayMs: examineEveryMs * 5 });
+  }
+}
+
+async function answerConfirmed(run: FleetRun, object: TrackedObject, wanted: DesiredObject, resource: KubeResource, live: LiveObject | undefined, engine: EngineContext): Promise<void> {
+  const mode = run.desired.bundles.get(wanted.bundle)?.driftMode ?? "heal";
+  if (mode === "report" || (mode === "heal-unless-drifted" && live)) return await report(run, object, wanted, resource, live, engine, "DriftReported");
+  const now = Date.now();
+  const decision = decideHeal(object.heals, now);
+  if (decision.kind === "heal") return await heal(run, object, wanted, live, engine);
+  engine.queueObject(run, object.key, { delayMs: decision.until - now + 1, urgent: true });
+  if (decision.kind === "wait") return engine.reporter(run).touch(object.key);
+  const isNew = object.fightUntil < now;
+  object.fightUntil = decision.until;
+  await report(run, object, wanted, resource, live, engine, isNew ? "Fight" : undefined);
+}
+
+/** Apply over the drift; the difference between what was there and what the server gives back is the drift. */
+async function heal(run: FleetRun, object: TrackedObject, wanted: DesiredObject, live: LiveObject | undefined, engine: EngineContext): Promise<void> {
+  const applied = await applyTracked(run, object, wanted, engine, { urgent: true });
+  if (applied === "failed") return;
+  const fields = live ? driftFields(applied.object, live, isIgnoredBy(wanted.ignored), engine.hashKey) : [deletedField];
+  saveInventorySoon(run, engine);
+  // The server changed nothing: what differed was not ours after all, and the hash is now right.
+  if (live && applied.object.metadata.resourceVersion === live.metadata.resourceVersion) return;
+  const now = Date.now();
+  object.heals = [...recentHeals(object.heals, now), now];
+  const details = { bundle: object.bundle, object: object.id, drift: fields };
+  engine.reporter(run).event("DriftDetected", `${describeId(object.id)} ${tellDrift(fields, live !== undefined)}`, { ...details, warning: true });
+  engine.reporter(run).event("DriftHealed", `${describeId(object.id)} is what Git says again`, details);
+}
+
+/** Say what differs, by a dry run, and change nothing. */
+async function report(
+  run: FleetRun,
+  object: TrackedObject,
+  wanted: DesiredObject,
+  resource: KubeResource,
+  live: LiveObject | undefined,
+  engine: EngineContext,
+  reason: "DriftReported" | "Fight" | undefined,
+): Promise<void> {
+  const now = Date.now();
+  if (now - object.examinedAt < examineEveryMs) return engine.queueObject(run, object.key, { delayMs: examineEveryMs });
+  object.examinedAt = now;
+  const fields = live ? await examine(run, wanted, resource, live, engine) : [deletedField];
+  if (fields.length === 0) return rebase(run, object, engine);
+  const isSame = JSON.stringify(fields) === JSON.stringify(object.drift);
+  object.drift = fields;
+  object.note = reason === "Fight" || object.fightUntil > now ? `fight: corrected too often within ten minutes, left alone until ${new Date(object.fightUntil).toISOString()}: ${tellDrift(fields, live !== undefined)}` : "";
+  if (reason && !isSame) engine.reporter(run).event(reason, `${describeId(object.id)} ${tellDrift(fields, live !== undefined)}`, { bundle: object.bundle, object: object.id, drift: fields, warning: true });
+  engine.reporter(run).touch(object.key);
+}
+
+async function examine(run: FleetRun, wanted: DesiredObject, resource: KubeResource, live: LiveObject, engine: EngineContext): Promise<FieldDrift[]> {
+  const body = (await engine.bodies.open(wanted.body)).object(wanted.line);
+  const dryRun = await applyObject(engine.client, resource, body, { fleet: run.name, bundle: wanted.bundle, isOurs: true, dryRun: true, urgent: true });
+  return driftFields(dryRun.object, live, isIgnoredBy(wanted.ignored), engine.hashKey);
+}
+
+/** The hash differed, the fields do not: the hash as it is now is the one to compare with. */
+function rebase(run: FleetRun, object: TrackedObject, engine: EngineContext): void {
+  const entry = run.inventory.get(object.key);
+  if (entry && object.live) run.inventory.set(object.key, { ...entry, uid: object.live.uid, owned: object.live.owned });
+  saveInventorySoon(run, engine);
+  settle(run, object, engine);
+}
+
+function settle(run: FleetRun, object: TrackedObject, engine: EngineContext): void {
+  if (object.drift.length === 0 && object.fightUntil === 0) return;
+  object.drift = [];
+  object.fightUntil = 0;
+  object.note = "";
+  engine.reporter(run).touch(object.key);
+}
+
+/** The whole object is what differs. */
+const deletedField: FieldDrift = { path: "", desired: '"present"', live: "", manager: "" };
+
+function tellDrift(fields: readonly FieldDrift[], isThere: boolean): string {
+  if (!isThere) return "was deleted by somebody";
+  const paths = fields.slice(0, 3).map((field) => field.path);
+  const managers = [...new Set(fields.map((field) => field.manager).filter((manager) => manager !== ""))];
+  const more = fields.length > paths.length ? ` and ${fields.length - paths.length} more` : "";
+  return `was changed at ${paths.join(", ")}${more}${managers.length > 0 ? ` by ${managers.join(", ")}` : ""}`;
+}

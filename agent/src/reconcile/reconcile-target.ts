@@ -1,0 +1,135 @@
+import { failpoint } from "@flotilla/proto/failpoint";
+import { blockedBy, stages } from "../domain/apply-order.ts";
+import { widen } from "../domain/inventory.ts";
+import { planChanges, type Plan } from "../domain/plan.ts";
+import { applyPlan, type ChangeCounts } from "./apply-plan.ts";
+import type { EngineContext } from "./engine-context.ts";
+import { isApplied, type FleetRun } from "./fleet-run.ts";
+import { readinessOf } from "./object-state.ts";
+import { prunePlan } from "./prune-plan.ts";
+import { receiveTarget } from "./receive-target.ts";
+import { removeFleet } from "./remove-fleet.ts";
+import { saveInventory } from "./save-inventory.ts";
+import { tellPhase } from "./tell-phase.ts";
+
+/**
+ * Bring one fleet's objects in this cluster to what its target wants: receive, observe, plan, widen the inventory, apply,
+ * prune, settle the inventory, report. Runs for a new target, after a restart, and when something a plan waited for has
+ * come; drifts and retries of single objects go through reconcileObject. Superseded at once by a newer target.
+ *
+ * @throws KubeError when the cluster's state could not be read or written; the caller tries again.
+ */
+export async function reconcileTarget(run: FleetRun, engine: EngineContext, signal: AbortSignal): Promise<void> {
+  if (!(await receiveTarget(run, engine)) || signal.aborted) return;
+  if (run.target?.tombstone) return await removeFleet(run, run.target.tombstone, engine);
+
+  const plannedAt = Date.now();
+  await engine.view.look(run.objects.values(), signal);
+  if (signal.aborted) return;
+  const plan = planFor(run, engine);
+  notePlan(run, plan, engine);
+  tellPhase(run, engine, "plan", plannedAt, Date.now());
+
+  const applyAt = Date.now();
+  skipToldPath(run, plan);
+  await widenInventory(run, plan, engine);
+  const counts = await applyPlan(run, plan, engine, signal);
+  failpoint("after-apply-before-inventory");
+  const unpruned = signal.aborted ? 0 : await prunePlan(run, plan, engine, signal);
+  await saveInventory(run, engine);
+  if (signal.aborted) return;
+
+  tellOutcome(run, plan, counts, applyAt, engine);
+  for (const key of plan.drifted) engine.queueObject(run, key, { urgent: true });
+  if (unpruned > 0) engine.queueFleet(run, { delayMs: 10_000 });
+  else if (mayGoOn(run, plan)) engine.queueFleet(run);
+}
+
+/** The plan for the world as it is known now. */
+function planFor(run: FleetRun, engine: EngineContext): Plan {
+  const bundles = [...run.desired.bundles.values()];
+  const readiness = readinessOf(run, Date.now());
+  return planChanges({
+    desired: run.desired.objects,
+    excluded: new Set(run.desired.excluded.keys()),
+    inventory: run.inventory,
+    observe: (key) => engine.view.observe(run.objects.get(key)),
+    claimedBy: (key) => engine.claimedBy(run, key),
+    driftMode: (bundle) => run.desired.bundles.get(bundle)?.driftMode ?? "heal",
+    blocked: (name) => {
+      const bundle = run.desired.bundles.get(name);
+      return bundle && bundle.dependsOn.length > 0 ? blockedBy(bundle, bundles, readiness) : undefined;
+    },
+    budgets: new Map(bundles.flatMap(({ name, budget }) => (budget ? [[name, budget] as const] : []))),
+  });
+}
+
+/** Write down on each object what the plan has in mind for it. */
+function notePlan(run: FleetRun, plan: Plan, engine: EngineContext): void {
+  run.planned.clear();
+  for (const { object } of stages.flatMap((stage) => plan.applies.get(stage) ?? [])) run.planned.add(object.key);
+  const note = (key: string, text: string) => {
+    const object = run.objects.get(key);
+    if (!object || object.note === text) return;
+    object.note = text;
+    object.change = "Skipped";
+    object.failure = undefined;
+    engine.reporter(run).touch(key);
+  };
+  for (const [key, why] of plan.waiting) note(key, why);
+  for (const [key, owner] of plan.claimed) note(key, `belongs to fleet ${owner} in this cluster, which keeps it`);
+  for (const key of plan.kept) note(key, "was changed by hand: the new revision does not overwrite that (drift mode heal-unless-drifted)");
+  for (const key of plan.unchanged) {
+    const object = run.objects.get(key);
+    const wanted = run.desired.objects.get(key);
+    if (!object || !wanted) continue;
+    object.ignored = wanted.ignored;
+    object.note = "";
+    object.change ??= "Unchanged";
+    engine.reporter(run).touch(key);
+  }
+}
+
+/** After a restart with nothing to apply, apply and healthy were told by the process before. */
+function skipToldPath(run: FleetRun, plan: Plan): void {
+  const isRestored = run.target !== undefined && run.appliedAt === 0 && run.restored === run.target.generation;
+  const hasApplies = stages.some((stage) => (plan.applies.get(stage)?.length ?? 0) > 0) || plan.waiting.size > 0;
+  if (!isRestored || hasApplies || !run.target) return;
+  for (const phase of ["apply", "healthy"]) run.told.set(phase, run.target.generation);
+}
+
+async function widenInventory(run: FleetRun, plan: Plan, engine: EngineContext): Promise<void> {
+  const attempts = stages.flatMap((stage) => plan.applies.get(stage) ?? []).map(({ object }) => object);
+  const wide = widen(run.inventory, attempts);
+  if (wide.size === run.inventory.size) return;
+  failpoint("before-widen-inventory");
+  for (const [key, entry] of wide) run.inventory.set(key, entry);
+  await saveInventory(run, engine);
+  failpoint("after-widen-inventory");
+}
+
+function tellOutcome(run: FleetRun, plan: Plan, counts: ChangeCounts, applyAt: number, engine: EngineContext): void {
+  const revision = run.target?.revision.slice(0, 12) ?? "";
+  if (counts.created + counts.configured > 0) {
+    const { created, configured, failed } = counts;
+    const unchanged = plan.unchanged.length + counts.unchanged;
+    engine.reporter(run).event("Applied", `revision ${revision}: ${created} created, ${configured} configured, ${unchanged} unchanged${failed > 0 ? `, ${failed} failed` : ""}`);
+  }
+  const missing = [...run.desired.objects.keys()].filter((key) => !isApplied(run, key) && !plan.claimed.has(key) && !plan.kept.includes(key));
+  const failed = missing.filter((key) => run.objects.get(key)?.failure && !run.objects.get(key)?.failure?.passes);
+  const endedAt = Date.now();
+  if (missing.length === 0) run.appliedAt = endedAt;
+  if (missing.length === 0 || failed.length > 0) tellPhase(run, engine, "apply", applyAt, endedAt, failed.length > 0 ? `${failed.length} objects could not be applied` : "");
+  run.trouble = "";
+  run.troubles = 0;
+  engine.reporter(run).changed();
+}
+
+/** Whether what a bundle waited for came true by this very plan: no watch event will say so. */
+function mayGoOn(run: FleetRun, plan: Plan): boolean {
+  if (plan.waiting.size === 0) return false;
+  const bundles = [...run.desired.bundles.values()];
+  const readiness = readinessOf(run, Date.now());
+  const waiting = new Set([...plan.waiting.keys()].map((key) => run.desired.objects.get(key)?.bundle));
+  return bundles.some((bundle) => waiting.has(bundle.name) && blockedBy(bundle, bundles, readiness) === undefined);
+}

@@ -1,0 +1,32 @@
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { Change, EventSeverity, Health, SyncState } from "@flotilla/proto/gen/report";
+import type { HealthWord } from "../domain/health.ts";
+import type { ChangeWord } from "./tracked-object.ts";
+
+/** The engine's words in the wire's numbers. */
+export const healthCode: Readonly<Record<HealthWord, Health>> = {
+  InProgress: Health.IN_PROGRESS,
+  Current: Health.CURRENT,
+  Failed: Health.FAILED,
+  Terminating: Health.TERMINATING,
+  NotFound: Health.NOT_FOUND,
+  Unknown: Health.UNKNOWN,
+};
+
+export const changeCode: Readonly<Record<ChangeWord, Change>> = {
+  Created: Change.CREATED,
+  Configured: Change.CONFIGURED,
+  Unchanged: Change.UNCHANGED,
+  Skipped: Change.SKIPPED,
+  Deleted: Change.DELETED,
+  Failed: Change.FAILED,
+};
+
+export function syncCode(isSynced: boolean): SyncState {
+  return isSynced ? SyncState.SYNCED : SyncState.OUT_OF_SYNC;
+}
+
+export const severityCode = { normal: EventSeverity.NORMAL, warning: EventSeverity.WARNING } as const;
+
+/** Epoch milliseconds as a timestamp. */
+export const timestamp = timestampFromMs;

@@ -1,0 +1,108 @@
+import type { FieldDrift } from "../domain/drift.ts";
+import type { Verdict } from "../domain/health.ts";
+import type { ObjectId, ObjectKey } from "../domain/object-id.ts";
+
+/** What the watch, or the answer to an apply, last showed of a live object. Nothing of its content is kept. */
+export interface Sight {
+  readonly uid: string;
+  readonly resourceVersion: string;
+  /** hashOwned, without what is ignored. */
+  readonly owned: string;
+  readonly verdict: Verdict;
+}
+
+/** Why the last apply of an object failed, and when it is tried again. */
+export interface ApplyFailure {
+  readonly message: string;
+  readonly attempts: number;
+  /** Whether it passes by itself: then nobody is alarmed by the first tries. */
+  readonly passes: boolean;
+}
+
+/** What the last plan did to an object. */
+export type ChangeWord = "Created" | "Configured" | "Unchanged" | "Skipped" | "Deleted" | "Failed";
+
+/** One object of a fleet's target or inventory, with what is known of it. The engine's unit of work; mutable, and owned by its fleet. */
+export interface TrackedObject {
+  readonly fleet: string;
+  readonly key: ObjectKey;
+  readonly id: ObjectId;
+  apiVersion: string;
+  bundle: string;
+  /** JSON pointers that drift does not look at. */
+  ignored: readonly string[];
+  /** undefined: not there, or not seen yet (see isVisible). */
+  live: Sight | undefined;
+  /** Whether its collection is listed and watched, so that "not seen" means "not there". */
+  isVisible: boolean;
+  /** Why its collection cannot be watched; "" when it can. */
+  blindness: string;
+  /** hashOwned that the watch showed last during the work that is being done on it. */
+  seenWhileBusy: string | undefined;
+  /** The watch showed something that an apply's answer does not explain: look again. */
+  isSuspect: boolean;
+  failure: ApplyFailure | undefined;
+  change: ChangeWord | undefined;
+  /** Why it is neither applied nor pruned now: waits, held, owned by another. "" when nothing keeps it. */
+  note: string;
+  drift: readonly FieldDrift[];
+  /** Another controller keeps changing it back; until when it is left alone (epoch ms). */
+  fightUntil: number;
+  /** Times of corrections (epoch ms), for the heal budget. */
+  heals: readonly number[];
+  /** When it was last dry-run for a drift that is only reported (epoch ms). */
+  examinedAt: number;
+  /** Since when it has not been Current (epoch ms); undefined while it is. */
+  movingSince: number | undefined;
+  /** The work being done on it; others wait for its end. */
+  busy: Promise<void> | undefined;
+  /** What was last reported of it, as a hash. */
+  reported: string;
+}
+
+/** A new object of which nothing is known yet. */
+export function trackObject(fleet: string, key: ObjectKey, id: ObjectId, apiVersion: string, bundle: string): TrackedObject {
+  return {
+    fleet,
+    key,
+    id,
+    apiVersion,
+    bundle,
+    ignored: [],
+    live: undefined,
+    isVisible: false,
+    blindness: "",
+    seenWhileBusy: undefined,
+    isSuspect: false,
+    failure: undefined,
+    change: undefined,
+    note: "",
+    drift: [],
+    fightUntil: 0,
+    heals: [],
+    examinedAt: 0,
+    movingSince: undefined,
+    busy: undefined,
+    reported: "",
+  };
+}
+
+/** Do something to an object while nothing else is done to it. */
+export async function exclusively<T>(object: TrackedObject, act: () => Promise<T>): Promise<T> {
+  while (object.busy) await object.busy;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  object.busy = promise;
+  try {
+    return await act();
+  } finally {
+    object.busy = undefined;
+    resolve();
+  }
+}
+
+/** Take in what was seen of an object, and note since when it has been on the move. */
+export function see(object: TrackedObject, sight: Sight | undefined, now: number): void {
+  object.live = sight;
+  if (sight?.verdict.health === "Current") object.movingSince = undefined;
+  else object.movingSince ??= now;
+}
