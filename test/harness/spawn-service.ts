@@ -1,26 +1,16 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
 import { constants } from "node:os";
-import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
+import { type ProgramBuild, programArgs } from "./programs.ts";
 import { waitFor } from "./wait-for.ts";
 
-/** The programs of the product, as a person starts them. */
-const programs = {
-  hub: { bundle: "hub/dist/hub.mjs", source: "hub/src/main.ts" },
-  agent: { bundle: "agent/dist/agent.mjs", source: "agent/src/main.ts" },
-  fleet: { bundle: "cli/dist/fleet.mjs", source: "cli/src/main.ts" },
-} as const;
-
-export type ServiceName = keyof typeof programs;
+export type ServiceName = "hub" | "agent" | "cli";
 
 export interface SpawnServiceOptions {
   args?: readonly string[];
   env?: NodeJS.ProcessEnv;
-  /** "bundle" runs what is shipped (FLOTILLA_TEST_BUNDLES=1 asks for it everywhere), "source" what is in the clone. */
-  from?: "bundle" | "source";
+  build?: ProgramBuild;
   /** Name in messages when there are several of one kind. */
   label?: string;
   /** Node's own flags, for memory measurements. */
@@ -53,7 +43,7 @@ const spawned = new Set<Service>();
 /** Starts one of the product's programs. `stop` it in the test: `expectNoServices` fails for what was forgotten. */
 export function spawnService(name: ServiceName, options: SpawnServiceOptions = {}): Service {
   const label = options.label ?? name;
-  const child = spawn(process.execPath, [...(options.nodeArgs ?? []), programFile(name, options.from), ...(options.args ?? [])], {
+  const child = spawn(process.execPath, [...(options.nodeArgs ?? []), ...programArgs(name, options.build ?? "source"), ...(options.args ?? [])], {
     env: { ...process.env, NO_COLOR: "1", ...options.env },
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -124,14 +114,6 @@ export async function expectNoServices(): Promise<void> {
   const forgotten = [...spawned].filter((service) => service.running);
   await Promise.all(forgotten.map((service) => service.kill9()));
   if (forgotten.length > 0) throw new Error(`these processes were not stopped: ${forgotten.map(({ label, pid }) => `${label} (${pid})`).join(", ")}`);
-}
-
-function programFile(name: ServiceName, from: SpawnServiceOptions["from"]): string {
-  const root = fileURLToPath(new URL("../..", import.meta.url));
-  const wanted = from ?? (process.env.FLOTILLA_TEST_BUNDLES ? "bundle" : "source");
-  const file = join(root, programs[name][wanted]);
-  if (!existsSync(file)) throw new Error(`${programs[name][wanted]} is not there${wanted === "bundle" ? ": run npm run build" : ""}`);
-  return file;
 }
 
 async function exitStatus(child: ChildProcess): Promise<number> {

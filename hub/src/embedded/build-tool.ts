@@ -84,7 +84,7 @@ function runGo(args: readonly string[], cwd: string, env: NodeJS.ProcessEnv): Pr
     const go = spawn("go", args, { cwd, env, stdio: ["ignore", "ignore", "pipe"], timeout: toolBuildMs });
     let tail = "";
     go.stderr.on("data", (bytes: Buffer) => {
-      tail = `${tail}${bytes}`.slice(-2_000);
+      tail = (tail + bytes.toString()).slice(-2_000);
     });
     go.once("error", reject);
     go.once("close", (code, signal) => {
