@@ -10,7 +10,7 @@ interface Package {
 }
 
 interface LockFile {
-  packages: Record<string, { version?: string; resolved?: string; link?: boolean; hasInstallScript?: boolean }>;
+  packages: Record<string, { version?: string; resolved?: string; link?: boolean; hasInstallScript?: boolean; optionalDependencies?: Record<string, string> }>;
 }
 
 const packageFiles = repositoryFiles().filter((file) => /^([a-z]+\/)?package\.json$/.test(file));
@@ -31,6 +31,14 @@ describe("the packages", () => {
     const addressed = Object.entries(packages).filter(([, entry]) => entry.resolved !== undefined && !entry.link);
     expect(addressed.map(([path]) => path)).toEqual([]);
     expect(readText("package-lock.json")).not.toMatch(/https?:\/\/[^"]*\.tgz/);
+  });
+
+  // npm leaves other platforms' packages out when it writes the lock file beside an existing node_modules; `npm ci` then refuses.
+  it("are locked for every platform", () => {
+    const { packages } = readJson<LockFile>("package-lock.json");
+    const locked = new Set(Object.keys(packages).map((path) => path.slice(path.lastIndexOf("node_modules/") + "node_modules/".length)));
+    const missing = Object.values(packages).flatMap((entry) => Object.keys(entry.optionalDependencies ?? {}).filter((name) => !locked.has(name)));
+    expect(missing, "remove node_modules and run 'npm install --package-lock-only' under Node 24").toEqual([]);
   });
 
   it("run an install script only where one is allowed by name", () => {
