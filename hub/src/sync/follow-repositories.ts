@@ -1,0 +1,250 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { hintPollMs, leaseRenewMs, repositoriesAtOnce } from "../limits.ts";
+import type { FollowedFleet, FoundRevision, GitRef, Lease, Problem, SyncCause } from "./ports.ts";
+import { sourceProblemPrefix, type SyncFleetJob } from "./sync-fleet.ts";
+
+/** A repository as its follower needs it; credentials stay in the edges. */
+export interface FollowedRepository {
+  readonly id: string;
+  readonly url: string;
+  readonly pollIntervalMs: number;
+  readonly lastFetchAt: Date | null;
+  readonly failures: number;
+  /** Set by a webhook or by `fleet sync`; cleared by the fetch that began after it. */
+  readonly wantedAt: Date | null;
+  readonly wantedTraceparent: string | null;
+}
+
+/** What a fetch of all refs of a repository found. */
+export interface FetchResult {
+  /** Set when the repository could not be reached or read at all. */
+  readonly problem: Problem | undefined;
+  /** By refKey. */
+  readonly found: ReadonlyMap<string, FoundRevision | readonly Problem[]>;
+}
+
+export interface FollowPorts {
+  acquire(name: string): Promise<Lease | undefined>;
+  /** False when somebody else holds it now. */
+  renew(lease: Lease): Promise<boolean>;
+  release(lease: Lease): Promise<void>;
+  listRepositories(): Promise<readonly FollowedRepository[]>;
+  readRepository(id: string): Promise<FollowedRepository | undefined>;
+  listFleets(repositoryId: string): Promise<readonly FollowedFleet[]>;
+  fetch(repository: FollowedRepository, refs: readonly GitRef[], signal: AbortSignal): Promise<FetchResult>;
+  saveFetchOutcome(lease: Lease, repository: FollowedRepository, outcome: { problem: Problem | undefined; startedAt: Date }): Promise<void>;
+  syncFleet(job: SyncFleetJob): Promise<void>;
+  /** Deletes rows of fleets whose last cluster let go. */
+  dropDeletedFleets(repositoryId: string): Promise<void>;
+  /** When the next fetch is due, with jitter and backoff. */
+  nextDueAt(repository: FollowedRepository, now: Date): Date;
+  report(error: unknown, doing: string): void;
+}
+
+/** Wakes followers before their time; main binds it to NOTIFY. */
+export class FollowHints {
+  readonly #waiting = new Set<() => void>();
+  readonly #placements = new Set<string>();
+
+  /** Repositories have something to do; the follower looks for itself. */
+  wake(): void {
+    for (const resolve of this.#waiting) resolve();
+    this.#waiting.clear();
+  }
+
+  /** Placement of these fleets is to be looked at again. */
+  wantPlacement(fleets: readonly string[]): void {
+    for (const fleet of fleets) this.#placements.add(fleet);
+    this.wake();
+  }
+
+  takePlacement(fleet: string): boolean {
+    return this.#placements.delete(fleet);
+  }
+
+  hasPlacement(fleets: readonly FollowedFleet[]): boolean {
+    return fleets.some(({ name }) => this.#placements.has(name));
+  }
+
+  async wait(ms: number, signal: AbortSignal): Promise<void> {
+    let wake = (): void => undefined;
+    const woken = new Promise<void>((resolve) => {
+      wake = resolve;
+      this.#waiting.add(resolve);
+    });
+    const timer = delay(ms, undefined, { signal, ref: false }).catch(() => undefined);
+    await Promise.race([woken, timer]);
+    this.#waiting.delete(wake);
+  }
+}
+
+/** Placement is looked at again this often though nobody said so: the net under `flotilla_placement`. */
+const placementNetMs = 60_000;
+
+/**
+ * Follows every repository that this replica holds the lease of, until the signal. One repository's trouble never
+ * delays another: each has its own loop, and only fetching and rendering share a bound.
+ */
+export async function followRepositories(ports: FollowPorts, hints: FollowHints, signal: AbortSignal): Promise<void> {
+  const following = new Map<string, Promise<void>>();
+  const slots = new Slots(repositoriesAtOnce);
+  while (!signal.aborted) {
+    try {
+      for (const { id } of await ports.listRepositories()) {
+        if (following.has(id)) continue;
+        const lease = await ports.acquire(`repository/${id}`);
+        if (lease === undefined) continue;
+        following.set(
+          id,
+          followRepository(ports, hints, slots, lease, id, signal)
+            .catch((error: unknown) => ports.report(error, `following repository ${id}`))
+            .finally(() => following.delete(id)),
+        );
+      }
+    } catch (error) {
+      ports.report(error, "looking for repositories to follow");
+    }
+    await hints.wait(hintPollMs, signal);
+  }
+  await Promise.allSettled(following.values());
+}
+
+async function followRepository(ports: FollowPorts, hints: FollowHints, slots: Slots, lease: Lease, id: string, stopped: AbortSignal): Promise<void> {
+  const lost = new AbortController();
+  const signal = AbortSignal.any([stopped, lost.signal]);
+  const renewing = keepRenewed(ports, lease, lost, signal);
+  const placedAt = new Map<string, number>();
+  try {
+    while (!signal.aborted) {
+      const repository = await ports.readRepository(id);
+      if (repository === undefined) return;
+      const fleets = await ports.listFleets(id);
+      const now = new Date();
+      const wanted = repository.wantedAt !== null || fleets.some(isNew);
+      const dueAt = wanted ? now : ports.nextDueAt(repository, now);
+      const placementDue = fleets.some(({ name }) => (placedAt.get(name) ?? 0) + placementNetMs <= now.getTime()) || hints.hasPlacement(fleets);
+      if (dueAt > now && !placementDue) {
+        await hints.wait(Math.min(dueAt.getTime() - now.getTime(), hintPollMs), signal);
+        continue;
+      }
+      await slots.run(() => followOnce(ports, hints, lease, repository, fleets, { fetchDue: dueAt <= now, placedAt }, signal));
+    }
+  } finally {
+    lost.abort();
+    await renewing;
+    await ports.release(lease).catch((error: unknown) => ports.report(error, `releasing ${lease.name}`));
+  }
+}
+
+function isNew(fleet: FollowedFleet): boolean {
+  return fleet.seenRevision === null && fleet.problems.length === 0 && fleet.deleting === null;
+}
+
+async function followOnce(
+  ports: FollowPorts,
+  hints: FollowHints,
+  lease: Lease,
+  repository: FollowedRepository,
+  fleets: readonly FollowedFleet[],
+  due: { fetchDue: boolean; placedAt: Map<string, number> },
+  signal: AbortSignal,
+): Promise<void> {
+  const fetched = due.fetchDue ? await fetchAll(ports, lease, repository, fleets, signal) : undefined;
+  for (const fleet of fleets) {
+    if (signal.aborted) return;
+    const placementWanted = hints.takePlacement(fleet.name) || (due.placedAt.get(fleet.name) ?? 0) + placementNetMs <= Date.now();
+    if (fetched === undefined && !placementWanted) continue;
+    const found = fetched?.found.get(refKey(fleet.ref)) ?? unchanged(fleet);
+    try {
+      await ports.syncFleet({ lease, fleet, found, cause: fetched?.cause ?? noCause(), placementWanted });
+      if (placementWanted) due.placedAt.set(fleet.name, Date.now());
+    } catch (error) {
+      if (placementWanted) hints.wantPlacement([fleet.name]);
+      ports.report(error, `syncing fleet ${fleet.name}`);
+      // Wait before the next try, so that a failing store is not asked in a tight loop.
+      await hints.wait(hintPollMs, signal);
+    }
+  }
+  if (fleets.some(({ deleting }) => deleting !== null)) await ports.dropDeletedFleets(repository.id);
+}
+
+async function fetchAll(
+  ports: FollowPorts,
+  lease: Lease,
+  repository: FollowedRepository,
+  fleets: readonly FollowedFleet[],
+  signal: AbortSignal,
+): Promise<{ found: FetchResult["found"]; cause: SyncCause }> {
+  const startedAt = new Date();
+  const refs = new Map(fleets.filter(({ deleting }) => deleting === null).map(({ ref }) => [refKey(ref), ref]));
+  const result = await ports.fetch(repository, [...refs.values()], signal);
+  const fetchedAt = new Date();
+  await ports.saveFetchOutcome(lease, repository, { problem: result.problem, startedAt });
+  const cause: SyncCause = {
+    kind: repository.wantedAt === null ? "poll" : "webhook",
+    startedAt: repository.wantedAt ?? startedAt,
+    fetchedFrom: startedAt,
+    fetchedAt,
+    traceparent: repository.wantedTraceparent,
+  };
+  if (result.problem === undefined) return { found: result.found, cause };
+  const problems = [{ ...result.problem, code: withSourcePrefix(result.problem.code) }];
+  return { found: new Map([...refs.keys()].map((key) => [key, problems])), cause };
+}
+
+function withSourcePrefix(code: string): string {
+  return code.startsWith(sourceProblemPrefix) ? code : `${sourceProblemPrefix}${code}`;
+}
+
+/** A fleet whose ref was not asked for now: what it had is what it has. */
+function unchanged(fleet: FollowedFleet): FoundRevision | readonly Problem[] {
+  if (fleet.seenRevision === null) return fleet.problems;
+  return { revision: fleet.seenRevision, tree: "", author: "", subject: "", committedAt: null };
+}
+
+function noCause(): SyncCause {
+  const now = new Date();
+  return { kind: "poll", startedAt: now, fetchedFrom: now, fetchedAt: now, traceparent: null };
+}
+
+/** Two fleets that follow the same ref share a lookup. */
+export function refKey(ref: GitRef): string {
+  const [[kind, name] = ["", ""]] = Object.entries(ref) as [string, string][];
+  return `${kind}:${name}`;
+}
+
+/** Renews until the signal; a lease that is somebody else's ends the work made under it. */
+async function keepRenewed(ports: FollowPorts, lease: Lease, lost: AbortController, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await delay(leaseRenewMs, undefined, { signal, ref: false }).catch(() => undefined);
+    if (signal.aborted) return;
+    const held = await ports.renew(lease).catch((error: unknown) => {
+      ports.report(error, `renewing ${lease.name}`);
+      // Not known: the fence in every write keeps a zombie from harm until a renewal says more.
+      return true;
+    });
+    if (!held) lost.abort();
+  }
+}
+
+/** At most so many at once; the others wait in order. */
+class Slots {
+  #free: number;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(size: number) {
+    this.#free = size;
+  }
+
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#free === 0) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else this.#free -= 1;
+    try {
+      return await work();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#free += 1;
+      else next();
+    }
+  }
+}
