@@ -194,3 +194,32 @@ export const pollJitter = 0.1;
 /** Backoff of a repository that fails: doubles from its poll interval up to this; a webhook cuts it short, at most once per webhookRetryMs. */
 export const pollBackoffMaxMs = 5 * 60_000;
 export const webhookRetryMs = 1_000;
+
+// Postgres (store/).
+
+/** Connections of one replica: intake, follower, sessions and the API each have some; Postgres' own default limit is 100. */
+export const poolConnectionsMax = 16;
+
+/** How long a connection may take, and one statement. The longest is a release to 10,000 clusters, about 2 s. */
+export const connectMs = 10_000;
+export const statementMs = 30_000;
+
+/** A stopped replica's transaction is ended by Postgres before its lease is: it must not hold up the successor. */
+export const idleInTransactionMs = 5_000;
+
+/** Transactions that crossed are tried again this often; more means that they always cross. */
+export const transactionRetriesMax = 5;
+
+/** A waiting replica looks whether a lease is free. */
+export const leaseTryMs = 1_000;
+
+/** A NOTIFY payload; Postgres refuses 8,000 bytes. */
+export const notifyBytesMax = 7_900;
+
+/** A lost LISTEN connection is made again within these; a silent one is asked this often whether it lives. */
+export const listenRetryMinMs = 100;
+export const listenRetryMaxMs = 5_000;
+export const listenCheckMs = 10_000;
+
+/** Rows of one UNNEST batch. */
+export const batchRowsMax = 1_000;

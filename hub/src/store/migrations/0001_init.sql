@@ -52,6 +52,7 @@ CREATE TABLE repositories (
   wanted_at          timestamptz,
   wanted_traceparent text
 );
+CREATE INDEX repositories_wanted ON repositories (wanted_at) WHERE wanted_at IS NOT NULL;
 
 CREATE TABLE fleets (
   name            text PRIMARY KEY,
@@ -72,6 +73,8 @@ CREATE TABLE fleets (
   warnings        jsonb NOT NULL DEFAULT '[]',
   -- Set by `fleet delete`: the removal policy; the row goes when no cluster holds it any more.
   deleting        text CHECK (deleting IN ('orphan', 'delete')),
+  -- Set when clusters joined, left or changed labels, or a claim was let go; the follower clears it.
+  placement_wanted_at timestamptz,
   -- Grows with every write that readers should see.
   version         bigint NOT NULL DEFAULT 1
 );
@@ -140,6 +143,13 @@ CREATE TABLE clusters (
   watermark          bigint NOT NULL DEFAULT 0,
   -- Set when the hub cannot follow on (gap, poison): the link asks for a snapshot and clears it.
   wants_snapshot     boolean NOT NULL DEFAULT false,
+  -- Set when reports after the watermark were lost on the way: the link says Watermark.resend and clears it.
+  wants_resend       boolean NOT NULL DEFAULT false,
+  resend_asked_at    timestamptz,
+  -- The snapshot that is coming in, while one is: how many of its parts are committed.
+  snapshot_id        text,
+  snapshot_parts     integer NOT NULL DEFAULT 0,
+  snapshot_seen      integer NOT NULL DEFAULT 0,
   removed_at         timestamptz,
   version            bigint NOT NULL DEFAULT 1
 );
@@ -178,6 +188,8 @@ CREATE TABLE targets (
   problems    jsonb NOT NULL DEFAULT '[]',
   released_at timestamptz NOT NULL DEFAULT now(),
   traceparent text,
+  -- Set when the agent said that nothing of the fleet is left, or that it holds none; only ever beside a tombstone.
+  removed_at  timestamptz,
   PRIMARY KEY (fleet, cluster)
 );
 CREATE INDEX targets_cluster ON targets (cluster);
@@ -253,10 +265,11 @@ CREATE TABLE object_states (
   -- [{path, desired, live, manager}]
   drift      jsonb NOT NULL DEFAULT '[]',
   as_of      timestamptz NOT NULL,
-  -- Snapshot that named it last, while one is coming in.
+  -- Snapshot that named it last: when it is whole, rows without it go.
   snapshot_id text,
   PRIMARY KEY (fleet, cluster, object_id)
 );
+CREATE INDEX object_states_cluster ON object_states (cluster);
 CREATE INDEX object_states_troubled ON object_states (fleet, cluster) WHERE sync <> 'Synced' OR health <> 'Current';
 
 -- One row per drifted object and episode.
@@ -274,6 +287,7 @@ CREATE TABLE drifts (
 );
 CREATE UNIQUE INDEX drifts_open ON drifts (fleet, cluster, object_id) WHERE healed_at IS NULL;
 CREATE INDEX drifts_recent ON drifts (last_seen_at DESC);
+CREATE INDEX drifts_object ON drifts (cluster, fleet, object_id, last_seen_at DESC);
 
 -- Partitioned by day; the store makes partitions ahead and drops old ones.
 CREATE TABLE events (
@@ -294,6 +308,16 @@ CREATE TABLE events (
 ) PARTITION BY RANGE (committed_at);
 CREATE INDEX events_fleet ON events (fleet, id DESC);
 CREATE INDEX events_cluster ON events (cluster, id DESC);
+-- For days that have no partition of their own: a clock that jumped must not stop the intake.
+CREATE TABLE events_other PARTITION OF events DEFAULT;
+
+-- Writers of events take turns until their commit, so that ids become visible in order and a reader that resumes after an id misses none.
+CREATE FUNCTION events_in_order() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM pg_advisory_xact_lock(7021960);
+  RETURN NULL;
+END $$;
+CREATE TRIGGER events_in_order BEFORE INSERT ON events FOR EACH STATEMENT EXECUTE FUNCTION events_in_order();
 
 -- The hub's own record of a revision's trace: `fleet trace` reads it without a tracing backend.
 CREATE TABLE phases (
@@ -344,3 +368,54 @@ CREATE TABLE intake_position (
 
 -- What happened, for readers that watch: one sequence over all tables' version columns.
 CREATE SEQUENCE change_version;
+
+-- What readers see. A cluster whose lease ran out is Unknown here, so that it is so in every answer.
+CREATE VIEW seen_clusters AS
+SELECT c.*,
+       CASE WHEN c.removed_at IS NOT NULL THEN 'Removed'
+            WHEN c.enrolled_at IS NULL THEN 'Pending'
+            WHEN c.lease_until > now() THEN 'Connected'
+            ELSE 'Unknown' END AS phase
+FROM clusters c;
+
+-- One row per (fleet, cluster) that has, or still has to let go of, a target.
+CREATE VIEW seen_targets AS
+SELECT t.fleet, t.cluster, c.phase AS cluster_phase, t.generation, t.revision, t.released_at, t.tombstone, t.problems,
+       s.generation AS running_generation, s.revision AS running_revision,
+       CASE WHEN c.phase <> 'Connected' OR s.fleet IS NULL THEN 'Unknown'
+            WHEN s.generation < t.generation OR t.tombstone IS NOT NULL THEN 'OutOfSync'
+            ELSE s.sync END AS sync,
+       -- Healthy with an older target says nothing about the wanted one.
+       CASE WHEN c.phase <> 'Connected' OR s.fleet IS NULL THEN 'Unknown'
+            WHEN s.generation < t.generation AND s.health = 'Current' THEN 'InProgress'
+            ELSE s.health END AS health,
+       COALESCE(s.message, '') AS message, COALESCE(s.objects, 0) AS objects, COALESCE(s.healthy, 0) AS healthy,
+       COALESCE(s.drifted, 0) AS drifted, COALESCE(s.failed, 0) AS failed, COALESCE(s.prunes_held, 0) AS prunes_held,
+       s.as_of
+FROM targets t
+JOIN seen_clusters c ON c.name = t.cluster AND c.phase <> 'Removed'
+LEFT JOIN target_states s USING (fleet, cluster)
+WHERE t.removed_at IS NULL;
+
+CREATE VIEW seen_bundles AS
+SELECT b.fleet, b.cluster, b.bundle, b.digest, b.message, b.objects, b.healthy, b.drifted, b.failed,
+       CASE WHEN c.phase <> 'Connected' THEN 'Unknown' ELSE b.sync END AS sync,
+       CASE WHEN c.phase <> 'Connected' THEN 'Unknown' ELSE b.health END AS health,
+       -- A report speaks of everything in the fleet: what it does not name has not changed.
+       s.as_of
+FROM bundle_states b
+JOIN seen_clusters c ON c.name = b.cluster AND c.phase <> 'Removed'
+LEFT JOIN target_states s USING (fleet, cluster);
+
+CREATE VIEW seen_objects AS
+SELECT o.fleet, o.cluster, o.object_id, o.api_group, o.version, o.kind, o.namespace, o.name, o.bundle, o.uid, o.message, o.change, o.drift,
+       CASE WHEN c.phase <> 'Connected' THEN 'Unknown' ELSE o.sync END AS sync,
+       CASE WHEN c.phase <> 'Connected' THEN 'Unknown' ELSE o.health END AS health,
+       COALESCE(s.as_of, o.as_of) AS as_of
+FROM object_states o
+JOIN seen_clusters c ON c.name = o.cluster AND c.phase <> 'Removed'
+LEFT JOIN target_states s USING (fleet, cluster);
+
+-- Worst first: how a fleet's or a cluster's health is rolled up.
+CREATE FUNCTION health_rank(health text) RETURNS integer IMMUTABLE LANGUAGE sql AS
+$$ SELECT CASE health WHEN 'Failed' THEN 0 WHEN 'NotFound' THEN 1 WHEN 'Unknown' THEN 2 WHEN 'Terminating' THEN 3 WHEN 'InProgress' THEN 4 ELSE 5 END $$;

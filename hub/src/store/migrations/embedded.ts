@@ -1,0 +1,425 @@
+// Written by hub/src/store/write-migrations.ts from the SQL files of this folder; a test holds them equal.
+export const migrations: readonly { readonly name: string; readonly sql: string }[] = [
+  { name: "0001_init", sql: `-- Sealed columns (bytea named sealed_*) hold AES-256-GCM under the hub's key: nonce, tag, ciphertext.
+
+-- One row: what all replicas of one hub share.
+CREATE TABLE hub_identity (
+  only_row     boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+  id           uuid NOT NULL DEFAULT gen_random_uuid(),
+  -- A known text sealed with the key: a replica started with another key is told so at once.
+  sealed_check bytea NOT NULL,
+  created_at   timestamptz NOT NULL DEFAULT now()
+);
+
+-- Secrets of the hub itself: CA key, NATS operator and account seeds, webhook secrets.
+CREATE TABLE hub_secrets (
+  name         text PRIMARY KEY,
+  sealed_value bytea NOT NULL,
+  created_at   timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE api_tokens (
+  id           text PRIMARY KEY,
+  hash         text NOT NULL UNIQUE,
+  description  text NOT NULL DEFAULT '',
+  created_at   timestamptz NOT NULL DEFAULT now(),
+  expires_at   timestamptz,
+  last_used_at timestamptz
+);
+
+-- What must be single (following a repository, the intake) holds a lease; fence grows with every change of holder and
+-- is checked in every write made under it.
+CREATE TABLE leases (
+  name   text PRIMARY KEY,
+  holder text NOT NULL,
+  fence  bigint NOT NULL,
+  until  timestamptz NOT NULL
+);
+
+CREATE TABLE repositories (
+  id                 bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  -- Normalised URL without credentials: one bare clone per row, whatever the number of fleets.
+  url                text NOT NULL UNIQUE,
+  -- JSON {username, password} or {sshPrivateKey, knownHosts}.
+  sealed_credentials bytea,
+  sealed_webhook_secret bytea,
+  poll_interval_ms   integer NOT NULL DEFAULT 5000,
+  last_fetch_at      timestamptz,
+  -- Last fetch that worked.
+  fetched_at         timestamptz,
+  -- Message for people; null when the last fetch worked.
+  error              text,
+  failures           integer NOT NULL DEFAULT 0,
+  -- Set by webhooks and \`fleet sync\`; the follower clears it. W3C trace context of who asked.
+  wanted_at          timestamptz,
+  wanted_traceparent text
+);
+CREATE INDEX repositories_wanted ON repositories (wanted_at) WHERE wanted_at IS NOT NULL;
+
+CREATE TABLE fleets (
+  name            text PRIMARY KEY,
+  repository_id   bigint NOT NULL REFERENCES repositories (id),
+  -- One of {branch}, {tag}, {commit}, {semver}.
+  ref             jsonb NOT NULL,
+  path            text NOT NULL DEFAULT '',
+  -- Clusters when the repository has no fleet.yaml: a label selector; null selects none.
+  selector        jsonb,
+  created_at      timestamptz NOT NULL DEFAULT now(),
+  -- The revision that targets are made of: the last good one. Null until the first.
+  revision        text,
+  -- The newest revision seen, good or bad.
+  seen_revision   text,
+  seen_at         timestamptz,
+  -- Why the newest revision or the repository is not followed; [{code, message, file, line, column, hint}], empty when all is well.
+  problems        jsonb NOT NULL DEFAULT '[]',
+  warnings        jsonb NOT NULL DEFAULT '[]',
+  -- Set by \`fleet delete\`: the removal policy; the row goes when no cluster holds it any more.
+  deleting        text CHECK (deleting IN ('orphan', 'delete')),
+  -- Set when clusters joined, left or changed labels, or a claim was let go; the follower clears it.
+  placement_wanted_at timestamptz,
+  -- Grows with every write that readers should see.
+  version         bigint NOT NULL DEFAULT 1
+);
+CREATE INDEX fleets_repository ON fleets (repository_id);
+
+CREATE TABLE revisions (
+  fleet        text NOT NULL REFERENCES fleets (name) ON DELETE CASCADE,
+  revision     text NOT NULL,
+  tree         text NOT NULL,
+  author       text NOT NULL DEFAULT '',
+  subject      text NOT NULL DEFAULT '',
+  committed_at timestamptz,
+  seen_at      timestamptz NOT NULL DEFAULT now(),
+  -- 'rendered' (targets were made), 'failed' (problems say why), 'superseded' (a newer one came before it was rendered)
+  outcome      text NOT NULL,
+  problems     jsonb NOT NULL DEFAULT '[]',
+  -- The parsed fleet.yaml (FleetSpec), and per bundle and input key which body it rendered to:
+  -- [{bundle, inputs, digest, objectCount, bodyBytes}].
+  spec         jsonb,
+  rendered     jsonb NOT NULL DEFAULT '[]',
+  trace_id     text,
+  -- traceparent of the revision's root span, parent of everything that follows.
+  traceparent  text,
+  PRIMARY KEY (fleet, revision)
+);
+CREATE INDEX revisions_seen ON revisions (fleet, seen_at DESC);
+
+-- Render results by content: key = SHA-256 over (subtree hash, everything else that goes in).
+CREATE TABLE renders (
+  key         text PRIMARY KEY,
+  digest      text NOT NULL,
+  warnings    jsonb NOT NULL DEFAULT '[]',
+  rendered_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE bodies (
+  digest       text PRIMARY KEY,
+  object_count integer NOT NULL,
+  -- Length of the compressed body before sealing.
+  body_bytes   bigint NOT NULL,
+  sealed_body  bytea NOT NULL,
+  -- Object ids ("group/kind/namespace/name") for ownership checks and listing without opening the body.
+  object_ids   text[] NOT NULL,
+  created_at   timestamptz NOT NULL DEFAULT now()
+);
+ALTER TABLE bodies ALTER COLUMN sealed_body SET STORAGE EXTERNAL;
+
+CREATE TABLE clusters (
+  name               text PRIMARY KEY,
+  labels             jsonb NOT NULL DEFAULT '{}',
+  created_at         timestamptz NOT NULL DEFAULT now(),
+  -- Set when an agent enrolled.
+  enrolled_at        timestamptz,
+  facts              jsonb NOT NULL DEFAULT '{}',
+  agent_version      text,
+  kubernetes_version text,
+  -- The replica that holds the link, while one does.
+  hub_id             text,
+  -- Session number: grows with every Hello; writes of an older session change nothing.
+  session            bigint NOT NULL DEFAULT 0,
+  last_seen_at       timestamptz,
+  -- After this everything about the cluster is Unknown.
+  lease_until        timestamptz,
+  -- The outbox being read, and how far it is committed.
+  epoch              text,
+  watermark          bigint NOT NULL DEFAULT 0,
+  -- Set when the hub cannot follow on (gap, poison): the link asks for a snapshot and clears it.
+  wants_snapshot     boolean NOT NULL DEFAULT false,
+  -- Set when reports after the watermark were lost on the way: the link says Watermark.resend and clears it.
+  wants_resend       boolean NOT NULL DEFAULT false,
+  resend_asked_at    timestamptz,
+  -- The snapshot that is coming in, while one is: how many of its parts are committed.
+  snapshot_id        text,
+  snapshot_parts     integer NOT NULL DEFAULT 0,
+  snapshot_seen      integer NOT NULL DEFAULT 0,
+  removed_at         timestamptz,
+  version            bigint NOT NULL DEFAULT 1
+);
+
+CREATE TABLE enrol_tokens (
+  hash       text PRIMARY KEY,
+  cluster    text NOT NULL REFERENCES clusters (name) ON DELETE CASCADE,
+  created_at timestamptz NOT NULL DEFAULT now(),
+  expires_at timestamptz NOT NULL,
+  used_at    timestamptz
+);
+
+CREATE TABLE certificates (
+  serial     text PRIMARY KEY,
+  cluster    text NOT NULL,
+  spki_hash  text NOT NULL,
+  issued_at  timestamptz NOT NULL DEFAULT now(),
+  not_after  timestamptz NOT NULL,
+  revoked_at timestamptz
+);
+CREATE INDEX certificates_cluster ON certificates (cluster);
+CREATE INDEX certificates_revoked ON certificates (revoked_at) WHERE revoked_at IS NOT NULL;
+
+-- What each cluster should run. The row stays after removal (tombstone), so that generations never come again.
+CREATE TABLE targets (
+  fleet       text NOT NULL,
+  cluster     text NOT NULL,
+  generation  bigint NOT NULL,
+  revision    text NOT NULL,
+  digest      text NOT NULL,
+  -- [{name, digest, objectCount, bodyBytes, dependsOn, policy}] (TargetBundle of hub/src/domain/target.ts)
+  bundles     jsonb NOT NULL,
+  -- 'orphan' or 'delete' once the cluster left the fleet.
+  tombstone   text CHECK (tombstone IN ('orphan', 'delete')),
+  -- Problems of placement for this cluster: [{code, message, bundle, object}], e.g. an object that another fleet owns.
+  problems    jsonb NOT NULL DEFAULT '[]',
+  released_at timestamptz NOT NULL DEFAULT now(),
+  traceparent text,
+  -- Set when the agent said that nothing of the fleet is left, or that it holds none; only ever beside a tombstone.
+  removed_at  timestamptz,
+  PRIMARY KEY (fleet, cluster)
+);
+CREATE INDEX targets_cluster ON targets (cluster);
+
+-- Which (fleet, bundle) owns an object in a cluster, when more than one claims it or not: the first keeps it.
+CREATE TABLE claims (
+  cluster   text NOT NULL,
+  object_id text NOT NULL,
+  fleet     text NOT NULL,
+  bundle    text NOT NULL,
+  PRIMARY KEY (cluster, object_id)
+);
+CREATE INDEX claims_owner ON claims (fleet, cluster);
+
+-- The fold of what agents reported.
+CREATE TABLE target_states (
+  fleet         text NOT NULL,
+  cluster       text NOT NULL,
+  generation    bigint NOT NULL,
+  revision      text NOT NULL,
+  target_digest text NOT NULL,
+  sync          text NOT NULL,
+  health        text NOT NULL,
+  message       text NOT NULL DEFAULT '',
+  objects       integer NOT NULL DEFAULT 0,
+  healthy       integer NOT NULL DEFAULT 0,
+  drifted       integer NOT NULL DEFAULT 0,
+  failed        integer NOT NULL DEFAULT 0,
+  prunes_held   integer NOT NULL DEFAULT 0,
+  prunes_digest text NOT NULL DEFAULT '',
+  -- Agent's clock when it recorded the report; hub's clock when it committed it.
+  recorded_at   timestamptz NOT NULL,
+  as_of         timestamptz NOT NULL,
+  epoch         text NOT NULL,
+  seq           bigint NOT NULL,
+  version       bigint NOT NULL,
+  PRIMARY KEY (fleet, cluster)
+);
+CREATE INDEX target_states_cluster ON target_states (cluster);
+
+CREATE TABLE bundle_states (
+  fleet   text NOT NULL,
+  cluster text NOT NULL,
+  bundle  text NOT NULL,
+  digest  text NOT NULL,
+  sync    text NOT NULL,
+  health  text NOT NULL,
+  message text NOT NULL DEFAULT '',
+  objects integer NOT NULL DEFAULT 0,
+  healthy integer NOT NULL DEFAULT 0,
+  drifted integer NOT NULL DEFAULT 0,
+  failed  integer NOT NULL DEFAULT 0,
+  as_of   timestamptz NOT NULL,
+  PRIMARY KEY (fleet, cluster, bundle)
+);
+
+CREATE TABLE object_states (
+  fleet      text NOT NULL,
+  cluster    text NOT NULL,
+  -- "group/kind/namespace/name"
+  object_id  text NOT NULL,
+  api_group  text NOT NULL,
+  version    text NOT NULL,
+  kind       text NOT NULL,
+  namespace  text NOT NULL,
+  name       text NOT NULL,
+  bundle     text NOT NULL,
+  uid        text NOT NULL DEFAULT '',
+  sync       text NOT NULL,
+  health     text NOT NULL,
+  message    text NOT NULL DEFAULT '',
+  change     text NOT NULL DEFAULT '',
+  -- [{path, desired, live, manager}]
+  drift      jsonb NOT NULL DEFAULT '[]',
+  as_of      timestamptz NOT NULL,
+  -- Snapshot that named it last: when it is whole, rows without it go.
+  snapshot_id text,
+  PRIMARY KEY (fleet, cluster, object_id)
+);
+CREATE INDEX object_states_cluster ON object_states (cluster);
+CREATE INDEX object_states_troubled ON object_states (fleet, cluster) WHERE sync <> 'Synced' OR health <> 'Current';
+
+-- One row per drifted object and episode.
+CREATE TABLE drifts (
+  id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  fleet         text NOT NULL,
+  cluster       text NOT NULL,
+  object_id     text NOT NULL,
+  bundle        text NOT NULL,
+  fields        jsonb NOT NULL,
+  first_seen_at timestamptz NOT NULL,
+  last_seen_at  timestamptz NOT NULL,
+  times         integer NOT NULL DEFAULT 1,
+  healed_at     timestamptz
+);
+CREATE UNIQUE INDEX drifts_open ON drifts (fleet, cluster, object_id) WHERE healed_at IS NULL;
+CREATE INDEX drifts_recent ON drifts (last_seen_at DESC);
+CREATE INDEX drifts_object ON drifts (cluster, fleet, object_id, last_seen_at DESC);
+
+-- Partitioned by day; the store makes partitions ahead and drops old ones.
+CREATE TABLE events (
+  id        bigint GENERATED ALWAYS AS IDENTITY,
+  at        timestamptz NOT NULL,
+  fleet     text NOT NULL DEFAULT '',
+  cluster   text NOT NULL DEFAULT '',
+  bundle    text NOT NULL DEFAULT '',
+  object_id text NOT NULL DEFAULT '',
+  reason    text NOT NULL,
+  severity  text NOT NULL,
+  message   text NOT NULL,
+  revision  text NOT NULL DEFAULT '',
+  trace_id  text NOT NULL DEFAULT '',
+  -- Hub's clock when it was committed; \`at\` is the clock of where it happened.
+  committed_at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (id, committed_at)
+) PARTITION BY RANGE (committed_at);
+CREATE INDEX events_fleet ON events (fleet, id DESC);
+CREATE INDEX events_cluster ON events (cluster, id DESC);
+-- For days that have no partition of their own: a clock that jumped must not stop the intake.
+CREATE TABLE events_other PARTITION OF events DEFAULT;
+
+-- Writers of events take turns until their commit, so that ids become visible in order and a reader that resumes after an id misses none.
+CREATE FUNCTION events_in_order() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM pg_advisory_xact_lock(7021960);
+  RETURN NULL;
+END $$;
+CREATE TRIGGER events_in_order BEFORE INSERT ON events FOR EACH STATEMENT EXECUTE FUNCTION events_in_order();
+
+-- The hub's own record of a revision's trace: \`fleet trace\` reads it without a tracing backend.
+CREATE TABLE phases (
+  fleet      text NOT NULL,
+  revision   text NOT NULL,
+  -- Empty for what happens once per revision.
+  cluster    text NOT NULL DEFAULT '',
+  -- webhook, poll, fetch, render, place, release, send; receive, plan, apply, healthy
+  phase      text NOT NULL,
+  started_at timestamptz NOT NULL,
+  ended_at   timestamptz NOT NULL,
+  error      text NOT NULL DEFAULT '',
+  span_id    text NOT NULL DEFAULT '',
+  PRIMARY KEY (fleet, revision, cluster, phase)
+);
+
+CREATE TABLE commands (
+  id         text PRIMARY KEY,
+  cluster    text NOT NULL,
+  kind       text NOT NULL,
+  fleet      text NOT NULL DEFAULT '',
+  created_at timestamptz NOT NULL DEFAULT now(),
+  expires_at timestamptz NOT NULL,
+  sent_at    timestamptz,
+  acked_at   timestamptz,
+  error      text
+);
+CREATE INDEX commands_pending ON commands (cluster) WHERE acked_at IS NULL;
+
+-- Reports that could not be read or folded, kept for people; bounded by the store.
+CREATE TABLE dead_letters (
+  id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  cluster    text NOT NULL,
+  subject    text NOT NULL,
+  stream_seq bigint NOT NULL,
+  reason     text NOT NULL,
+  content    bytea NOT NULL,
+  at         timestamptz NOT NULL DEFAULT now()
+);
+
+-- Where the intake stands in the broker's stream, in the same transaction as what it folded.
+CREATE TABLE intake_position (
+  only_row       boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+  -- Creation time of the stream: another one means that the broker lost its store.
+  stream_created text NOT NULL,
+  stream_seq     bigint NOT NULL
+);
+
+-- What happened, for readers that watch: one sequence over all tables' version columns.
+CREATE SEQUENCE change_version;
+
+-- What readers see. A cluster whose lease ran out is Unknown here, so that it is so in every answer.
+CREATE VIEW seen_clusters AS
+SELECT c.*,
+       CASE WHEN c.removed_at IS NOT NULL THEN 'Removed'
+            WHEN c.enrolled_at IS NULL THEN 'Pending'
+            WHEN c.lease_until > now() THEN 'Connected'
+            ELSE 'Unknown' END AS phase
+FROM clusters c;
+
+-- One row per (fleet, cluster) that has, or still has to let go of, a target.
+CREATE VIEW seen_targets AS
+SELECT t.fleet, t.cluster, c.phase AS cluster_phase, t.generation, t.revision, t.released_at, t.tombstone, t.problems,
+       s.generation AS running_generation, s.revision AS running_revision,
+       CASE WHEN c.phase <> 'Connected' OR s.fleet IS NULL THEN 'Unknown'
+            WHEN s.generation < t.generation OR t.tombstone IS NOT NULL THEN 'OutOfSync'
+            ELSE s.sync END AS sync,
+       -- Healthy with an older target says nothing about the wanted one.
+       CASE WHEN c.phase <> 'Connected' OR s.fleet IS NULL THEN 'Unknown'
+            WHEN s.generation < t.generation AND s.health = 'Current' THEN 'InProgress'
+            ELSE s.health END AS health,
+       COALESCE(s.message, '') AS message, COALESCE(s.objects, 0) AS objects, COALESCE(s.healthy, 0) AS healthy,
+       COALESCE(s.drifted, 0) AS drifted, COALESCE(s.failed, 0) AS failed, COALESCE(s.prunes_held, 0) AS prunes_held,
+       s.as_of
+FROM targets t
+JOIN seen_clusters c ON c.name = t.cluster AND c.phase <> 'Removed'
+LEFT JOIN target_states s USING (fleet, cluster)
+WHERE t.removed_at IS NULL;
+
+CREATE VIEW seen_bundles AS
+SELECT b.fleet, b.cluster, b.bundle, b.digest, b.message, b.objects, b.healthy, b.drifted, b.failed,
+       CASE WHEN c.phase <> 'Connected' THEN 'Unknown' ELSE b.sync END AS sync,
+       CASE WHEN c.phase <> 'Connected' THEN 'Unknown' ELSE b.health END AS health,
+       -- A report speaks of everything in the fleet: what it does not name has not changed.
+       s.as_of
+FROM bundle_states b
+JOIN seen_clusters c ON c.name = b.cluster AND c.phase <> 'Removed'
+LEFT JOIN target_states s USING (fleet, cluster);
+
+CREATE VIEW seen_objects AS
+SELECT o.fleet, o.cluster, o.object_id, o.api_group, o.version, o.kind, o.namespace, o.name, o.bundle, o.uid, o.message, o.change, o.drift,
+       CASE WHEN c.phase <> 'Connected' THEN 'Unknown' ELSE o.sync END AS sync,
+       CASE WHEN c.phase <> 'Connected' THEN 'Unknown' ELSE o.health END AS health,
+       COALESCE(s.as_of, o.as_of) AS as_of
+FROM object_states o
+JOIN seen_clusters c ON c.name = o.cluster AND c.phase <> 'Removed'
+LEFT JOIN target_states s USING (fleet, cluster);
+
+-- Worst first: how a fleet's or a cluster's health is rolled up.
+CREATE FUNCTION health_rank(health text) RETURNS integer IMMUTABLE LANGUAGE sql AS
+$$ SELECT CASE health WHEN 'Failed' THEN 0 WHEN 'NotFound' THEN 1 WHEN 'Unknown' THEN 2 WHEN 'Terminating' THEN 3 WHEN 'InProgress' THEN 4 ELSE 5 END $$;
+` },
+];
