@@ -74,7 +74,12 @@ function lockFiles() {
 async function install() {
   const npm = npmProgram();
   const node = process.versions.node.startsWith("24.") ? process.execPath : await firstNode24(npm);
-  await mustRun(node, [npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"], { PATH: `${dirname(node)}${delimiter}${process.env.PATH}` });
+  const env = { PATH: `${dirname(node)}${delimiter}${process.env.PATH}` };
+  const quiet = ["--no-audit", "--no-fund", "--loglevel=error"];
+  if ((await run(node, [npm, "ci", ...quiet], env)) !== 0) {
+    say("  npm ci refused; npm install with the same lock file instead (see above why)");
+    await mustRun(node, [npm, "install", "--no-save", ...quiet], env);
+  }
   if (!existsSync(node24)) throw new Error("npm ci did not bring Node 24 (package 'node'); were install scripts forbidden (npm config ignore-scripts)?");
   stamp("installed", lockFiles());
 }
