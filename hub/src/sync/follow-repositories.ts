@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { hintPollMs, leaseRenewMs, repositoriesAtOnce } from "../limits.ts";
+import { hintPollMs, repositoriesAtOnce } from "../limits.ts";
 import type { FollowedFleet, FoundRevision, GitRef, Lease, Problem, SyncCause } from "./ports.ts";
 import { sourceProblemPrefix, type SyncFleetJob } from "./sync-fleet.ts";
 
@@ -24,10 +24,8 @@ export interface FetchResult {
 }
 
 export interface FollowPorts {
-  acquire(name: string): Promise<Lease | undefined>;
-  /** False when somebody else holds it now. */
-  renew(lease: Lease): Promise<boolean>;
-  release(lease: Lease): Promise<void>;
+  /** Runs `work` whenever the lease is held, until the signal; `work`'s own signal tells when it was lost. */
+  hold(name: string, signal: AbortSignal, work: (lease: Lease, signal: AbortSignal) => Promise<void>): Promise<void>;
   listRepositories(): Promise<readonly FollowedRepository[]>;
   readRepository(id: string): Promise<FollowedRepository | undefined>;
   listFleets(repositoryId: string): Promise<readonly FollowedFleet[]>;
@@ -82,57 +80,49 @@ export class FollowHints {
 const placementNetMs = 60_000;
 
 /**
- * Follows every repository that this replica holds the lease of, until the signal. One repository's trouble never
- * delays another: each has its own loop, and only fetching and rendering share a bound.
+ * Follows every repository that this replica gets the lease of, until the signal. One repository's trouble never delays
+ * another: each has its own loop, and only fetching and rendering share a bound.
  */
 export async function followRepositories(ports: FollowPorts, hints: FollowHints, signal: AbortSignal): Promise<void> {
-  const following = new Map<string, Promise<void>>();
+  const following = new Map<string, { readonly gone: AbortController; readonly done: Promise<void> }>();
   const slots = new Slots(repositoriesAtOnce);
   while (!signal.aborted) {
     try {
-      for (const { id } of await ports.listRepositories()) {
+      const ids = new Set((await ports.listRepositories()).map(({ id }) => id));
+      for (const [id, { gone }] of following) if (!ids.has(id)) gone.abort();
+      for (const id of ids) {
         if (following.has(id)) continue;
-        const lease = await ports.acquire(`repository/${id}`);
-        if (lease === undefined) continue;
-        following.set(
-          id,
-          followRepository(ports, hints, slots, lease, id, signal)
-            .catch((error: unknown) => ports.report(error, `following repository ${id}`))
-            .finally(() => following.delete(id)),
-        );
+        const gone = new AbortController();
+        const work = (lease: Lease, held: AbortSignal) => followRepository(ports, hints, slots, lease, id, held);
+        const done = ports
+          .hold(`repository/${id}`, AbortSignal.any([signal, gone.signal]), work)
+          .catch((error: unknown) => ports.report(error, `following repository ${id}`))
+          .finally(() => following.delete(id));
+        following.set(id, { gone, done });
       }
     } catch (error) {
       ports.report(error, "looking for repositories to follow");
     }
     await hints.wait(hintPollMs, signal);
   }
-  await Promise.allSettled(following.values());
+  await Promise.allSettled([...following.values()].map(({ done }) => done));
 }
 
-async function followRepository(ports: FollowPorts, hints: FollowHints, slots: Slots, lease: Lease, id: string, stopped: AbortSignal): Promise<void> {
-  const lost = new AbortController();
-  const signal = AbortSignal.any([stopped, lost.signal]);
-  const renewing = keepRenewed(ports, lease, lost, signal);
+async function followRepository(ports: FollowPorts, hints: FollowHints, slots: Slots, lease: Lease, id: string, signal: AbortSignal): Promise<void> {
   const placedAt = new Map<string, number>();
-  try {
-    while (!signal.aborted) {
-      const repository = await ports.readRepository(id);
-      if (repository === undefined) return;
-      const fleets = await ports.listFleets(id);
-      const now = new Date();
-      const wanted = repository.wantedAt !== null || fleets.some(isNew);
-      const dueAt = wanted ? now : ports.nextDueAt(repository, now);
-      const placementDue = fleets.some(({ name }) => (placedAt.get(name) ?? 0) + placementNetMs <= now.getTime()) || hints.hasPlacement(fleets);
-      if (dueAt > now && !placementDue) {
-        await hints.wait(Math.min(dueAt.getTime() - now.getTime(), hintPollMs), signal);
-        continue;
-      }
-      await slots.run(() => followOnce(ports, hints, lease, repository, fleets, { fetchDue: dueAt <= now, placedAt }, signal));
+  while (!signal.aborted) {
+    const repository = await ports.readRepository(id);
+    if (repository === undefined) return;
+    const fleets = await ports.listFleets(id);
+    const now = new Date();
+    const wanted = repository.wantedAt !== null || fleets.some(isNew);
+    const dueAt = wanted ? now : ports.nextDueAt(repository, now);
+    const placementDue = fleets.some(({ name }) => (placedAt.get(name) ?? 0) + placementNetMs <= now.getTime()) || hints.hasPlacement(fleets);
+    if (dueAt > now && !placementDue) {
+      await hints.wait(Math.min(dueAt.getTime() - now.getTime(), hintPollMs), signal);
+      continue;
     }
-  } finally {
-    lost.abort();
-    await renewing;
-    await ports.release(lease).catch((error: unknown) => ports.report(error, `releasing ${lease.name}`));
+    await slots.run(() => followOnce(ports, hints, lease, repository, fleets, { fetchDue: dueAt <= now, placedAt }, signal));
   }
 }
 
@@ -211,20 +201,6 @@ function noCause(): SyncCause {
 export function refKey(ref: GitRef): string {
   const [[kind, name] = ["", ""]] = Object.entries(ref) as [string, string][];
   return `${kind}:${name}`;
-}
-
-/** Renews until the signal; a lease that is somebody else's ends the work made under it. */
-async function keepRenewed(ports: FollowPorts, lease: Lease, lost: AbortController, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
-    await delay(leaseRenewMs, undefined, { signal, ref: false }).catch(() => undefined);
-    if (signal.aborted) return;
-    const held = await ports.renew(lease).catch((error: unknown) => {
-      ports.report(error, `renewing ${lease.name}`);
-      // Not known: the fence in every write keeps a zombie from harm until a renewal says more.
-      return true;
-    });
-    if (!held) lost.abort();
-  }
 }
 
 /** At most so many at once; the others wait in order. */
