@@ -61,7 +61,9 @@ function isInstalled() {
   if (!existsSync(hidden)) return false;
   const wanted = Object.entries(readJson(join(root, "package-lock.json")).packages);
   const present = readJson(hidden).packages;
-  const complete = wanted.every(([path, { version, optional, link }]) => !path.startsWith("node_modules/") || link || optional || present[path]?.version === version);
+  const complete = wanted.every(
+    ([path, { version, optional, link }]) => !path.startsWith("node_modules/") || link || optional || present[path]?.version === version,
+  );
   if (complete) stamp("installed", lockFiles());
   return complete;
 }
@@ -95,7 +97,17 @@ async function firstNode24(npm) {
   const part = `${folder}.${process.pid}`;
   mkdirSync(part, { recursive: true });
   writeFileSync(join(part, "package.json"), "{}");
-  await mustRun(process.execPath, [npm, "install", "--prefix", part, "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", `${packageName}@${version}`]);
+  await mustRun(process.execPath, [
+    npm,
+    "install",
+    "--prefix",
+    part,
+    "--no-audit",
+    "--no-fund",
+    "--ignore-scripts",
+    "--loglevel=error",
+    `${packageName}@${version}`,
+  ]);
   rmSync(folder, { recursive: true, force: true });
   renameSync(part, folder);
   return file;
@@ -135,7 +147,11 @@ function buildFiles(workspace) {
 }
 
 async function build() {
-  await mustRun(join(binFolder, "turbo"), ["run", "build", "--output-logs=errors-only"], { TURBO_TELEMETRY_DISABLED: "1", DO_NOT_TRACK: "1", TURBO_NO_UPDATE_NOTIFIER: "1" });
+  await mustRun(join(binFolder, "turbo"), ["run", "build", "--output-logs=errors-only"], {
+    TURBO_TELEMETRY_DISABLED: "1",
+    DO_NOT_TRACK: "1",
+    TURBO_NO_UPDATE_NOTIFIER: "1",
+  });
   stamp("built", buildInputs());
 }
 
@@ -188,7 +204,12 @@ function filesUnder(folder) {
 
 function hashFiles(files) {
   const hash = createHash("sha256");
-  for (const file of files) if (existsSync(join(root, file))) hash.update(`${file}\0`).update(readFileSync(join(root, file))).update("\0");
+  for (const file of files)
+    if (existsSync(join(root, file)))
+      hash
+        .update(`${file}\0`)
+        .update(readFileSync(join(root, file)))
+        .update("\0");
   return hash.digest("hex");
 }
 

@@ -7,6 +7,13 @@ const servers = { hookTimeout: 300_000, testTimeout: 120_000, pool: "forks" as c
 
 export default defineConfig({
   test: {
+    coverage: {
+      provider: "v8",
+      include: ["{proto,hub,agent,cli}/src/**/*.ts"],
+      exclude: ["**/gen/**", "**/*.test.ts"],
+      reporter: ["text-summary", "html", "json-summary"],
+      reportsDirectory: "coverage",
+    },
     projects: [
       { test: { name: "unit", include: ["{proto,hub,agent,cli,test/harness}/**/*.test.ts"], exclude: ["**/node_modules/**", "**/dist/**"] } },
       { test: { name: "repo", include: ["test/repo/**/*.test.ts"] } },

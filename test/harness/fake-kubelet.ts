@@ -74,7 +74,14 @@ async function createNode(client: KubeClient): Promise<void> {
     });
   }
   const room = { cpu: "64", memory: "256Gi", pods: "5000" };
-  const ready = { type: "Ready", status: "True", reason: "KubeletReady", message: "played by the harness", lastTransitionTime: now(), lastHeartbeatTime: now() };
+  const ready = {
+    type: "Ready",
+    status: "True",
+    reason: "KubeletReady",
+    message: "played by the harness",
+    lastTransitionTime: now(),
+    lastHeartbeatTime: now(),
+  };
   await client.mergePatch(`/api/v1/nodes/${nodeName}/status`, { status: { capacity: room, allocatable: room, conditions: [ready] } });
   await client.mergePatch(`/api/v1/nodes/${nodeName}`, { spec: { taints: null } });
 }
@@ -88,7 +95,12 @@ async function playPod(client: KubeClient, pod: KubeObject, extraFailures: RegEx
     return;
   }
   if (!pod.spec.nodeName) {
-    await client.create(`${path}/binding`, { apiVersion: "v1", kind: "Binding", metadata: { name, namespace }, target: { apiVersion: "v1", kind: "Node", name: nodeName } });
+    await client.create(`${path}/binding`, {
+      apiVersion: "v1",
+      kind: "Binding",
+      metadata: { name, namespace },
+      target: { apiVersion: "v1", kind: "Node", name: nodeName },
+    });
     return;
   }
   const status = podStatus(pod, extraFailures);
@@ -109,7 +121,8 @@ function podStatus(pod: KubeObject, extraFailures: RegExp | undefined): PlayedSt
   const matches = (pattern: RegExp) => images.find((image) => pattern.test(image));
   const missing = matches(/fail/) ?? (extraFailures && matches(extraFailures));
   if (missing) return written(pod, "Pending", "waiting", { waiting: { reason: "ImagePullBackOff", message: `Back-off pulling image "${missing}"` } });
-  if (matches(/crash/)) return written(pod, "Running", "waiting", { waiting: { reason: "CrashLoopBackOff", message: "back-off 10s restarting failed container" } });
+  if (matches(/crash/))
+    return written(pod, "Running", "waiting", { waiting: { reason: "CrashLoopBackOff", message: "back-off 10s restarting failed container" } });
   const ofJob = (pod.metadata.ownerReferences as { kind: string }[] | undefined)?.some((owner) => owner.kind === "Job");
   if (ofJob) return written(pod, "Succeeded", "terminated", { terminated: { exitCode: 0, reason: "Completed", startedAt: now(), finishedAt: now() } });
   return written(pod, "Running", "running", { running: { startedAt: now() } });
@@ -117,8 +130,21 @@ function podStatus(pod: KubeObject, extraFailures: RegExp | undefined): PlayedSt
 
 function written(pod: KubeObject, phase: string, state: PodState, containerState: object): PlayedStatus {
   const ready = state === "running";
-  const condition = (type: string, holds: boolean) => ({ type, status: holds ? "True" : "False", lastTransitionTime: now(), ...(holds ? {} : { reason: state === "terminated" ? "PodCompleted" : "ContainersNotReady" }) });
-  const container = ({ name, image }: { name: string; image: string }) => ({ name, image, imageID: image, ready, started: ready, restartCount: 0, state: containerState });
+  const condition = (type: string, holds: boolean) => ({
+    type,
+    status: holds ? "True" : "False",
+    lastTransitionTime: now(),
+    ...(holds ? {} : { reason: state === "terminated" ? "PodCompleted" : "ContainersNotReady" }),
+  });
+  const container = ({ name, image }: { name: string; image: string }) => ({
+    name,
+    image,
+    imageID: image,
+    ready,
+    started: ready,
+    restartCount: 0,
+    state: containerState,
+  });
   return {
     phase,
     state,

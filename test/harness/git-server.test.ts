@@ -6,7 +6,8 @@ import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type GitServer, startGitServer } from "./git-server.ts";
 
-const git = (args: string[], cwd?: string) => promisify(execFile)("git", args, { cwd, timeout: 10_000, env: { PATH: process.env.PATH, GIT_TERMINAL_PROMPT: "0", HOME: "/nonexistent" } });
+const git = (args: string[], cwd?: string) =>
+  promisify(execFile)("git", args, { cwd, timeout: 10_000, env: { PATH: process.env.PATH, GIT_TERMINAL_PROMPT: "0", HOME: "/nonexistent" } });
 
 describe("the Git server of the harness", () => {
   let server: GitServer;

@@ -40,7 +40,9 @@ async function tellSkipped(file: string): Promise<void> {
   if (!existsSync(file)) return;
   const lines = readFileSync(file, "utf8").trim().split("\n");
   await rm(file);
-  process.stderr.write(`\n!!! ${lines.length} suite${lines.length === 1 ? "" : "s"} skipped for want of programs:\n${lines.map((line) => `!!!   ${line}\n`).join("")}\n`);
+  process.stderr.write(
+    `\n!!! ${lines.length} suite${lines.length === 1 ? "" : "s"} skipped for want of programs:\n${lines.map((line) => `!!!   ${line}\n`).join("")}\n`,
+  );
 }
 
 /** A leak fails the run: what is still there is named and killed. */
@@ -50,5 +52,7 @@ async function expectNothingLeft(run: string): Promise<void> {
   const left = await findRunProcesses(run);
   for (const { pid } of left) process.kill(pid, "SIGKILL");
   process.exitCode = 1;
-  throw new Error(`the tests left ${left.length} process${left.length === 1 ? "" : "es"} behind:\n${left.map(({ pid, command }) => `  ${pid} ${command}`).join("\n")}`);
+  throw new Error(
+    `the tests left ${left.length} process${left.length === 1 ? "" : "es"} behind:\n${left.map(({ pid, command }) => `  ${pid} ${command}`).join("\n")}`,
+  );
 }

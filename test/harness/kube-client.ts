@@ -13,7 +13,15 @@ export interface KubeAddress {
 export interface KubeObject {
   apiVersion?: string;
   kind?: string;
-  metadata: { name: string; namespace?: string; uid?: string; resourceVersion?: string; labels?: Record<string, string>; annotations?: Record<string, string>; [field: string]: unknown };
+  metadata: {
+    name: string;
+    namespace?: string;
+    uid?: string;
+    resourceVersion?: string;
+    labels?: Record<string, string>;
+    annotations?: Record<string, string>;
+    [field: string]: unknown;
+  };
   // Tests read and write fields of every kind.
   // oxlint-disable-next-line no-explicit-any
   [field: string]: any;
@@ -64,7 +72,11 @@ export function kubeClient(address: KubeAddress): KubeClient {
     const outgoing = request(`${address.url}${path}`, {
       method,
       agent,
-      headers: { authorization: `Bearer ${address.token}`, accept: "application/json", ...(bytes && { "content-type": contentType, "content-length": bytes.length }) },
+      headers: {
+        authorization: `Bearer ${address.token}`,
+        accept: "application/json",
+        ...(bytes && { "content-type": contentType, "content-length": bytes.length }),
+      },
       ...(signal && { signal }),
     });
     outgoing.end(bytes);

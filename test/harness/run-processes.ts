@@ -26,7 +26,7 @@ export async function findRunProcesses(run: string): Promise<RunProcess[]> {
 
 async function ancestors(): Promise<Set<number>> {
   const pids = new Set<number>();
-  for (let pid = process.pid; pid > 0 && !pids.has(pid); ) {
+  for (let pid = process.pid; pid > 0 && !pids.has(pid);) {
     pids.add(pid);
     const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
     pid = Number(/^PPid:\s*(\d+)/m.exec(status)?.[1] ?? 0);

@@ -99,12 +99,17 @@ export function spawnService(name: ServiceName, options: SpawnServiceOptions = {
 }
 
 /** Runs a program to its end. */
-export async function runService(name: ServiceName, options: SpawnServiceOptions & { timeoutMs?: number } = {}): Promise<{ status: number; stdout: string; output: string }> {
+export async function runService(
+  name: ServiceName,
+  options: SpawnServiceOptions & { timeoutMs?: number } = {},
+): Promise<{ status: number; stdout: string; output: string }> {
   const service = spawnService(name, options);
   const status = await Promise.race([service.exited, later(options.timeoutMs ?? 60_000)]);
   if (typeof status !== "number") {
     await service.kill9();
-    throw new Error(`${service.label} ${(options.args ?? []).join(" ")} did not end within ${options.timeoutMs ?? 60_000} ms:\n${service.lines.slice(-30).join("\n")}`);
+    throw new Error(
+      `${service.label} ${(options.args ?? []).join(" ")} did not end within ${options.timeoutMs ?? 60_000} ms:\n${service.lines.slice(-30).join("\n")}`,
+    );
   }
   return { status, stdout: service.stdout, output: service.lines.join("\n") };
 }

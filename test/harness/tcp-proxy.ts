@@ -46,7 +46,15 @@ interface Fault {
 export async function startTcpProxy(options: TcpProxyOptions): Promise<TcpProxy> {
   const random = seededRandom(options.seed ?? 1);
   const open = new Set<Socket>();
-  const fault: Fault = { latencyMs: 0, jitterMs: 0, bytesPerSecond: undefined, cutAfterBytes: undefined, held: undefined, release: () => undefined, refuses: false };
+  const fault: Fault = {
+    latencyMs: 0,
+    jitterMs: 0,
+    bytesPerSecond: undefined,
+    cutAfterBytes: undefined,
+    held: undefined,
+    release: () => undefined,
+    refuses: false,
+  };
   const server = createServer({ noDelay: true }, (client) => {
     if (fault.refuses) return void client.resetAndDestroy();
     const upstream = connect({ ...options.target, noDelay: true });

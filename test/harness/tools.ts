@@ -14,7 +14,8 @@ export async function describeWith(names: readonly ToolName[], title: string, su
   for (const name of names) {
     if (!(await findToolWithoutBuild(name).catch(() => undefined))) missing.push(name);
   }
-  if (missing.length > 0 && process.env[skippedSuitesVariable]) appendFileSync(process.env[skippedSuitesVariable], `${title}: ${missing.join(", ")} unavailable\n`);
+  if (missing.length > 0 && process.env[skippedSuitesVariable])
+    appendFileSync(process.env[skippedSuitesVariable], `${title}: ${missing.join(", ")} unavailable\n`);
   describe.skipIf(missing.length > 0)(title, suite);
 }
 

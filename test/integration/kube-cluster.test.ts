@@ -24,7 +24,12 @@ await describeWith(kubeToolsWithControllers, "a control plane of the harness", (
     await cluster.client.create(`${apps}/deployments`, workload("Deployment", "web", "nginx:1", { replicas: 2 }));
     await cluster.client.create(`${apps}/daemonsets`, workload("DaemonSet", "each", "nginx:1"));
     await cluster.client.create(`${apps}/statefulsets`, workload("StatefulSet", "db", "postgres:1", { serviceName: "db", volumeClaimTemplates: [claim] }));
-    const job = { apiVersion: "batch/v1", kind: "Job", metadata: { name: "once" }, spec: { template: { spec: { restartPolicy: "Never", containers: [{ name: "main", image: "busybox" }] } } } };
+    const job = {
+      apiVersion: "batch/v1",
+      kind: "Job",
+      metadata: { name: "once" },
+      spec: { template: { spec: { restartPolicy: "Never", containers: [{ name: "main", image: "busybox" }] } } },
+    };
     await cluster.client.create("/apis/batch/v1/namespaces/default/jobs", job);
     const status = async (path: string) => (await cluster.client.get(path)).status;
     await waitFor(async () => (await status(`${apps}/deployments/web`)).readyReplicas === 2, { what: "the Deployment" });
@@ -55,7 +60,9 @@ await describeWith(kubeToolsWithControllers, "a control plane of the harness", (
     await cluster.kill9ApiServer();
     await cluster.restart();
     expect((await cluster.client.get("/api/v1/namespaces/default/configmaps/kept")).data).toEqual({ a: "1" });
-    const created = (await cluster.auditedRequests()).find((request) => request.verb === "create" && request.objectRef?.resource === "configmaps" && request.user.username === "admin");
+    const created = (await cluster.auditedRequests()).find(
+      (request) => request.verb === "create" && request.objectRef?.resource === "configmaps" && request.user.username === "admin",
+    );
     expect(created?.responseStatus?.code).toBe(201);
   });
 });
