@@ -223,3 +223,8 @@ export const listenCheckMs = 10_000;
 
 /** Rows of one UNNEST batch. */
 export const batchRowsMax = 1_000;
+
+// Reports (intake/, sync/record-report.ts).
+
+/** Any text of a report; agents cut messages to maxMessageChars, drift values to maxDriftValueChars. */
+export const reportTextCharsMax = 4_096;

@@ -28,6 +28,8 @@ export interface BundleInputs {
   readonly patches: readonly PatchSpec[];
   /** "off": `${…}` is text. "cluster": only the cluster's names are replaced, because nobody gave values. "all": unknown names are problems. */
   readonly substitution: "off" | "cluster" | "all";
+  /** What values ask of the cluster (`${cluster.labels.zone}`) and it has not. */
+  readonly missing: readonly string[];
 }
 
 /** The overlays that count for a cluster, in order. */
@@ -51,15 +53,19 @@ export function pathsOf(bundle: BundleSpec): string[] {
  * cluster, only what is made use of.
  *
  * @param path what pathFor gave, from the repository's root; `uses` is what was found there.
+ * @param overlays those that count; by default the ones that match the cluster.
  */
-export function bundleInputs(spec: FleetSpec, bundle: BundleSpec, cluster: PlacedCluster, path: string, uses: BundleUses): BundleInputs {
-  const overlays = overlaysFor(bundle, cluster);
+export function bundleInputs(spec: FleetSpec, bundle: BundleSpec, cluster: PlacedCluster, path: string, uses: BundleUses, overlays = overlaysFor(bundle, cluster)): BundleInputs {
   const values = mergeValues(spec.values, bundle.values, ...overlays.map((overlay) => overlay.values));
   const patches = overlays.flatMap((overlay) => overlay.patches);
   const shared = { bundle: bundle.name, kind: uses.kind, path, patches, ...(bundle.namespace === undefined ? {} : { namespace: bundle.namespace }) };
-  if (uses.kind === "helm") return { ...shared, names: {}, values: chartValues(values, cluster, uses.names), substitution: "off" };
+  if (uses.kind === "helm") {
+    const resolved = resolveClusterNames(values, cluster);
+    return { ...shared, names: {}, values: chartValues(resolved.values, cluster, uses.names), substitution: "off", missing: resolved.missing };
+  }
   const names = [...new Set([...uses.names, ...patches.flatMap((patch) => namesIn(patch.patch))])].sort();
-  return { ...shared, names: namedValues(names, resolveClusterNames(values, cluster), cluster), substitution: substitutionOf(bundle, values) };
+  const resolved = resolveClusterNames(namedValues(names, values, cluster), cluster);
+  return { ...shared, names: resolved.values, substitution: substitutionOf(bundle, values), missing: resolved.missing };
 }
 
 /** Equal inputs, equal keys. */
@@ -68,8 +74,8 @@ export function inputsKey(inputs: BundleInputs): string {
 }
 
 /** Every name that a manifest of this bundle may use for this cluster, for hints. */
-export function declaredNames(spec: FleetSpec, bundle: BundleSpec, cluster: PlacedCluster): string[] {
-  const values = mergeValues(spec.values, bundle.values, ...overlaysFor(bundle, cluster).map((overlay) => overlay.values));
+export function declaredNames(spec: FleetSpec, bundle: BundleSpec, cluster: PlacedCluster, overlays = overlaysFor(bundle, cluster)): string[] {
+  const values = mergeValues(spec.values, bundle.values, ...overlays.map((overlay) => overlay.values));
   return [...valueNames(values), "cluster.name", ...Object.keys(cluster.labels).map((label) => `cluster.labels.${label}`)];
 }
 
@@ -94,20 +100,21 @@ function clusterValue(name: string, cluster: PlacedCluster): string | undefined 
   return Object.hasOwn(cluster.labels, label) ? cluster.labels[label] : undefined;
 }
 
-/** Values may speak of the cluster themselves: `host: shop.${cluster.name}.example.com`. Other references are left for the manifests. */
-function resolveClusterNames(values: Values, cluster: PlacedCluster): Values {
+/** Values may speak of the cluster themselves: `host: shop.${cluster.name}.example.com`. Other references in them are text. */
+function resolveClusterNames(values: Values, cluster: PlacedCluster): { values: Values; missing: readonly string[] } {
   const text = canonicalJson(values);
-  if (!text.includes("${cluster.")) return values;
-  return substitute(values as Json, namedValues(namesIn(text).filter(isClusterName), {}, cluster), { strict: false, escapes: false }).object as unknown as Values;
+  if (!text.includes("${cluster.")) return { values, missing: [] };
+  const known = namedValues(namesIn(text).filter(isClusterName), {}, cluster);
+  const { object, bad } = substitute(values as Json, known, { strict: false, escapes: false });
+  return { values: object as unknown as Values, missing: [...new Set(bad.map((reference) => reference.name))].sort() };
 }
 
 /** Values for a chart; `global.flotilla.cluster` holds what the chart's templates ask of the cluster, and nothing else. */
 function chartValues(values: Values, cluster: PlacedCluster, names: readonly string[]): Values {
-  const resolved = resolveClusterNames(values, cluster);
-  if (names.length === 0) return resolved;
+  if (names.length === 0) return values;
   const labels = names.includes("cluster.labels")
     ? cluster.labels
     : Object.fromEntries(names.flatMap((name) => (name.startsWith("cluster.labels.") ? [[name.slice("cluster.labels.".length), clusterValue(name, cluster) ?? ""]] : [])));
   const asked = { ...(names.includes("cluster.name") ? { name: cluster.name } : {}), ...(Object.keys(labels).length === 0 ? {} : { labels }) };
-  return mergeValues(resolved, { global: { flotilla: { cluster: asked } } });
+  return mergeValues(values, { global: { flotilla: { cluster: asked } } });
 }

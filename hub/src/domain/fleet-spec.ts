@@ -35,6 +35,8 @@ export interface BundleSpec {
   readonly overlays: readonly OverlaySpec[];
   /** Which matching overlays count. */
   readonly combine: "first" | "all";
+  /** false: `${…}` in this bundle's manifests is text. */
+  readonly substitute?: boolean;
   readonly policy: BundlePolicy;
 }
 

@@ -33,6 +33,8 @@ export interface BadReference {
 export interface SubstituteOptions {
   /** Unknown names are told. Otherwise they are left as written, except those under "cluster.". */
   readonly strict: boolean;
+  /** Whether `$${` becomes `${`. Off where what is left is substituted once more. Default on. */
+  readonly escapes?: boolean;
 }
 
 /** Whether a whole string is one reference. */
@@ -77,11 +79,12 @@ export function substitute(template: Template, values: NamedValues, options: Sub
   const replaceText = (text: string, path: readonly (string | number)[]): string => {
     if (!text.includes("${")) return text;
     return text.replace(reference, (written: string, name: string | undefined, fallback: string | undefined) => {
-      if (name === undefined) return "${";
+      if (name === undefined) return options.escapes === false ? written : "${";
       const value = Object.hasOwn(values, name) ? values[name] : undefined;
       if (value === undefined || value === null) {
         if (fallback !== undefined) return fallback;
         if (value === null) return "";
+        // Left for others, unless it speaks of the cluster: nobody else knows that one.
         if (!options.strict && !isClusterName(name)) return written;
         bad.push({ name, path, why: "unknown" });
         return written;

@@ -1,0 +1,213 @@
+import { bundleInputs, declaredNames, inputsKey, overlaysFor, pathFor, pathsOf, type BundleInputs } from "../domain/bundle-inputs.ts";
+import type { BundleSpec, FleetSpec, OverlaySpec } from "../domain/fleet-spec.ts";
+import type { Problem } from "../domain/problem.ts";
+import { selectClusters } from "../domain/select-clusters.ts";
+import { resolveInside, type SourceTree } from "../domain/source-tree.ts";
+import { isClusterName } from "../domain/substitute.ts";
+import type { PlacedCluster } from "../domain/target.ts";
+import { rendersAtOnce } from "../limits.ts";
+import { missingOfClusterCode, renderBundle, renderKey, type RenderedBody } from "./render-bundle.ts";
+import { limitAtOnce, type RenderTools } from "./render-tools.ts";
+import { surveyBundle, type BundleSurvey, type SurveyMemory } from "./survey-bundle.ts";
+
+/** A body that exists, without its content. */
+export interface KnownBody {
+  readonly digest: string;
+  readonly objectCount: number;
+  readonly bodyBytes: number;
+  readonly objectIds: readonly string[];
+  readonly warnings: readonly Problem[];
+}
+
+/** Renders that were made before, by key: Postgres for the hub, nothing for `fleet lint`. */
+export interface RenderCache {
+  find(key: string): Promise<KnownBody | undefined>;
+  save(key: string, body: RenderedBody): Promise<void>;
+}
+
+/** One bundle with one set of inputs. */
+export interface RenderedInputs extends KnownBody {
+  readonly bundle: string;
+  /** Digest of the inputs (inputsKey). */
+  readonly inputs: string;
+}
+
+export interface RenderedFleet {
+  /** Every distinct (bundle, inputs) that rendered. */
+  readonly rendered: readonly RenderedInputs[];
+  /** The inputs key of a bundle for a cluster; what `rendered` is looked up by. */
+  inputsOf(cluster: string, bundle: string): string | undefined;
+  /** Not empty: the revision must not be placed, the last good one stays. */
+  readonly problems: readonly Problem[];
+  /** Clusters for which something could not be rendered although the fleet is well (a label is missing): they keep the target they have. */
+  readonly held: ReadonlyMap<string, readonly Problem[]>;
+  readonly warnings: readonly Problem[];
+  /** How many renders were made, as against found. */
+  readonly made: number;
+}
+
+export interface RenderFleetRequest {
+  readonly tree: SourceTree;
+  /** The fleet's folder in the repository; "" is the root. */
+  readonly root: string;
+  readonly spec: FleetSpec;
+  /** All clusters there are; the fleet's selector chooses. */
+  readonly clusters: readonly PlacedCluster[];
+  readonly tools: RenderTools;
+  readonly memory: SurveyMemory;
+  readonly cache?: RenderCache;
+  /** Render every overlay, whether a cluster gets it or not: `fleet lint`. */
+  readonly everyOverlay?: boolean;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Render everything that the fleet's clusters need, each distinct (content, inputs) once: 1,000 clusters in three environments are three
+ * renders. All problems of all bundles come at once.
+ */
+export async function renderFleet(request: RenderFleetRequest): Promise<RenderedFleet> {
+  const surveyed = await surveyAll(request);
+  const jobs = planRenders(request, surveyed.surveys);
+  const clusterKinds = [...new Set([...surveyed.surveys.values()].flatMap((survey) => survey.clusterKinds))].sort();
+  const atOnce = limitAtOnce(rendersAtOnce * 2);
+  const outcomes = await Promise.all([...jobs.byKey.values()].map(async (job) => atOnce(async () => renderJob(request, job, clusterKinds))));
+  const rendered: RenderedInputs[] = [];
+  const problems = [...surveyed.problems];
+  const missing = new Map<string, readonly Problem[]>();
+  for (const { job, body, problems: found } of outcomes) {
+    if (body !== undefined) rendered.push({ ...body, bundle: job.bundle.name, inputs: job.key });
+    else if (job.tentative && found.every((problem) => givenByOverlay.has(problem.code))) continue;
+    else if (found.every((problem) => problem.code === missingOfClusterCode)) missing.set(jobId(job.bundle.name, job.key), found);
+    else problems.push(...found);
+  }
+  const made = outcomes.filter((outcome) => outcome.made).length;
+  return {
+    rendered,
+    inputsOf: (cluster, bundle) => jobs.byCluster.get(cluster)?.get(bundle),
+    problems: distinctProblems(problems),
+    held: heldClusters(jobs.byCluster, missing),
+    warnings: distinctProblems(rendered.flatMap((body) => body.warnings)),
+    made,
+  };
+}
+
+/** What an overlay's values, path or patches may mend. */
+const givenByOverlay = new Set(["unknown-value", "value-not-scalar", "zero-documents", "helm-template-failed", missingOfClusterCode]);
+
+interface RenderJob {
+  readonly bundle: BundleSpec;
+  readonly survey: BundleSurvey;
+  readonly inputs: BundleInputs;
+  readonly key: string;
+  readonly names: readonly string[];
+  /** A bundle without the overlays that it may need: what only they give is not missed. */
+  readonly tentative: boolean;
+}
+
+interface RenderPlan {
+  readonly byKey: ReadonlyMap<string, RenderJob>;
+  readonly byCluster: ReadonlyMap<string, ReadonlyMap<string, string>>;
+}
+
+async function surveyAll({ tree, root, spec, memory }: RenderFleetRequest): Promise<{ surveys: Map<string, BundleSurvey>; problems: Problem[] }> {
+  const surveys = new Map<string, BundleSurvey>();
+  const problems: Problem[] = [];
+  for (const bundle of spec.bundles) {
+    for (const path of pathsOf(bundle)) {
+      const inRepository = resolveInside(root, path === "" ? "." : path);
+      if (inRepository === undefined) {
+        problems.push({ code: "path-outside-repository", message: `the path '${path}' leads out of the repository`, bundle: bundle.name, hint: "name a folder inside the repository" });
+        continue;
+      }
+      if (surveys.has(path)) continue;
+      const outcome = await surveyBundle(tree, inRepository, memory);
+      if (outcome.ok) surveys.set(path, outcome.survey);
+      else problems.push(...outcome.problems.map((problem) => ({ ...problem, bundle: bundle.name })));
+    }
+  }
+  return { surveys, problems };
+}
+
+/** Stands for a cluster that may come: labels that are asked of it are not held against the fleet. */
+const someCluster: PlacedCluster = { name: "cluster", labels: {} };
+
+function planRenders({ spec, clusters, everyOverlay }: RenderFleetRequest, surveys: ReadonlyMap<string, BundleSurvey>): RenderPlan {
+  const selected = selectClusters(spec.clusters, clusters);
+  const byKey = new Map<string, RenderJob>();
+  const byCluster = new Map(selected.map((cluster) => [cluster.name, new Map<string, string>()]));
+  for (const bundle of spec.bundles) {
+    const asks = JSON.stringify([spec.values, bundle.values, bundle.overlays]).includes("${cluster.");
+    const known = new Map<string, RenderJob>();
+    for (const cluster of selected) {
+      const survey = surveys.get(pathFor(bundle, cluster));
+      if (survey === undefined) continue;
+      const alike = likeness(bundle, cluster, asks || survey.names.some(isClusterName));
+      const job = known.get(alike) ?? makeJob(spec, bundle, cluster, survey, overlaysFor(bundle, cluster));
+      known.set(alike, job);
+      byKey.set(jobId(bundle.name, job.key), job);
+      byCluster.get(cluster.name)?.set(bundle.name, job.key);
+    }
+    for (const job of jobsForNobody(spec, bundle, surveys, { selected: selected.length, everyOverlay: everyOverlay === true })) byKey.set(jobId(bundle.name, job.key), job);
+  }
+  return { byKey, byCluster };
+}
+
+/** Clusters of equal likeness have equal inputs, which need not be computed again: the overlays that count, and what is asked of the cluster. */
+function likeness(bundle: BundleSpec, cluster: PlacedCluster, asksOfCluster: boolean): string {
+  const indexes = overlaysFor(bundle, cluster).map((overlay) => bundle.overlays.indexOf(overlay));
+  return JSON.stringify([indexes, asksOfCluster ? [cluster.name, cluster.labels] : null]);
+}
+
+/** What to render though no cluster asks for it: everything for `fleet lint`; a new fleet's bundles, so that an error is told before the first cluster joins. */
+function jobsForNobody(spec: FleetSpec, bundle: BundleSpec, surveys: ReadonlyMap<string, BundleSurvey>, options: { selected: number; everyOverlay: boolean }): RenderJob[] {
+  if (!options.everyOverlay && options.selected > 0) return [];
+  const choices: (readonly OverlaySpec[])[] = options.everyOverlay ? [[], ...bundle.overlays.map((overlay) => [overlay])] : [[]];
+  return choices.flatMap((overlays) => {
+    const survey = surveys.get(overlays[0]?.path ?? bundle.path);
+    return survey === undefined ? [] : [{ ...makeJob(spec, bundle, someCluster, survey, overlays), tentative: overlays.length === 0 && bundle.overlays.length > 0 }];
+  });
+}
+
+function makeJob(spec: FleetSpec, bundle: BundleSpec, cluster: PlacedCluster, survey: BundleSurvey, overlays: readonly OverlaySpec[]): RenderJob {
+  const inputs = bundleInputs(spec, bundle, cluster, survey.path, survey, overlays);
+  return { bundle, survey, inputs, key: inputsKey(inputs), names: declaredNames(spec, bundle, cluster, overlays), tentative: false };
+}
+
+interface JobOutcome {
+  readonly job: RenderJob;
+  readonly body?: KnownBody;
+  readonly problems: readonly Problem[];
+  readonly made: boolean;
+}
+
+async function renderJob({ tree, tools, cache, signal }: RenderFleetRequest, job: RenderJob, clusterKinds: readonly string[]): Promise<JobOutcome> {
+  const request = { tree, survey: job.survey, inputs: job.inputs, clusterKinds, declaredNames: job.names, tools, signal };
+  const key = renderKey(request);
+  const found = await cache?.find(key);
+  if (found !== undefined) return { job, body: found, problems: [], made: false };
+  const outcome = await renderBundle(request);
+  if (!outcome.ok) return { job, problems: outcome.problems, made: true };
+  const { body } = outcome;
+  await cache?.save(key, body);
+  const known = { digest: body.digest, objectCount: body.objectCount, bodyBytes: body.compressed.length, objectIds: body.objectIds, warnings: body.warnings };
+  return { job, body: known, problems: [], made: true };
+}
+
+function heldClusters(byCluster: RenderPlan["byCluster"], missing: ReadonlyMap<string, readonly Problem[]>): Map<string, readonly Problem[]> {
+  const held = new Map<string, readonly Problem[]>();
+  if (missing.size === 0) return held;
+  for (const [cluster, keys] of byCluster) {
+    const problems = [...keys].flatMap(([bundle, key]) => missing.get(jobId(bundle, key)) ?? []);
+    if (problems.length > 0) held.set(cluster, problems);
+  }
+  return held;
+}
+
+function jobId(bundle: string, key: string): string {
+  return `${bundle} ${key}`;
+}
+
+/** The same mistake in a file that three environments read is told once. */
+function distinctProblems(problems: readonly Problem[]): Problem[] {
+  return [...new Map(problems.map((problem) => [JSON.stringify(problem), problem])).values()];
+}
