@@ -57,7 +57,7 @@ export async function applyObject(client: KubeClient, resource: KubeResource, ob
 function dressed(object: KubeObject, resource: KubeResource, { fleet, bundle }: ApplyOptions): KubeObject {
   const { namespace, ...metadata } = object.metadata;
   return {
-    ...object,
+    ...withoutStringData(object),
     metadata: {
       ...metadata,
       // The renderer cannot know the scope of a kind that only this cluster defines.
@@ -66,6 +66,17 @@ function dressed(object: KubeObject, resource: KubeResource, { fleet, bundle }: 
       annotations: { ...object.metadata.annotations, [ownerAnnotation]: ownerOf(fleet, bundle) },
     },
   } as KubeObject;
+}
+
+/**
+ * stringData is only ever written: the API server moves it into data and gives its ownership to nobody, so that a changed
+ * value would never be seen as drift. Moved here, it is ours.
+ */
+function withoutStringData(object: KubeObject): KubeObject {
+  if (object.apiVersion !== "v1" || object.kind !== "Secret" || !object.stringData) return object;
+  const { stringData, ...secret } = object;
+  const moved = Object.entries(stringData as Record<string, unknown>).map(([name, value]) => [name, Buffer.from(String(value)).toString("base64")]);
+  return { ...secret, data: { ...(object.data as object | undefined), ...Object.fromEntries(moved) } } as KubeObject;
 }
 
 function read(answer: { status: number; body: Buffer }, tookOverFrom: readonly string[]): Applied {

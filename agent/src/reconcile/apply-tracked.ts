@@ -25,6 +25,7 @@ export type ApplyOutcome = Applied | "failed";
  */
 export async function applyTracked(run: FleetRun, object: TrackedObject, wanted: DesiredObject, engine: EngineContext, options: { readonly urgent?: boolean } = {}): Promise<ApplyOutcome> {
   object.seenWhileBusy = undefined;
+  const versionBefore = object.live?.resourceVersion;
   try {
     const body = (await engine.bodies.open(wanted.body)).object(wanted.line);
     refuseOwnHouse(object);
@@ -35,7 +36,7 @@ export async function applyTracked(run: FleetRun, object: TrackedObject, wanted:
     const toSend = isOurs ? await withoutForeignIgnored(body, wanted, resource, engine) : body;
     const applied = await applyObject(engine.client, resource, toSend, { fleet: run.name, bundle: wanted.bundle, isOurs, urgent: options.urgent ?? false });
     failpoint("after-apply-object");
-    remember(run, object, wanted, applied, engine);
+    remember(run, object, wanted, applied, versionBefore, engine);
     return applied;
   } catch (error) {
     fail(run, object, error, engine);
@@ -43,9 +44,9 @@ export async function applyTracked(run: FleetRun, object: TrackedObject, wanted:
   }
 }
 
-function remember(run: FleetRun, object: TrackedObject, wanted: DesiredObject, applied: Applied, engine: EngineContext): void {
+function remember(run: FleetRun, object: TrackedObject, wanted: DesiredObject, applied: Applied, versionBefore: string | undefined, engine: EngineContext): void {
   const before = run.inventory.get(object.key);
-  const isSame = !applied.isCreated && object.live?.resourceVersion === applied.object.metadata.resourceVersion;
+  const isSame = !applied.isCreated && versionBefore === applied.object.metadata.resourceVersion;
   object.apiVersion = wanted.apiVersion;
   object.bundle = wanted.bundle;
   object.ignored = wanted.ignored;

@@ -139,7 +139,9 @@ export class Engine {
   held(): HeldTarget[] {
     return [...this.#fleets.values()].flatMap((run) => {
       const target = run.target ?? (run.pending?.isRestored ? run.pending.target : undefined);
-      return target ? [create(HeldTargetSchema, { fleet: run.name, generation: target.generation, digest: target.digest })] : [];
+      // A target whose bodies were lost is not held: the hub sends it again, and with it they are asked for.
+      const isWhole = target?.bundles.every((bundle) => this.bodies.has(bundle.digest)) ?? false;
+      return target && isWhole ? [create(HeldTargetSchema, { fleet: run.name, generation: target.generation, digest: target.digest })] : [];
     });
   }
 
@@ -156,9 +158,10 @@ export class Engine {
     await Promise.all(recorded);
   }
 
-  /** Whether nothing waits and nothing runs. */
+  /** Whether nothing waits, runs, or is still to be written or recorded. */
   get isQuiet(): boolean {
-    return this.#fleetQueue.size === 0 && this.#objectQueue.size === 0;
+    const isSettled = [...this.#fleets.values()].every((run) => run.settleTimer === undefined && run.saving === undefined);
+    return isSettled && this.#fleetQueue.size === 0 && this.#objectQueue.size === 0 && [...this.#reporters.values()].every((reporter) => reporter.isQuiet);
   }
 
   /** Stop in order: finish requests in flight, record what is known, close watches. */

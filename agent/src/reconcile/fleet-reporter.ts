@@ -114,6 +114,11 @@ export class FleetReporter {
     this.changed();
   }
 
+  /** Whether nothing waits to be recorded. */
+  get isQuiet(): boolean {
+    return this.#timer === undefined && this.#flushing === undefined;
+  }
+
   /** Record what is waiting, now. Never throws: what could not be recorded waits for the next try. */
   async flush(): Promise<void> {
     clearTimeout(this.#timer);
@@ -149,6 +154,9 @@ export class FleetReporter {
 
   async #record(): Promise<void> {
     const now = Date.now();
+    const whole = totals(this.#run, now);
+    // What the totals give rise to (the end of the path, a bundle's health) is part of this very report.
+    this.#onTotals(whole);
     const states: ObjectState[] = [];
     const hashes: [ObjectKey, string][] = [];
     for (const key of this.#touched) {
@@ -166,8 +174,6 @@ export class FleetReporter {
     this.#gone.clear();
     this.#phases = [];
     this.#watchDeadlines(now);
-    const whole = totals(this.#run, now);
-    this.#onTotals(whole);
     const hash = digestOf({ summary: whole.summary, bundles: whole.bundles, generation: String(this.#run.target?.generation ?? 0n) });
     if (states.length + taken.gone.length + taken.events.length + taken.phases.length === 0 && hash === this.#lastTotals) return;
     failpoint("before-record-report");
