@@ -228,3 +228,37 @@ export const batchRowsMax = 1_000;
 
 /** Any text of a report; agents cut messages to maxMessageChars, drift values to maxDriftValueChars. */
 export const reportTextCharsMax = 4_096;
+
+/** Lists of one report that proto/src/limits.ts does not bound: a target's bundles, four steps a revision, and 20 fields for each of 500 objects. */
+export const bundlesPerReportMax = 1_000;
+export const phasesPerReportMax = 100;
+export const driftFieldsPerReportMax = 10_000;
+
+/** A snapshot: a cluster is in tens of fleets, and 20,000 objects in 1,000 bundles are 40,000 parts at the very worst. */
+export const fleetsPerSnapshotMax = 1_000;
+export const snapshotPartsMax = 100_000;
+
+/** One transaction of the intake: enough for UNNEST to pay (28 times single rows), little enough to wait for. */
+export const intakeBatchMax = 500;
+export const intakeBatchBytesMax = 32 * 1024 ** 2;
+export const intakeBatchMs = 50;
+
+/** Messages that the broker may have out to the intake, un-acked: two batches, so that one is fetched while one is committed. */
+export const intakePendingMax = 1_000;
+
+/** The broker gives a message again after this; a commit takes milliseconds, a Postgres restart seconds. */
+export const intakeAckWaitMs = 60_000;
+
+/** The broker is asked this often whether it holds messages that do not come; twice in a row and the consumer is made anew. */
+export const intakeStallCheckMs = 5_000;
+
+/** After a failure the intake begins again from what Postgres says, within these. */
+export const intakeRetryMinMs = 250;
+export const intakeRetryMaxMs = 5_000;
+
+/** A cluster is asked at most this often to publish again: what was on its way meanwhile is no new loss. */
+export const resendAskMs = 5_000;
+
+/** Dead letters kept, newest first, and the part of each that is kept. */
+export const deadLettersMax = 10_000;
+export const deadLetterBytesMax = 64 * 1024;

@@ -154,15 +154,22 @@ function flatten(manifest: Manifest): { manifests: Manifest[]; problems: Problem
 function yamlProblem(file: string, error: unknown): Problem {
   if (!(error instanceof YAMLException)) return { code: "invalid-yaml", message: "the file cannot be read as YAML", file };
   const place = error.mark === undefined ? { file } : { file, line: error.mark.line + 1, column: error.mark.column + 1 };
-  const hint = yamlHint(error.reason, error.mark?.buffer.slice(0, error.mark.position) ?? "");
+  const hint = yamlHint(error.reason, error.mark === undefined ? "" : linesAround(error.mark.buffer, error.mark.position));
   return { code: error.reason.startsWith("duplicated") ? "duplicate-key" : "invalid-yaml", message: error.reason, ...place, ...(hint === undefined ? {} : { hint }) };
 }
 
-function yamlHint(reason: string, before: string): string | undefined {
+/** The line of an offset and the one before it: parsers often notice a line too late. */
+function linesAround(text: string, offset: number): string {
+  const start = text.lastIndexOf("\n", text.lastIndexOf("\n", offset - 1) - 1) + 1;
+  const end = text.indexOf("\n", offset);
+  return text.slice(start, end < 0 ? undefined : end).slice(0, 2_000);
+}
+
+function yamlHint(reason: string, lines: string): string | undefined {
   if (reason.startsWith("duplicated")) return "keep one of them";
-  if (/\{\{[^}]*$/.test(before.slice(-200)) || /\{\{/.test(before.slice(before.lastIndexOf("\n") + 1))) return "this looks like a Helm template: a chart needs a Chart.yaml beside its templates folder";
-  if (/\$\{[^}\n]*$/.test(before.slice(-200))) return "inside { } or [ ], put ${…} in quotes";
-  if (/tab/.test(reason)) return "indent with spaces";
+  if (lines.includes("{{")) return "this looks like a Helm template: a chart needs a Chart.yaml beside its templates folder";
+  if (lines.includes("${")) return "inside { } or [ ], put ${…} in quotes";
+  if (reason.includes("tab")) return "indent with spaces";
   return undefined;
 }
 

@@ -114,7 +114,7 @@ function problemOfReference({ tree, folder }: Walk, manifest: Manifest, referenc
   const shown = reference.text.length > 120 ? `${reference.text.slice(0, 120)}…` : reference.text;
   if (isRemote(reference.text)) {
     const hint = "copy what it names into the repository, or add that repository as a fleet of its own";
-    return { code: "remote-reference", message: `'${withoutCredentials(shown)}' is on another host: nothing is fetched while rendering`, ...place, hint };
+    return { code: "remote-reference", message: `'${withoutCredentials(shown)}' is remote: nothing is fetched while rendering`, ...place, hint };
   }
   if (resolved === undefined) return { code: "path-outside-repository", message: `'${shown}' leads out of the repository`, ...place, hint: "name something inside the repository, relative to this file" };
   const refused = tree.refused(resolved);
