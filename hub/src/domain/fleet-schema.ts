@@ -143,6 +143,7 @@ const Bundle = Type.Object(
     namespace: Type.Optional(Name),
     dependsOn: Type.Optional(Type.Array(Type.String(), { maxItems: maxBundlesPerTarget })),
     values: Type.Optional(Values),
+    substitute: Type.Optional(Type.Boolean({ description: "false leaves ${…} in manifests as it is" })),
     overlays: Type.Optional(Type.Array(Overlay, { maxItems: overlaysMax })),
     combine: Type.Optional(Type.Enum(["first", "all"], { description: "Which matching overlays count" })),
     drift: Type.Optional(Drift),

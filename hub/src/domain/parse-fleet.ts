@@ -148,6 +148,7 @@ function fillBundle(draft: BundleDocument): BundleSpec {
     ...(draft.namespace === undefined ? {} : { namespace: draft.namespace }),
     dependsOn: draft.dependsOn ?? [],
     values: (draft.values ?? {}) as Values,
+    ...(draft.substitute === undefined ? {} : { substitute: draft.substitute }),
     overlays: (draft.overlays ?? []).map(fillOverlay),
     combine: draft.combine ?? "first",
     policy: fillPolicy(draft),

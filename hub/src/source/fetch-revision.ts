@@ -1,0 +1,391 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Problem } from "../domain/problem.ts";
+import { cloneBytesMax, cloneSizeCheckMs, commitsKeptPerClone, fetchMs, gitMaintenanceMs, listRemoteMs, packsPerCloneMax, rewoundDeepen } from "../limits.ts";
+import { countPacks, createClone, discardClone, loadRefs, openClone, oversize, runLocal, settleClone, sweepParts, type Clone, type CommitFacts } from "./clone.ts";
+import { gitEnvironment, type GitCredentials } from "./git-environment.ts";
+import { diagnoseGit, type GitDiagnosis } from "./git-problem.ts";
+import { isOlderTag, refKey, refuseRef, trackedRef, type GitRef } from "./git-ref.ts";
+import { explainMissing, findTip, listPatterns, parseRemoteRefs, type RemoteRefs, type RemoteTip } from "./list-remote.ts";
+import type { RepositoryUrl } from "./repository-url.ts";
+import { runGit, type GitOutput } from "./run-git.ts";
+
+/** What a fleet had before: to tell whether its ref went forward. */
+export interface PreviousRevision {
+  readonly commit: string;
+  /** The tag that a semver range came to. */
+  readonly tag?: string;
+}
+
+export interface FetchRequest {
+  readonly repository: RepositoryUrl;
+  readonly refs: readonly GitRef[];
+  readonly credentials?: GitCredentials | undefined;
+  /** By refKey. */
+  readonly previous?: ReadonlyMap<string, PreviousRevision> | undefined;
+  /** A webhook said that something changed: fetch at once instead of asking first. Saves a round trip when it is true. */
+  readonly changeExpected?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Tests lower it. */
+  readonly cloneBytesMax?: number | undefined;
+}
+
+/** One commit that a ref names now. */
+export interface FetchedRevision {
+  readonly ref: GitRef;
+  /** Full hash of the commit; an annotated tag is peeled. */
+  readonly revision: string;
+  readonly tree: string;
+  readonly author: string;
+  readonly subject: string;
+  readonly committedAt: Date | null;
+  /** The tag that a semver range came to. */
+  readonly tag?: string;
+  /** The ref went back or aside (force push, moved tag): what was there before is not an ancestor. */
+  readonly rewound: boolean;
+}
+
+export type RefOutcome = { readonly ok: true; readonly revision: FetchedRevision } | { readonly ok: false; readonly problem: Problem };
+
+/** By refKey: one bad ref does not stop the others. `ok: false` means that the repository as a whole could not be asked. */
+export type FetchOutcome = { readonly ok: true; readonly revisions: ReadonlyMap<string, RefOutcome> } | { readonly ok: false; readonly problem: Problem };
+
+/** Clones of one hub process, by URL. */
+export interface CloneShelf {
+  readonly root: string;
+  readonly guard: string;
+  /** An empty repository for commands that need no clone yet: Git must not find another one around it. */
+  readonly emptyGitDir: string;
+  /** Keys of fetches that run. */
+  readonly accessFolder: string;
+  readonly clones: Map<string, Clone | undefined>;
+}
+
+interface Fetch {
+  readonly shelf: CloneShelf;
+  readonly request: FetchRequest;
+  readonly refs: readonly GitRef[];
+  readonly env: (gitDir: string) => Record<string, string>;
+  readonly secrets: readonly string[];
+}
+
+class GitFailed extends Error {
+  readonly diagnosis: GitDiagnosis;
+
+  constructor(diagnosis: GitDiagnosis) {
+    super(diagnosis.problem.message);
+    this.diagnosis = diagnosis;
+  }
+}
+
+/**
+ * Bring the wanted refs of one repository here: ask what they are, fetch what is new, read what was fetched. A poll that finds
+ * nothing new costs one `ls-remote`. A clone found damaged is thrown away and made anew, once. Call it for one repository at a time.
+ *
+ * The first fetch of a ref takes one commit without its history; later ones take what came since, so that the clone grows with what is
+ * pushed and still shows whether a new commit descends from the old one.
+ *
+ * Problem codes: docs/problems.md, "Repositories".
+ */
+export async function fetchRevision(shelf: CloneShelf, request: FetchRequest): Promise<FetchOutcome> {
+  const refused = new Map<string, RefOutcome>();
+  const refs: GitRef[] = [];
+  for (const ref of request.refs) {
+    const problem = refuseRef(ref);
+    if (problem === undefined) refs.push(ref);
+    else refused.set(refKey(ref), { ok: false, problem });
+  }
+  const access = await openAccess(shelf, request);
+  if (!access.ok) return access;
+  try {
+    const fetch: Fetch = { shelf, request, refs, env: access.env, secrets: access.secrets };
+    const revisions = await fetchTwice(fetch);
+    return { ok: true, revisions: new Map([...refused, ...revisions]) };
+  } catch (error) {
+    if (error instanceof GitFailed) return { ok: false, problem: error.diagnosis.problem };
+    return { ok: false, problem: diskProblem(error) };
+  } finally {
+    await access.close();
+  }
+}
+
+async function fetchTwice(fetch: Fetch): Promise<ReadonlyMap<string, RefOutcome>> {
+  try {
+    return await fetchOnce(fetch);
+  } catch (error) {
+    if (!(error instanceof GitFailed) || !error.diagnosis.damaged) throw error;
+    await dropClone(fetch.shelf, fetch.request.repository.url);
+    return await fetchOnce(fetch);
+  }
+}
+
+async function fetchOnce(fetch: Fetch): Promise<ReadonlyMap<string, RefOutcome>> {
+  const known = await findClone(fetch.shelf, fetch.request.repository.url);
+  if (known !== undefined && fetch.request.changeExpected === true) {
+    const outcome = await fetchByName(fetch, known);
+    if (outcome !== undefined) return outcome;
+  }
+  const { tips, missing } = await findTips(fetch, known);
+  const clone = known ?? (await newClone(fetch, tips));
+  try {
+    if (clone !== undefined) await fetchTips(fetch, clone, tips, missing);
+  } catch (error) {
+    // A clone that never got its first commit is nobody's; what is left of a broken fetch in a good one is swept away.
+    if (known === undefined && clone !== undefined) await discardClone(clone);
+    else if (clone !== undefined) await sweepParts(clone.gitDir);
+    throw error;
+  }
+  if (clone === undefined) return missing;
+  return new Map([...missing, ...(await describeTips(fetch, clone, tips, missing))]);
+}
+
+/** Branches and tags by their names, without asking first. Undefined when that is not the way (other kinds of ref, a ref that is gone). */
+async function fetchByName(fetch: Fetch, clone: Clone): Promise<ReadonlyMap<string, RefOutcome> | undefined> {
+  if (fetch.refs.some((ref) => !("branch" in ref || "tag" in ref) || !clone.refs.has(trackedRef(ref)))) return undefined;
+  const stamp = String(Date.now()).padStart(13, "0");
+  const refspecs = fetch.refs.flatMap((ref, index) => {
+    const name = "branch" in ref ? `refs/heads/${ref.branch}` : `refs/tags/${"tag" in ref ? ref.tag : ""}`;
+    return [`+${name}:${trackedRef(ref)}`, `+${name}:refs/flotilla/seen/${stamp}-${index}`];
+  });
+  const before = new Map(clone.refs);
+  const output = await runRemote(fetch, clone.gitDir, [...fetchArgs, "--end-of-options", fetch.request.repository.url, ...refspecs], fetchMs);
+  if (!output.ok) {
+    await sweepParts(clone.gitDir);
+    const { problem } = diagnose(fetch, output);
+    // Whatever went wrong, asking first finds out with better words; only what would fail the same way ends here.
+    if (["unknown-ref", "clone-damaged", "git-failed", "object-refused"].includes(problem.code)) return undefined;
+    throw new GitFailed(diagnose(fetch, output));
+  }
+  must(fetch, await loadRefs(clone, ...fetch.refs.map(trackedRef), `refs/flotilla/seen/${stamp}-*`));
+  const tips = fetch.refs.flatMap((ref) => {
+    const commit = clone.refs.get(trackedRef(ref));
+    return commit === undefined ? [] : [{ ref, object: commit, commit }];
+  });
+  if (tips.length < fetch.refs.length || tips.every(({ ref, commit }) => before.get(trackedRef(ref)) === commit)) return tips.length < fetch.refs.length ? undefined : await describeTips(fetch, clone, tips, new Map());
+  await tidy(fetch, clone);
+  return await describeTips(fetch, clone, tips, new Map());
+}
+
+interface FoundTips {
+  readonly tips: readonly RemoteTip[];
+  readonly missing: Map<string, RefOutcome>;
+}
+
+async function findTips(fetch: Fetch, known: Clone | undefined): Promise<FoundTips> {
+  const patterns = listPatterns(fetch.refs);
+  // Pinned commits never change: once here, the server need not be asked.
+  const remote: RemoteRefs = patterns.length === 0 ? new Map() : await listRemote(fetch, known, patterns);
+  const tips: RemoteTip[] = [];
+  const lost: GitRef[] = [];
+  for (const ref of fetch.refs) {
+    const tip = findTip(ref, remote);
+    if (tip === undefined) lost.push(ref);
+    else tips.push(tip);
+  }
+  const all = lost.length === 0 ? remote : await listRemote(fetch, known, ["refs/heads/*", "refs/tags/*"]);
+  const missing = new Map<string, RefOutcome>(lost.map((ref) => [refKey(ref), { ok: false, problem: explainMissing(ref, all) }]));
+  return { tips, missing };
+}
+
+async function listRemote(fetch: Fetch, known: Clone | undefined, patterns: readonly string[]): Promise<RemoteRefs> {
+  const gitDir = known?.gitDir ?? fetch.shelf.emptyGitDir;
+  const output = await runRemote(fetch, gitDir, ["ls-remote", "--end-of-options", fetch.request.repository.url, ...patterns], listRemoteMs);
+  return parseRemoteRefs(must(fetch, output));
+}
+
+const fetchArgs = ["fetch", "--atomic", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules", "--no-show-forced-updates"];
+
+/** Fetch the tips that are not here, and name each by our own refs: what is tracked, and what was seen. */
+async function fetchTips(fetch: Fetch, clone: Clone, tips: readonly RemoteTip[], missing: Map<string, RefOutcome>): Promise<void> {
+  const moved = tips.filter(({ ref, commit }) => clone.refs.get(trackedRef(ref)) !== commit || !clone.facts.has(commit));
+  if (moved.length === 0) return;
+  const here = moved.filter(({ commit }) => clone.facts.has(commit));
+  const away = moved.filter(({ commit }) => !clone.facts.has(commit));
+  // Refs that were followed before come with what is new since; new ones come alone, without history.
+  const followed = away.filter(({ ref }) => clone.refs.has(trackedRef(ref)));
+  const first = away.filter(({ ref }) => !clone.refs.has(trackedRef(ref)));
+  await fetchObjects(fetch, clone, followed, [], missing);
+  await fetchObjects(fetch, clone, first, ["--depth=1"], missing);
+  if (here.length > 0) await nameHere(fetch, clone, here);
+  must(fetch, await loadRefs(clone, "refs/flotilla/"));
+  await settleClone(clone);
+  await tidy(fetch, clone);
+}
+
+async function fetchObjects(fetch: Fetch, clone: Clone, tips: readonly RemoteTip[], depth: readonly string[], missing: Map<string, RefOutcome>): Promise<void> {
+  if (tips.length === 0) return;
+  const stamp = String(Date.now()).padStart(13, "0");
+  const refspecs = tips.flatMap(({ ref, object, commit }) => [`+${object}:${trackedRef(ref)}`, `+${object}:refs/flotilla/seen/${stamp}-${commit}`]);
+  const output = await runRemote(fetch, clone.gitDir, [...fetchArgs, ...depth, "--end-of-options", fetch.request.repository.url, ...new Set(refspecs)], fetchMs);
+  if (output.ok) return;
+  const diagnosis = diagnose(fetch, output);
+  if (diagnosis.problem.code !== "unknown-ref") throw new GitFailed(diagnosis);
+  // One unknown commit fails the whole command: find out which it is.
+  await sweepParts(clone.gitDir);
+  if (tips.length > 1) {
+    for (const tip of tips) await fetchObjects(fetch, clone, [tip], depth, missing);
+    return;
+  }
+  for (const { ref, commit } of tips) {
+    missing.set(refKey(ref), { ok: false, problem: { code: "unknown-ref", message: `commit ${commit} is not in the repository`, hint: "it may have been removed by a force push" } });
+  }
+}
+
+/** A ref that came to a commit which is here already: only our names for it change. */
+async function nameHere(fetch: Fetch, clone: Clone, tips: readonly RemoteTip[]): Promise<void> {
+  const stamp = String(Date.now()).padStart(13, "0");
+  const lines = tips.flatMap(({ ref, commit }) => [`update ${trackedRef(ref)} ${commit}\n`, `update refs/flotilla/seen/${stamp}-${commit} ${commit}\n`]);
+  must(fetch, await runLocal(clone, ["update-ref", "--stdin"], { stdin: [...new Set(lines)].join(""), signal: fetch.request.signal }));
+}
+
+async function newClone(fetch: Fetch, tips: readonly RemoteTip[]): Promise<Clone | undefined> {
+  const [tip] = tips;
+  if (tip === undefined) return undefined;
+  const clone = await createClone(fetch.shelf.root, fetch.request.repository.url, fetch.shelf.guard, tip.object.length === 64 ? "sha256" : "sha1");
+  fetch.shelf.clones.set(fetch.request.repository.url, clone);
+  return clone;
+}
+
+async function describeTips(fetch: Fetch, clone: Clone, tips: readonly RemoteTip[], missing: ReadonlyMap<string, RefOutcome>): Promise<Map<string, RefOutcome>> {
+  const outcomes = new Map<string, RefOutcome>();
+  for (const tip of tips) {
+    const key = refKey(tip.ref);
+    if (missing.has(key)) continue;
+    const facts = clone.facts.get(tip.commit);
+    if (facts === undefined) outcomes.set(key, { ok: false, problem: { code: "not-a-commit", message: `${key.replace(":", " '")}' does not name a commit`, hint: "it names a file or a folder of Git's; point it at a commit" } });
+    else outcomes.set(key, { ok: true, revision: describe(tip, facts, await isRewound(fetch, clone, tip)) });
+  }
+  return outcomes;
+}
+
+function describe(tip: RemoteTip, facts: CommitFacts, rewound: boolean): FetchedRevision {
+  const { tree, author, subject, committedAt } = facts;
+  return { ref: tip.ref, revision: facts.commit, tree, author, subject, committedAt, ...(tip.tag === undefined ? {} : { tag: tip.tag }), rewound };
+}
+
+/** A branch or tag is rewound when its new commit does not descend from the old one; a range, when it goes to a lower version or its tag moved. */
+async function isRewound(fetch: Fetch, clone: Clone, tip: RemoteTip): Promise<boolean> {
+  const previous = fetch.request.previous?.get(refKey(tip.ref));
+  if (previous === undefined || previous.commit === tip.commit || "commit" in tip.ref) return false;
+  if (tip.tag !== undefined) return previous.tag !== undefined && (previous.tag === tip.tag || isOlderTag(tip.tag, previous.tag));
+  if (await descends(clone, tip.commit, previous.commit)) return false;
+  // The clone may have been made anew, or begin at the new commit: look further back once, so far as the server helps.
+  const deeper = await runRemote(fetch, clone.gitDir, [...fetchArgs, `--deepen=${rewoundDeepen}`, "--end-of-options", fetch.request.repository.url, tip.object], fetchMs);
+  return !(deeper.ok && (await descends(clone, tip.commit, previous.commit)));
+}
+
+async function descends(clone: Clone, commit: string, from: string): Promise<boolean> {
+  const output = await runLocal(clone, ["rev-list", "--count", "--max-count=1", "--end-of-options", from, `^${commit}`]);
+  return output.ok && output.stdout.trim() === "0";
+}
+
+/** Forget commits beyond what is kept, and pack anew when fetches have left many packs. Its failure is the next fetch's to find. */
+async function tidy(fetch: Fetch, clone: Clone): Promise<void> {
+  if ((await countPacks(clone.gitDir)) <= packsPerCloneMax) return;
+  const seen = [...clone.refs.keys()].filter((name) => name.startsWith("refs/flotilla/seen/")).toSorted();
+  const kept = new Set<string>();
+  const lines: string[] = [];
+  for (const name of seen.toReversed()) {
+    const commit = clone.refs.get(name) ?? "";
+    if (kept.size < commitsKeptPerClone && !kept.has(commit)) kept.add(commit);
+    else lines.push(`delete ${name}\n`);
+  }
+  const { signal } = fetch.request;
+  if (lines.length > 0) {
+    const deleted = await runLocal(clone, ["update-ref", "--stdin"], { stdin: lines.join(""), signal });
+    if (deleted.ok) forgetRefs(clone, lines);
+  }
+  const packed = await runLocal(clone, ["gc", "--quiet", "--prune=now"], { timeoutMs: gitMaintenanceMs, signal });
+  if (!packed.ok) await sweepParts(clone.gitDir);
+}
+
+function forgetRefs(clone: Clone, lines: readonly string[]): void {
+  for (const line of lines) clone.refs.delete(line.slice("delete ".length).trimEnd());
+  const kept = new Set(clone.refs.values());
+  for (const commit of clone.facts.keys()) {
+    if (!kept.has(commit)) clone.facts.delete(commit);
+  }
+}
+
+/** The repository's clone in this process; opened from disk when this process has not seen it yet. */
+export async function findClone(shelf: CloneShelf, url: string): Promise<Clone | undefined> {
+  const held = shelf.clones.get(url);
+  if (held?.current === true) return held;
+  const opened = await openClone(shelf.root, url, shelf.guard);
+  shelf.clones.set(url, opened);
+  return opened;
+}
+
+/** Throw a repository's clone away; the next fetch makes it anew. */
+export async function dropClone(shelf: CloneShelf, url: string): Promise<void> {
+  const clone = shelf.clones.get(url);
+  shelf.clones.delete(url);
+  if (clone !== undefined) await discardClone(clone);
+}
+
+interface Access {
+  readonly ok: true;
+  readonly env: (gitDir: string) => Record<string, string>;
+  readonly secrets: readonly string[];
+  close(): Promise<void>;
+}
+
+/** Credentials in the form that Git takes them; files live as long as the fetch and are only ours to read. */
+async function openAccess(shelf: CloneShelf, { repository, credentials }: FetchRequest): Promise<Access | { readonly ok: false; readonly problem: Problem }> {
+  const { transport } = repository;
+  const nothingToClose = async (): Promise<void> => {};
+  if (transport !== "ssh") {
+    if (credentials !== undefined && !("password" in credentials)) return wrongCredentials("an SSH key cannot be used over https", "give a token, or use the ssh URL");
+    const password = transport === "file" ? undefined : credentials;
+    if (password?.username?.includes(":") === true) return wrongCredentials("a user's name cannot hold ':'", "check the username");
+    const secrets = password === undefined ? [] : [password.password, Buffer.from(`${password.username ?? "git"}:${password.password}`).toString("base64")];
+    return { ok: true, secrets, close: nothingToClose, env: (gitDir) => gitEnvironment({ gitDir, transport, ...(password === undefined ? {} : { password }) }) };
+  }
+  if (credentials === undefined || !("sshPrivateKey" in credentials)) return wrongCredentials("an ssh repository needs a private key and known hosts", "give --ssh-key and --known-hosts, or use the https URL with a token");
+  if (credentials.knownHosts.trim() === "") {
+    return { ok: false, problem: { code: "host-key", message: "no known hosts were given for this ssh repository; an unknown server is never trusted on first sight", hint: "give --known-hosts: the output of ssh-keyscan HOST, checked with the server's owner" } };
+  }
+  const folder = await mkdtemp(join(shelf.accessFolder, "key-"));
+  const keyFile = join(folder, "key");
+  const knownHostsFile = join(folder, "known_hosts");
+  await writeFile(keyFile, `${credentials.sshPrivateKey.trimEnd()}\n`, { mode: 0o600 });
+  await writeFile(knownHostsFile, `${credentials.knownHosts.trimEnd()}\n`, { mode: 0o600 });
+  return {
+    ok: true,
+    secrets: [],
+    env: (gitDir) => gitEnvironment({ gitDir, transport, ssh: { keyFile, knownHostsFile } }),
+    close: () => rm(folder, { recursive: true, force: true }),
+  };
+}
+
+function wrongCredentials(message: string, hint: string): { readonly ok: false; readonly problem: Problem } {
+  return { ok: false, problem: { code: "wrong-credentials", message, hint } };
+}
+
+async function runRemote(fetch: Fetch, gitDir: string, args: readonly string[], timeoutMs: number): Promise<GitOutput> {
+  const bytesMax = fetch.request.cloneBytesMax ?? cloneBytesMax;
+  return runGit({
+    args,
+    env: fetch.env(gitDir),
+    guard: fetch.shelf.guard,
+    timeoutMs,
+    signal: fetch.request.signal,
+    watch: { everyMs: cloneSizeCheckMs, tooBig: () => oversize(gitDir, bytesMax) },
+  });
+}
+
+function must(fetch: Fetch, output: GitOutput): string {
+  if (output.ok) return output.stdout;
+  throw new GitFailed(diagnose(fetch, output));
+}
+
+function diagnose(fetch: Fetch, failure: Extract<GitOutput, { ok: false }>): GitDiagnosis {
+  return diagnoseGit(failure, { folders: [fetch.shelf.root], words: fetch.secrets });
+}
+
+/** What the file system says when Git was not even asked. */
+function diskProblem(error: unknown): Problem {
+  const code = (error as NodeJS.ErrnoException).code;
+  if (code === "ENOSPC" || code === "EDQUOT") return { code: "disk-full", message: "the hub's disk is full", hint: "free space in the hub's data folder; the last good revision stays" };
+  return { code: "git-failed", message: `the clone's folder cannot be used (${code ?? "unexpected error"})`, hint: "check the hub's data folder and its owner" };
+}

@@ -1,0 +1,102 @@
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Problem } from "../domain/problem.ts";
+import { writeEmptyRepository } from "./clone.ts";
+import { dropClone, fetchRevision, findClone, type CloneShelf, type FetchOutcome, type FetchRequest } from "./fetch-revision.ts";
+import { writeGitGuard } from "./git-guard.ts";
+import { readFleetTree, type OpenedTree } from "./read-fleet-tree.ts";
+import { parseRepositoryUrl, type RepositoryUrlOptions } from "./repository-url.ts";
+
+export interface SourceOptions extends RepositoryUrlOptions {
+  /** Folder for the clones; this process's alone. */
+  readonly root: string;
+}
+
+/** Git repositories, as the hub's stories use them. */
+export interface GitSource {
+  /**
+   * Bring the wanted refs of a repository here. Fetches of one repository wait for each other. Never throws on what a
+   * person, a server or a disk can do: see FetchOutcome.
+   */
+  fetchRevision(request: Omit<FetchRequest, "repository"> & { readonly url: string }): Promise<FetchOutcome>;
+  /**
+   * A commit that was fetched, as a tree. A damaged clone is thrown away, and the problem says so: fetch again.
+   * Reads of the tree throw RefusedPathError (domain/source-tree.ts) or DamagedCloneError (then call `forget` and fetch again).
+   */
+  openTree(url: string, revision: string): Promise<OpenedTree>;
+  /** Throw a repository's clone away: nobody follows it any more, or it is damaged. */
+  forget(url: string): Promise<void>;
+  /** Ends the processes that read blobs. Fetches are ended by their signals. */
+  close(): Promise<void>;
+}
+
+/** Prepare the folder of the clones and return what works on them. Clones of an earlier process are used again. */
+export async function openSource(options: SourceOptions): Promise<GitSource> {
+  const { root } = options;
+  const shelf: CloneShelf = { root, guard: "", emptyGitDir: join(root, "empty"), accessFolder: join(root, "access"), clones: new Map() };
+  // Keys that a crash left behind.
+  await rm(shelf.accessFolder, { recursive: true, force: true });
+  await mkdir(shelf.accessFolder, { recursive: true, mode: 0o700 });
+  await writeEmptyRepository(shelf.emptyGitDir, "sha1");
+  return new Source({ ...shelf, guard: await writeGitGuard(root) }, options);
+}
+
+class Source implements GitSource {
+  readonly #shelf: CloneShelf;
+  readonly #options: SourceOptions;
+  /** The last work begun on each repository: the next one follows it. */
+  readonly #turns = new Map<string, Promise<unknown>>();
+
+  constructor(shelf: CloneShelf, options: SourceOptions) {
+    this.#shelf = shelf;
+    this.#options = options;
+  }
+
+  async fetchRevision({ url, ...request }: Omit<FetchRequest, "repository"> & { readonly url: string }): Promise<FetchOutcome> {
+    const parsed = parseRepositoryUrl(url, this.#options);
+    if (!parsed.ok) return parsed;
+    return await this.#inTurn(parsed.repository.url, () => fetchRevision(this.#shelf, { ...request, repository: parsed.repository }));
+  }
+
+  async openTree(url: string, revision: string): Promise<OpenedTree> {
+    const parsed = parseRepositoryUrl(url, this.#options);
+    if (!parsed.ok) return { ...parsed, damaged: false };
+    return await this.#inTurn(parsed.repository.url, async () => {
+      const clone = await findClone(this.#shelf, parsed.repository.url);
+      if (clone === undefined) return notHere(revision);
+      const opened = await readFleetTree(clone, revision);
+      if (!opened.ok && opened.damaged) await dropClone(this.#shelf, parsed.repository.url);
+      return opened;
+    });
+  }
+
+  async forget(url: string): Promise<void> {
+    const parsed = parseRepositoryUrl(url, this.#options);
+    if (!parsed.ok) return;
+    await this.#inTurn(parsed.repository.url, async () => {
+      await findClone(this.#shelf, parsed.repository.url);
+      await dropClone(this.#shelf, parsed.repository.url);
+    });
+  }
+
+  async close(): Promise<void> {
+    await Promise.allSettled(this.#turns.values());
+    for (const clone of this.#shelf.clones.values()) clone?.reader.close();
+  }
+
+  async #inTurn<T>(url: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#turns.get(url) ?? Promise.resolve();
+    const turn = before.then(work, work);
+    this.#turns.set(url, turn);
+    try {
+      return await turn;
+    } finally {
+      if (this.#turns.get(url) === turn) this.#turns.delete(url);
+    }
+  }
+}
+
+function notHere(revision: string): OpenedTree {
+  const problem: Problem = { code: "revision-not-here", message: `commit ${revision.slice(0, 64)} is not in the hub's copy of the repository`, hint: "it is fetched when a fleet follows it" };
+  return { ok: false, problem, damaged: false };
+}
