@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { hintPollMs, repositoriesAtOnce } from "../limits.ts";
-import type { FollowedFleet, FoundRevision, GitRef, Lease, Problem, SyncCause } from "./ports.ts";
+import type { Problem } from "../domain/problem.ts";
+import type { FollowedFleet, FoundRevision, GitRef, Lease, SyncCause } from "./ports.ts";
 import { sourceProblemPrefix, type SyncFleetJob } from "./sync-fleet.ts";
 
 /** A repository as its follower needs it; credentials stay in the edges. */
@@ -31,7 +32,7 @@ export interface FollowPorts {
   listFleets(repositoryId: string): Promise<readonly FollowedFleet[]>;
   fetch(repository: FollowedRepository, refs: readonly GitRef[], signal: AbortSignal): Promise<FetchResult>;
   saveFetchOutcome(lease: Lease, repository: FollowedRepository, outcome: { problem: Problem | undefined; startedAt: Date }): Promise<void>;
-  syncFleet(job: SyncFleetJob): Promise<void>;
+  syncFleet(repository: FollowedRepository, job: SyncFleetJob): Promise<void>;
   /** Deletes rows of fleets whose last cluster let go. */
   dropDeletedFleets(repositoryId: string): Promise<void>;
   /** When the next fetch is due, with jitter and backoff. */
@@ -146,7 +147,7 @@ async function followOnce(
     if (fetched === undefined && !placementWanted) continue;
     const found = fetched?.found.get(refKey(fleet.ref)) ?? unchanged(fleet);
     try {
-      await ports.syncFleet({ lease, fleet, found, cause: fetched?.cause ?? noCause(), placementWanted });
+      await ports.syncFleet(repository, { lease, fleet, found, cause: fetched?.cause ?? noCause(), placementWanted, signal });
       if (placementWanted) due.placedAt.set(fleet.name, Date.now());
     } catch (error) {
       if (placementWanted) hints.wantPlacement([fleet.name]);
@@ -189,7 +190,7 @@ function withSourcePrefix(code: string): string {
 /** A fleet whose ref was not asked for now: what it had is what it has. */
 function unchanged(fleet: FollowedFleet): FoundRevision | readonly Problem[] {
   if (fleet.seenRevision === null) return fleet.problems;
-  return { revision: fleet.seenRevision, tree: "", author: "", subject: "", committedAt: null };
+  return { revision: fleet.seenRevision, tree: "", author: "", subject: "", committedAt: null, rewound: false };
 }
 
 function noCause(): SyncCause {

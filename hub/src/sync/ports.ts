@@ -1,8 +1,5 @@
-import type { KubeObject } from "@flotilla/proto/digest";
-import type { FleetSpec, LabelSelector } from "../domain/fleet-spec.ts";
+import type { LabelSelector } from "../domain/fleet-spec.ts";
 import type { Problem } from "../domain/problem.ts";
-import type { SourceTree } from "../domain/source-tree.ts";
-import type { PlacedCluster, PlacedTarget } from "../domain/target.ts";
 
 /** A right to do what must be single; every write under it checks the fence. */
 export interface Lease {
@@ -15,6 +12,7 @@ export interface Lease {
 export interface FollowedFleet {
   readonly name: string;
   readonly ref: GitRef;
+  /** The fleet's folder in the repository; "" is the root. */
   readonly path: string;
   readonly selector: LabelSelector | null;
   /** The last good revision: what targets are made of. */
@@ -34,44 +32,22 @@ export interface FoundRevision {
   readonly author: string;
   readonly subject: string;
   readonly committedAt: Date | null;
+  /** The ref went back or aside: what was there before is not an ancestor. */
+  readonly rewound: boolean;
 }
 
-/** A body that is in the store. */
-export interface StoredBody {
-  readonly digest: string;
-  readonly objectCount: number;
-  readonly bodyBytes: number;
-  readonly objectIds: readonly string[];
-}
-
-/** Which body a bundle rendered to with certain inputs. */
-export interface RenderedBundle extends StoredBody {
-  readonly bundle: string;
-  /** Digest of the inputs. */
-  readonly inputs: string;
-}
-
-/** Why work is being done on a fleet. */
+/** What began the work on a revision, and when. */
 export interface SyncCause {
   readonly kind: "webhook" | "poll";
   readonly startedAt: Date;
   /** When the fetch began and ended. */
   readonly fetchedFrom: Date;
   readonly fetchedAt: Date;
+  /** W3C trace context of who asked, if any. */
   readonly traceparent: string | null;
-}
-
-export interface PhaseRow {
-  readonly phase: string;
-  readonly startedAt: Date;
-  readonly endedAt: Date;
-  readonly error: string;
-  readonly spanId: string;
 }
 
 export interface Removal {
   readonly cluster: string;
   readonly policy: "orphan" | "delete";
 }
-
-export type { FleetSpec, KubeObject, PlacedCluster, PlacedTarget, Problem, SourceTree };

@@ -1,50 +1,36 @@
 import type { Tracer } from "@opentelemetry/api";
-import { describeProblem } from "../domain/problem.ts";
-import { PhaseRecorder } from "./phase-recorder.ts";
-import type {
-  FleetSpec,
-  FollowedFleet,
-  FoundRevision,
-  Lease,
-  PhaseRow,
-  PlacedCluster,
-  PlacedTarget,
-  Problem,
-  Removal,
-  RenderedBundle,
-  SourceTree,
-  SyncCause,
-} from "./ports.ts";
+import type { Claim, Contest, Owner } from "../domain/claims.ts";
+import type { FleetSpec } from "../domain/fleet-spec.ts";
+import { fleetFileName, fleetWithoutFile, parseFleet } from "../domain/parse-fleet.ts";
+import { placeBundles } from "../domain/place-bundles.ts";
+import { describeProblem, type Problem } from "../domain/problem.ts";
+import { RefusedPathError, type SourceTree } from "../domain/source-tree.ts";
+import type { PlacedCluster, PlacedTarget } from "../domain/target.ts";
+import { renderFleet, type RenderCache, type RenderedInputs } from "../render/render-fleet.ts";
+import type { RenderTools } from "../render/render-tools.ts";
+import type { SurveyMemory } from "../render/survey-bundle.ts";
+import { PhaseRecorder, type PhaseTime } from "./phase-recorder.ts";
+import type { FollowedFleet, FoundRevision, Lease, Removal, SyncCause } from "./ports.ts";
 
-/** What the story needs from the edges; main binds it. */
+/** What the story needs from Git, the store and the tools; main binds it. */
 export interface SyncFleetPorts {
   readonly tracer: Tracer;
-  openTree(revision: string, fleet: FollowedFleet): Promise<SourceTree | readonly Problem[]>;
-  /** fleet.yaml at the fleet's path, or one bundle where there is none. */
-  readSpec(tree: SourceTree, fleet: FollowedFleet): Promise<{ spec: FleetSpec; warnings: readonly Problem[] } | readonly Problem[]>;
+  readonly tools: RenderTools;
+  readonly memory: SurveyMemory;
+  readonly cache: RenderCache;
+  openTree(revision: string): Promise<{ readonly ok: true; readonly tree: SourceTree } | { readonly ok: false; readonly problem: Problem }>;
   readClusters(): Promise<readonly PlacedCluster[]>;
-  renderAll(
-    tree: SourceTree,
-    fleet: FollowedFleet,
-    spec: FleetSpec,
-    clusters: readonly PlacedCluster[],
-  ): Promise<{ rendered: readonly RenderedBundle[]; warnings: readonly Problem[]; problems: readonly Problem[] }>;
-  place(
-    fleet: FollowedFleet,
-    spec: FleetSpec,
-    revision: string,
-    clusters: readonly PlacedCluster[],
-    rendered: readonly RenderedBundle[],
-  ): Promise<{ targets: readonly PlacedTarget[]; problems: readonly Problem[] }>;
+  /** Who owns which object, by cluster. */
+  readOwners(clusters: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<string, Owner>>>;
   /** Clusters that hold a target of the fleet without a tombstone. */
   readTargeted(fleet: string): Promise<readonly string[]>;
   /** Root traceparent of a revision that was rendered before. */
   readTraceparent(fleet: string, revision: string): Promise<string | null>;
-  saveFailure(lease: Lease, fleet: string, found: FoundRevision, problems: readonly Problem[], trace: RevisionTrace): Promise<void>;
+  saveFailure(lease: Lease, failure: { fleet: string; found: FoundRevision; problems: readonly Problem[]; trace: RevisionTrace }): Promise<void>;
   saveRevision(lease: Lease, saved: SavedRevision): Promise<void>;
   saveFleetProblems(lease: Lease, fleet: string, problems: readonly Problem[]): Promise<void>;
-  releaseTargets(lease: Lease, release: Release): Promise<{ released: number }>;
-  savePhases(fleet: string, revision: string, phases: readonly PhaseRow[]): Promise<void>;
+  releaseTargets(lease: Lease, release: Release): Promise<void>;
+  savePhases(fleet: string, revision: string, phases: readonly PhaseTime[]): Promise<void>;
 }
 
 export interface RevisionTrace {
@@ -56,7 +42,7 @@ export interface SavedRevision {
   readonly fleet: string;
   readonly found: FoundRevision;
   readonly spec: FleetSpec;
-  readonly rendered: readonly RenderedBundle[];
+  readonly rendered: readonly RenderedInputs[];
   readonly warnings: readonly Problem[];
   readonly problems: readonly Problem[];
   readonly trace: RevisionTrace;
@@ -66,6 +52,10 @@ export interface Release {
   readonly fleet: string;
   readonly revision: string;
   readonly placed: readonly PlacedTarget[];
+  /** What the fleet owns from now on in the clusters placed on. */
+  readonly claims: readonly Claim[];
+  /** Objects that another fleet or bundle owns, by cluster. */
+  readonly contests: ReadonlyMap<string, readonly Contest[]>;
   readonly removals: readonly Removal[];
   readonly traceparent: string | null;
 }
@@ -78,6 +68,7 @@ export interface SyncFleetJob {
   readonly cause: SyncCause;
   /** Clusters joined, left or changed labels: place the last good revision again though Git did not change. */
   readonly placementWanted: boolean;
+  readonly signal: AbortSignal;
 }
 
 /**
@@ -116,15 +107,16 @@ async function takeRevision(ports: SyncFleetPorts, job: SyncFleetJob, found: Fou
   phases.add("fetch", cause.fetchedFrom, cause.fetchedAt);
   let failure = "";
   try {
-    const prepared = await prepare(ports, fleet, found.revision, phases);
+    const prepared = await prepare(ports, job, found.revision, phases);
     if (isProblems(prepared)) {
       failure = prepared.map(describeProblem).join("\n");
-      await ports.saveFailure(lease, fleet.name, found, prepared, trace);
+      await ports.saveFailure(lease, { fleet: fleet.name, found, problems: prepared, trace });
       return false;
     }
-    const { spec, rendered, warnings, placed, removals, problems } = prepared;
-    await ports.saveRevision(lease, { fleet: fleet.name, found, spec, rendered, warnings, problems, trace });
-    await phases.run("release", (traceparent) => ports.releaseTargets(lease, { fleet: fleet.name, revision: found.revision, placed, removals, traceparent }));
+    const { spec, rendered } = prepared;
+    const warnings = found.rewound ? [rewoundWarning(fleet), ...prepared.warnings] : prepared.warnings;
+    await ports.saveRevision(lease, { fleet: fleet.name, found, spec, rendered, warnings, problems: prepared.problems, trace });
+    await phases.run("release", (traceparent) => ports.releaseTargets(lease, { ...prepared.release, traceparent }));
     return true;
   } finally {
     phases.end(failure);
@@ -132,52 +124,101 @@ async function takeRevision(ports: SyncFleetPorts, job: SyncFleetJob, found: Fou
   }
 }
 
-async function placeAgain(ports: SyncFleetPorts, job: SyncFleetJob, revision: string): Promise<void> {
-  const { fleet, lease } = job;
-  const prepared = await prepare(ports, fleet, revision, undefined);
-  if (isProblems(prepared)) return ports.saveFleetProblems(lease, fleet.name, prepared);
-  const traceparent = await ports.readTraceparent(fleet.name, revision);
-  await ports.releaseTargets(lease, { fleet: fleet.name, revision, placed: prepared.placed, removals: prepared.removals, traceparent });
+function rewoundWarning(fleet: FollowedFleet): Problem {
+  const was = fleet.seenRevision?.slice(0, 12) ?? "";
+  return { code: "source-rewound", message: `the ref was moved to a commit that does not descend from ${was}`, hint: "expected after a force push or a moved tag; otherwise find out who did it" };
 }
 
-async function releaseRemovals(ports: SyncFleetPorts, job: SyncFleetJob, policy: "orphan" | "delete"): Promise<void> {
+async function placeAgain(ports: SyncFleetPorts, job: SyncFleetJob, revision: string): Promise<void> {
   const { fleet, lease } = job;
+  const prepared = await prepare(ports, job, revision, undefined);
+  if (isProblems(prepared)) return ports.saveFleetProblems(lease, fleet.name, prepared);
+  const traceparent = await ports.readTraceparent(fleet.name, revision);
+  await ports.releaseTargets(lease, { ...prepared.release, traceparent });
+}
+
+async function releaseRemovals(ports: SyncFleetPorts, { fleet, lease }: SyncFleetJob, policy: "orphan" | "delete"): Promise<void> {
   const removals = (await ports.readTargeted(fleet.name)).map((cluster) => ({ cluster, policy }));
-  await ports.releaseTargets(lease, { fleet: fleet.name, revision: fleet.revision ?? "", placed: [], removals, traceparent: null });
+  await ports.releaseTargets(lease, { fleet: fleet.name, revision: fleet.revision ?? "", placed: [], claims: [], contests: new Map(), removals, traceparent: null });
 }
 
 interface Prepared {
   readonly spec: FleetSpec;
-  readonly rendered: readonly RenderedBundle[];
+  readonly rendered: readonly RenderedInputs[];
   readonly warnings: readonly Problem[];
-  readonly placed: readonly PlacedTarget[];
-  readonly removals: readonly Removal[];
+  /** Of single clusters: they keep what they have. */
   readonly problems: readonly Problem[];
+  readonly release: Omit<Release, "traceparent">;
 }
 
-async function prepare(ports: SyncFleetPorts, fleet: FollowedFleet, revision: string, phases: PhaseRecorder | undefined): Promise<Prepared | readonly Problem[]> {
-  const step = <T>(name: string, run: () => Promise<T>): Promise<T> => (phases === undefined ? run() : phases.run(name, run, errorOf));
-  const read = await step("read", async () => {
-    const tree = await ports.openTree(revision, fleet);
-    if (isProblems(tree)) return tree;
-    const parsed = await ports.readSpec(tree, fleet);
-    return isProblems(parsed) ? parsed : { tree, ...parsed };
-  });
-  if (isProblems(read)) return read;
-  const { tree, spec } = read;
-  const clusters = await ports.readClusters();
-  const render = await step("render", () => ports.renderAll(tree, fleet, spec, clusters));
-  if (render.problems.length > 0) return render.problems;
-  const placement = await step("place", () => ports.place(fleet, spec, revision, clusters, render.rendered));
-  const placedOn = new Set(placement.targets.map((target) => target.cluster));
-  const left = (await ports.readTargeted(fleet.name)).filter((cluster) => !placedOn.has(cluster));
-  return {
+async function prepare(ports: SyncFleetPorts, job: SyncFleetJob, revision: string, phases: PhaseRecorder | undefined): Promise<Prepared | readonly Problem[]> {
+  const { fleet, signal } = job;
+  const step = <T>(name: string, run: () => Promise<T>, failed?: (result: T) => string): Promise<T> => (phases === undefined ? run() : phases.run(name, run, failed));
+  try {
+    const read = await step("read", () => readSpec(ports, fleet, revision), errorOf);
+    if (isProblems(read)) return read;
+    const { tree, spec } = read;
+    const clusters = await ports.readClusters();
+    const request = { tree, root: fleet.path, spec, clusters, tools: ports.tools, memory: ports.memory, cache: ports.cache, signal };
+    const render = await step("render", () => renderFleet(request), ({ problems }) => errorOf(problems));
+    if (render.problems.length > 0) return render.problems;
+    const release = await step("place", () => place(ports, fleet, revision, spec, clusters, render));
+    const problems = [...render.held].flatMap(([cluster, found]) => found.map((problem) => ({ ...problem, message: `cluster ${cluster}: ${problem.message}` })));
+    return { spec, rendered: render.rendered, warnings: [...read.warnings, ...render.warnings], problems, release };
+  } catch (error) {
+    if (error instanceof RefusedPathError) return [error.problem];
+    throw error;
+  }
+}
+
+async function readSpec(ports: SyncFleetPorts, fleet: FollowedFleet, revision: string): Promise<{ tree: SourceTree; spec: FleetSpec; warnings: readonly Problem[] } | readonly Problem[]> {
+  const opened = await ports.openTree(revision);
+  if (!opened.ok) return [opened.problem];
+  return readSpecOf(opened.tree, fleet);
+}
+
+/** fleet.yaml in the fleet's folder, or one bundle over the folder where there is none. */
+export async function readSpecOf(
+  tree: SourceTree,
+  fleet: Pick<FollowedFleet, "name" | "path" | "selector">,
+): Promise<{ tree: SourceTree; spec: FleetSpec; warnings: readonly Problem[] } | readonly Problem[]> {
+  if (tree.kindOf(fleet.path) !== "folder") {
+    return [{ code: "missing-path", message: `the repository has no folder '${fleet.path}' at this revision`, file: fleet.path, hint: "give the fleet's folder with --path" }];
+  }
+  const file = fleet.path === "" ? fleetFileName : `${fleet.path}/${fleetFileName}`;
+  if (tree.kindOf(file) !== "file") return { tree, spec: fleetWithoutFile(fleet.name, fleet.selector), warnings: [] };
+  const content = (await tree.read([file])).get(file) ?? new Uint8Array();
+  const parsed = parseFleet(new TextDecoder().decode(content), { file, fleetName: fleet.name, selector: fleet.selector, tree, root: fleet.path });
+  return parsed.ok ? { tree, spec: parsed.spec, warnings: parsed.warnings } : parsed.problems;
+}
+
+async function place(
+  ports: SyncFleetPorts,
+  fleet: FollowedFleet,
+  revision: string,
+  spec: FleetSpec,
+  clusters: readonly PlacedCluster[],
+  render: Awaited<ReturnType<typeof renderFleet>>,
+): Promise<Omit<Release, "traceparent">> {
+  const bodies = new Map(render.rendered.map((body) => [`${body.bundle} ${body.inputs}`, body]));
+  const owners = await ports.readOwners(clusters.map(({ name }) => name));
+  const placement = placeBundles({
+    fleet: fleet.name,
+    revision,
     spec,
-    rendered: render.rendered,
-    warnings: [...read.warnings, ...render.warnings],
+    clusters,
+    bodyOf: (cluster, bundle) => bodies.get(`${bundle} ${render.inputsOf(cluster, bundle) ?? ""}`),
+    ownersIn: (cluster) => owners.get(cluster),
+  });
+  const staying = new Set([...placement.targets.map(({ cluster }) => cluster), ...placement.held]);
+  const left = (await ports.readTargeted(fleet.name)).filter((cluster) => !staying.has(cluster));
+  return {
+    fleet: fleet.name,
+    revision,
     placed: placement.targets,
+    claims: placement.claims,
+    contests: placement.contests,
     removals: left.map((cluster) => ({ cluster, policy: "orphan" })),
-    problems: placement.problems,
   };
 }
 
@@ -186,6 +227,5 @@ function isProblems(value: unknown): value is readonly Problem[] {
 }
 
 function errorOf(result: unknown): string {
-  const problems = isProblems(result) ? result : ((result as { problems?: readonly Problem[] }).problems ?? []);
-  return problems.map(describeProblem).join("\n");
+  return isProblems(result) ? result.map(describeProblem).join("\n") : "";
 }

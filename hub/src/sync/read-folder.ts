@@ -1,0 +1,91 @@
+import { existsSync, statSync } from "node:fs";
+import { basename, dirname, join, relative, resolve } from "node:path";
+import { unpackBody } from "@flotilla/proto/body";
+import type { KubeObject } from "@flotilla/proto/digest";
+import { isName } from "@flotilla/proto/names";
+import type { FleetSpec } from "../domain/fleet-spec.ts";
+import type { Problem } from "../domain/problem.ts";
+import { RefusedPathError } from "../domain/source-tree.ts";
+import type { PlacedCluster } from "../domain/target.ts";
+import type { RenderedBody } from "../render/render-bundle.ts";
+import { renderFleet } from "../render/render-fleet.ts";
+import type { RenderTools } from "../render/render-tools.ts";
+import { openSurveyMemory } from "../render/survey-bundle.ts";
+import { openLocalTree } from "../source/local-tree.ts";
+import { readSpecOf } from "./sync-fleet.ts";
+
+/** What a folder on disk would be as a fleet. */
+export interface ReadFolder {
+  readonly problems: readonly Problem[];
+  readonly warnings: readonly Problem[];
+  readonly spec?: FleetSpec;
+  /** Per bundle, in fleet.yaml's order; only when a cluster was given and nothing is wrong. */
+  readonly bundles?: readonly { readonly name: string; readonly digest: string; readonly objects: readonly KubeObject[] }[];
+}
+
+export interface ReadFolderOptions {
+  readonly folder: string;
+  /** Render for this cluster only; without it every bundle with every overlay is tried. */
+  readonly cluster?: PlacedCluster;
+  readonly tools: RenderTools;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Reads a folder as the hub reads a commit: the same parser, renderer and refusals. Paths in problems are relative to the
+ * enclosing Git work tree, or to the folder where there is none.
+ */
+export async function readFolder(options: ReadFolderOptions): Promise<ReadFolder> {
+  const folder = resolve(options.folder);
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) {
+    return failed([{ code: "missing-path", message: `${options.folder} is not a folder`, hint: "name the folder that holds fleet.yaml or the manifests" }]);
+  }
+  const root = workTreeOf(folder) ?? folder;
+  const path = relative(root, folder);
+  const name = basename(folder).toLowerCase();
+  try {
+    const read = await readSpecOf(openLocalTree(root), { name: isName(name) ? name : "fleet", path, selector: {} });
+    if (!("spec" in read)) return failed(read);
+    const { tree, spec, warnings } = read;
+    const bodies = new Map<string, RenderedBody>();
+    const rendered = await renderFleet({
+      tree,
+      root: path,
+      // The question is what this cluster would get, so it is taken to be one of the fleet's.
+      spec: options.cluster === undefined ? spec : { ...spec, clusters: {} },
+      clusters: options.cluster === undefined ? [] : [options.cluster],
+      tools: options.tools,
+      memory: openSurveyMemory(),
+      cache: { find: async () => undefined, save: async (_key, body) => void bodies.set(body.digest, body) },
+      everyOverlay: options.cluster === undefined,
+      signal: options.signal,
+    });
+    const problems = [...rendered.problems, ...[...rendered.held.values()].flat()];
+    const found = { problems, warnings: [...warnings, ...rendered.warnings], spec };
+    if (options.cluster === undefined || problems.length > 0) return found;
+    return { ...found, bundles: unpackFor(options.cluster.name, spec, rendered, bodies) };
+  } catch (error) {
+    if (error instanceof RefusedPathError) return failed([error.problem]);
+    throw error;
+  }
+}
+
+function failed(problems: readonly Problem[]): ReadFolder {
+  return { problems, warnings: [] };
+}
+
+function unpackFor(cluster: string, spec: FleetSpec, rendered: Awaited<ReturnType<typeof renderFleet>>, bodies: ReadonlyMap<string, RenderedBody>): NonNullable<ReadFolder["bundles"]> {
+  return spec.bundles.flatMap(({ name }) => {
+    const inputs = rendered.inputsOf(cluster, name);
+    const body = bodies.get(rendered.rendered.find((made) => made.bundle === name && made.inputs === inputs)?.digest ?? "");
+    return body === undefined ? [] : [{ name, digest: body.digest, objects: unpackBody(body.digest, body.compressed) }];
+  });
+}
+
+/** The nearest folder above that holds `.git`. */
+function workTreeOf(folder: string): string | undefined {
+  for (let above = folder; ; above = dirname(above)) {
+    if (existsSync(join(above, ".git"))) return above;
+    if (dirname(above) === above) return undefined;
+  }
+}
