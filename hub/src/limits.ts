@@ -243,18 +243,24 @@ export const intakeBatchMax = 500;
 export const intakeBatchBytesMax = 32 * 1024 ** 2;
 export const intakeBatchMs = 50;
 
-/** Messages that the broker may have out to the intake, un-acked: two batches, so that one is fetched while one is committed. */
+/** A batch is committed when nothing came for this long. */
+export const intakeLingerMs = 5;
+
+/** Messages asked of the broker ahead: at 1 MB each they take 256 MB at the very worst. */
+export const intakeFetchMax = 256;
+
+/** Messages that the broker may have out to the intake, un-acked: those asked for and a batch being committed. */
 export const intakePendingMax = 1_000;
 
-/** The broker gives a message again after this; a commit takes milliseconds, a Postgres restart seconds. */
+/** The broker gives a message again after this; a commit takes milliseconds, and whatever is worse begins anew from Postgres. */
 export const intakeAckWaitMs = 60_000;
 
 /** The broker is asked this often whether it holds messages that do not come; twice in a row and the consumer is made anew. */
 export const intakeStallCheckMs = 5_000;
+export const intakeStallsMax = 2;
 
-/** After a failure the intake begins again from what Postgres says, within these. */
-export const intakeRetryMinMs = 250;
-export const intakeRetryMaxMs = 5_000;
+/** What is committed is purged from the stream this often: the broker is a pipe, and a full one refuses reports. */
+export const intakePurgeMs = 30_000;
 
 /** A cluster is asked at most this often to publish again: what was on its way meanwhile is no new loss. */
 export const resendAskMs = 5_000;
@@ -262,3 +268,82 @@ export const resendAskMs = 5_000;
 /** Dead letters kept, newest first, and the part of each that is kept. */
 export const deadLettersMax = 10_000;
 export const deadLetterBytesMax = 64 * 1024;
+
+// The wire (stream/).
+
+/** Agents on one replica: 91 KB a stream make 1.1 GB; more agents are more replicas. */
+export const sessionsMax = 12_000;
+
+/** Hello must follow the stream at once; a stream without one holds nothing but its place. */
+export const helloDeadlineMs = 10_000;
+
+/** Sessions' deadlines and heartbeats are looked at by one timer. */
+export const sessionTickMs = 1_000;
+
+/** Leases of everyone heard since the last time, in one statement: a tenth of clusterLeaseMs is not noticed. */
+export const leaseFlushMs = 3_000;
+
+/** Hints that come together are answered by one query. */
+export const hintFoldMs = 5;
+
+/** How far back the slow poll looks for released targets: longer than any release's transaction. */
+export const recentTargetsMs = 60_000;
+
+/** Streams move to other replicas now and then, so that a new replica gets its share. */
+export const sessionAgeMs = 3_600_000;
+export const sessionAgeJitter = 0.1;
+export const sessionMoveWithinMs = 5_000;
+
+/** A draining hub gives its agents this long to leave; they come back spread over a time that grows with their number. */
+export const drainMs = 5_000;
+export const reconnectPerSessionMs = 5;
+
+/** Encoded bodies kept for the next agents of a fan-out, and bodies read at once. */
+export const bodyCacheBytesMax = 64 * 1024 ** 2;
+export const bodyLoadsAtOnce = 4;
+
+/** Commands sent to one cluster and not answered yet; the others wait in their table. */
+export const commandsInFlightMax = 16;
+
+/** "send" phases that wait for their batch; beyond it the oldest are forgotten, they are only for people. */
+export const sendPhasesMax = 10_000;
+export const sendPhasesFoldMs = 200;
+
+/** Enrolment: tries per address, and in all. A data centre behind one address joins in bursts. */
+export const enrolBurst = 20;
+export const enrolPerSecond = 1;
+export const enrolBurstAll = 200;
+export const enrolPerSecondAll = 50;
+
+/** A request for a P-256 certificate has about 300 bytes. */
+export const csrBytesMax = 4_096;
+
+/** Renewals of one cluster: one in 16 h is usual, more comes from restarts. */
+export const renewBurst = 10;
+export const renewPerSecond = 1 / 60;
+
+/** Certificates of the hub's own listeners, renewed at half their life by each replica for itself. */
+export const serverCertificateMs = 30 * 24 * 3_600_000;
+
+/** The CA's own life. Its key never leaves the database unsealed. */
+export const caLifetimeMs = 10 * 365 * 24 * 3_600_000;
+
+/** TLS handshakes that do not end. */
+export const handshakeMs = 10_000;
+
+/** Disk for reports on their way: half of what the embedded broker has; when it is full agents keep their own. */
+export const reportStreamBytesMax = 2 * 1024 ** 3;
+export const reportStreamAgeMs = 7 * 24 * 3_600_000;
+
+/** The broker forgets message ids after this; the intake does not need them. */
+export const reportDuplicatesMs = 120_000;
+
+/** Subscriptions of one agent's broker user: its inbox, with room. */
+export const brokerUserSubscriptionsMax = 10;
+
+/** Where revocations cannot be pushed to the broker (an account that is not ours), users live this long instead of a day. */
+export const brokerUserUnrevocableMs = 3_600_000;
+
+/** A broker that does not answer is asked again. */
+export const brokerRetryMs = 1_000;
+export const brokerRequestMs = 3_000;

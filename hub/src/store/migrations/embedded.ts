@@ -75,8 +75,6 @@ CREATE TABLE fleets (
   warnings        jsonb NOT NULL DEFAULT '[]',
   -- Set by \`fleet delete\`: the removal policy; the row goes when no cluster holds it any more.
   deleting        text CHECK (deleting IN ('orphan', 'delete')),
-  -- Set when clusters joined, left or changed labels, or a claim was let go; the follower clears it.
-  placement_wanted_at timestamptz,
   -- Grows with every write that readers should see.
   version         bigint NOT NULL DEFAULT 1
 );
