@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Problem } from "../domain/problem.ts";
 import { writeEmptyRepository } from "./clone.ts";
 import { dropClone, fetchRevision, findClone, type CloneShelf, type FetchOutcome, type FetchRequest } from "./fetch-revision.ts";
+import { refKey } from "./git-ref.ts";
 import { writeGitGuard } from "./git-guard.ts";
 import { readFleetTree, type OpenedTree } from "./read-fleet-tree.ts";
 import { parseRepositoryUrl, type RepositoryUrlOptions } from "./repository-url.ts";
@@ -12,6 +13,9 @@ export interface SourceOptions extends RepositoryUrlOptions {
   readonly root: string;
 }
 
+/** What a fetch needs when a commit is not here yet. */
+export type TreeAccess = Pick<FetchRequest, "credentials" | "signal">;
+
 /** Git repositories, as the hub's stories use them. */
 export interface GitSource {
   /**
@@ -20,10 +24,11 @@ export interface GitSource {
    */
   fetchRevision(request: Omit<FetchRequest, "repository"> & { readonly url: string }): Promise<FetchOutcome>;
   /**
-   * A commit that was fetched, as a tree. A damaged clone is thrown away, and the problem says so: fetch again.
-   * Reads of the tree throw RefusedPathError (domain/source-tree.ts) or DamagedCloneError (then call `forget` and fetch again).
+   * A commit as a tree. One that is not here (a replica that took over, a clone that was made anew) or that is damaged is fetched,
+   * once, with the given access. Reads of the tree throw RefusedPathError (domain/source-tree.ts) or DamagedCloneError: then call
+   * `forget` and open again.
    */
-  openTree(url: string, revision: string): Promise<OpenedTree>;
+  openTree(url: string, revision: string, access?: TreeAccess): Promise<OpenedTree>;
   /** Throw a repository's clone away: nobody follows it any more, or it is damaged. */
   forget(url: string): Promise<void>;
   /** Ends the processes that read blobs. Fetches are ended by their signals. */
@@ -58,16 +63,27 @@ class Source implements GitSource {
     return await this.#inTurn(parsed.repository.url, () => fetchRevision(this.#shelf, { ...request, repository: parsed.repository }));
   }
 
-  async openTree(url: string, revision: string): Promise<OpenedTree> {
+  async openTree(url: string, revision: string, access: TreeAccess = {}): Promise<OpenedTree> {
     const parsed = parseRepositoryUrl(url, this.#options);
     if (!parsed.ok) return { ...parsed, damaged: false };
-    return await this.#inTurn(parsed.repository.url, async () => {
-      const clone = await findClone(this.#shelf, parsed.repository.url);
-      if (clone === undefined) return notHere(revision);
-      const opened = await readFleetTree(clone, revision);
-      if (!opened.ok && opened.damaged) await dropClone(this.#shelf, parsed.repository.url);
-      return opened;
+    const { repository } = parsed;
+    return await this.#inTurn(repository.url, async () => {
+      const opened = await this.#openHere(repository.url, revision);
+      if (opened.ok || !(opened.damaged || opened.problem.code === "revision-not-here")) return opened;
+      const ref = { commit: revision };
+      const outcome = await fetchRevision(this.#shelf, { ...access, repository, refs: [ref] });
+      if (!outcome.ok) return { ...outcome, damaged: false };
+      const found = outcome.revisions.get(refKey(ref));
+      return found?.ok === false ? { ...found, damaged: false } : await this.#openHere(repository.url, revision);
     });
+  }
+
+  async #openHere(url: string, revision: string): Promise<OpenedTree> {
+    const clone = await findClone(this.#shelf, url);
+    if (clone === undefined) return notHere(revision);
+    const opened = await readFleetTree(clone, revision);
+    if (!opened.ok && opened.damaged) await dropClone(this.#shelf, url);
+    return opened;
   }
 
   async forget(url: string): Promise<void> {
