@@ -1,4 +1,4 @@
-import { boolYaml11Tag, CORE_SCHEMA, defineScalarTag, mergeTag, NOT_RESOLVED, nullYaml11Tag, type Schema } from "js-yaml";
+import { boolYaml11Tag, CORE_SCHEMA, defineMappingTag, defineScalarTag, mapTag, mergeTag, NOT_RESOLVED, nullYaml11Tag, type Schema } from "js-yaml";
 import { isReference, TypedReference } from "../domain/substitute.ts";
 
 /** A scalar that YAML allows and JSON, or a JavaScript number, cannot hold. */
@@ -59,8 +59,17 @@ const bareReference = defineScalarTag<TypedReference>("tag:flotilla.dev,2026:ref
   identify: () => false,
 });
 
+/** Maps with keys that JSON can have. */
+const kubeMap = defineMappingTag<Record<string, unknown>>("tag:yaml.org,2002:map", {
+  ...mapTag,
+  addPair: (carrier, key, value) => {
+    if (key instanceof TypedReference) return mapTag.addPair(carrier, key.text, value);
+    return typeof key === "object" ? "a key must be text, and here it is not" : mapTag.addPair(carrier, key, value);
+  },
+});
+
 /** Scalars as kubectl reads them: YAML 1.1 booleans, octal numbers and merge keys, dates as text. */
-export const kubeSchema: Schema = CORE_SCHEMA.withTags([kubeInteger, kubeFloat, boolYaml11Tag, nullYaml11Tag, mergeTag, kubeBinary]);
+export const kubeSchema: Schema = CORE_SCHEMA.withTags([kubeMap, kubeInteger, kubeFloat, boolYaml11Tag, nullYaml11Tag, mergeTag, kubeBinary]);
 
 /** The same, for files in which `${name}` means something. */
 export const kubeTemplateSchema: Schema = kubeSchema.withTags([bareReference]);

@@ -152,11 +152,16 @@ function flatten(manifest: Manifest): { manifests: Manifest[]; problems: Problem
 }
 
 function yamlProblem(file: string, error: unknown): Problem {
-  if (!(error instanceof YAMLException)) return { code: "invalid-yaml", message: "the file cannot be read as YAML", file };
+  if (!(error instanceof YAMLException)) return { code: "invalid-yaml", message: "the file cannot be read as YAML", file, hint: "look at how deeply it nests" };
+  // A map as a key is told at the map that holds it; what people meant is a template's braces.
+  const braces = error.reason.startsWith("a key must be text") ? (error.mark?.buffer.indexOf("{{") ?? -1) : -1;
+  if (error.mark !== undefined && braces >= 0) return { code: "invalid-yaml", message: error.reason, ...placesIn(file, error.mark.buffer)(braces), hint: templateHint };
   const place = error.mark === undefined ? { file } : { file, line: error.mark.line + 1, column: error.mark.column + 1 };
   const hint = yamlHint(error.reason, error.mark === undefined ? "" : linesAround(error.mark.buffer, error.mark.position));
-  return { code: error.reason.startsWith("duplicated") ? "duplicate-key" : "invalid-yaml", message: error.reason, ...place, ...(hint === undefined ? {} : { hint }) };
+  return { code: error.reason.startsWith("duplicated") ? "duplicate-key" : "invalid-yaml", message: error.reason, ...place, hint };
 }
+
+const templateHint = "this looks like a Helm template: a chart needs a Chart.yaml beside its templates folder";
 
 /** The line of an offset and the one before it: parsers often notice a line too late. */
 function linesAround(text: string, offset: number): string {
@@ -165,12 +170,12 @@ function linesAround(text: string, offset: number): string {
   return text.slice(start, end < 0 ? undefined : end).slice(0, 2_000);
 }
 
-function yamlHint(reason: string, lines: string): string | undefined {
+function yamlHint(reason: string, lines: string): string {
   if (reason.startsWith("duplicated")) return "keep one of them";
-  if (lines.includes("{{")) return "this looks like a Helm template: a chart needs a Chart.yaml beside its templates folder";
+  if (lines.includes("{{")) return templateHint;
   if (lines.includes("${")) return "inside { } or [ ], put ${…} in quotes";
   if (reason.includes("tab")) return "indent with spaces";
-  return undefined;
+  return "look at indentation, quotes and brackets here and just above";
 }
 
 function tooLarge(file: string, what: string): Problem {

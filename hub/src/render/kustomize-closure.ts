@@ -150,7 +150,7 @@ function referencesOfItem(shape: FieldShape, item: unknown, path: readonly (stri
     case "key=file":
       return typeof item === "string" ? [{ text: shape === "file" ? item : afterKey(item), shape: "file", path }] : [];
     case "file or text":
-      return typeof item === "string" && !/[\n{]/.test(item) ? [{ text: item, shape: "file or folder", path }] : [];
+      return typeof item === "string" && !/[\n{]|: /.test(item) ? [{ text: item, shape: "file or folder", path }] : [];
     case "path of each":
     case "path":
       return pathMember(item, "path", path);
