@@ -1,0 +1,49 @@
+import { describe, expect, it } from "vitest";
+import { driftFields } from "./drift.ts";
+
+const key = new Uint8Array(32);
+const never = () => false;
+const fieldsV1 = { "f:data": { "f:a": {}, "f:b": {} }, "f:spec": { "f:containers": { 'k:{"name":"main"}': { "f:name": {}, "f:image": {}, "f:env": {} } } } };
+const applied = (kind: string) => ({
+  kind,
+  metadata: { managedFields: [{ manager: "flotilla", operation: "Apply", fieldsV1 }] },
+  data: { a: "1", b: "2" },
+  spec: { containers: [{ name: "main", image: "x:1", env: [{ name: "A" }] }] },
+});
+
+describe("drift", () => {
+  it("names path, both values and the manager", () => {
+    const live = { ...applied("ConfigMap"), data: { a: "1", b: "edited" }, metadata: { managedFields: [{ manager: "kubectl-edit", operation: "Update", fieldsV1: { "f:data": { "f:b": {} } } }] } };
+    expect(driftFields(applied("ConfigMap"), live, never, key)).toEqual([{ path: "/data/b", desired: '"2"', live: '"edited"', manager: "kubectl-edit" }]);
+  });
+
+  it("tells a list item that is gone as one difference", () => {
+    const live = { ...applied("ConfigMap"), spec: { containers: [] } };
+    const [field, ...more] = driftFields(applied("ConfigMap"), live, never, key);
+    expect(field).toMatchObject({ path: "/spec/containers/0", live: "" });
+    expect(more).toEqual([]);
+  });
+
+  it("shows values of Secret-like kinds as keyed hashes only", () => {
+    for (const kind of ["Secret", "SealedSecret"]) {
+      const fields = driftFields(applied(kind), { ...applied(kind), data: { a: "hunter2", b: "2" } }, never, key);
+      expect(fields).toHaveLength(1);
+      expect(JSON.stringify(fields)).not.toContain("hunter2");
+      expect(fields[0]?.desired).toMatch(/^"hash:[0-9a-f]{16}"$/);
+      expect(fields[0]?.live).not.toBe(fields[0]?.desired);
+    }
+  });
+
+  it("leaves out ignored paths and what is the same", () => {
+    expect(driftFields(applied("ConfigMap"), { ...applied("ConfigMap"), data: { a: "9", b: "2" } }, (pointer) => pointer === "/data/a", key)).toEqual([]);
+    expect(driftFields(applied("ConfigMap"), applied("ConfigMap"), never, key)).toEqual([]);
+  });
+
+  it("cuts long values and many fields", () => {
+    const many = Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`f:k${i}`, {}]));
+    const wide = { kind: "ConfigMap", metadata: { managedFields: [{ manager: "flotilla", operation: "Apply", fieldsV1: { "f:data": many } }] }, data: Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`k${i}`, "x".repeat(1_000)])) };
+    const fields = driftFields(wide, { ...wide, data: {} }, never, key);
+    expect(fields).toHaveLength(20);
+    expect(fields[0]?.desired.length).toBeLessThanOrEqual(256);
+  });
+});

@@ -1,0 +1,58 @@
+import { describe, expect, it } from "vitest";
+import { hashOwned, otherOwnerOf, ownsPointer, walkOwned } from "./owned-fields.ts";
+import { isIgnoredBy } from "./ignore.ts";
+
+const owned = {
+  "f:spec": {
+    "f:replicas": {},
+    "f:containers": { 'k:{"name":"main"}': { ".": {}, "f:name": {}, "f:image": {} } },
+    "f:finalizers": { 'v:"a"': {} },
+    "f:emptyDir": {},
+  },
+};
+const live = (spec: object, rows: object[] = []) => ({ kind: "X", metadata: { managedFields: [{ manager: "flotilla", operation: "Apply", fieldsV1: owned }, ...rows] }, spec });
+const spec = { replicas: 2, containers: [{ name: "side", image: "s" }, { name: "main", image: "m:1" }], finalizers: ["a", "b"], emptyDir: {} };
+const never = () => false;
+
+describe("owned fields", () => {
+  it("are found in keyed lists, sets and maps, with their pointers", () => {
+    const leaves = [...walkOwned(owned, { spec })].map(({ pointer, value }) => [pointer, value]);
+    expect(leaves).toContainEqual(["/spec/containers/1/image", "m:1"]);
+    expect(leaves).toContainEqual(["/spec/finalizers/0", "a"]);
+    expect(leaves).toContainEqual(["/spec/replicas", 2]);
+  });
+
+  it("hash the same when only others' fields or the order of keyed lists change", () => {
+    const before = hashOwned(live(spec), never);
+    const reordered = { ...spec, containers: [...spec.containers].reverse().map((c) => ({ ...c, added: 1 })), finalizers: ["b", "a"], extra: true };
+    expect(hashOwned(live(reordered), never)).toBe(before);
+  });
+
+  it("hash differently when a value of ours changes, goes away, or is no longer ours", () => {
+    const before = hashOwned(live(spec), never);
+    expect(hashOwned(live({ ...spec, replicas: 3 }), never)).not.toBe(before);
+    expect(hashOwned(live({ ...spec, containers: [] }), never)).not.toBe(before);
+    expect(hashOwned({ metadata: { managedFields: [] } }, never)).toBe("");
+  });
+
+  it("leave out what is ignored", () => {
+    const ignored = isIgnoredBy(["/spec/replicas", "/spec/containers/*/image"]);
+    expect(hashOwned(live({ ...spec, replicas: 9 }), ignored)).toBe(hashOwned(live(spec), ignored));
+    expect(hashOwned(live({ ...spec, finalizers: [] }), ignored)).not.toBe(hashOwned(live(spec), ignored));
+  });
+
+  it("name the newest other manager of a field", () => {
+    const rows = [
+      { manager: "old", operation: "Update", time: "2026-01-01T00:00:00Z", fieldsV1: { "f:spec": { "f:replicas": {} } } },
+      { manager: "new", operation: "Update", time: "2026-02-01T00:00:00Z", fieldsV1: { "f:spec": {} } },
+    ];
+    expect(otherOwnerOf(live(spec, rows).metadata.managedFields, ["f:spec", "f:replicas"])).toBe("new");
+    expect(otherOwnerOf(live(spec).metadata.managedFields, ["f:spec", "f:replicas"])).toBe("");
+  });
+
+  it("tell whether a pointer is ours", () => {
+    expect(ownsPointer(live(spec), "/spec/replicas")).toBe(true);
+    expect(ownsPointer(live(spec), "/spec/containers")).toBe(true);
+    expect(ownsPointer(live(spec), "/spec/paused")).toBe(false);
+  });
+});

@@ -1,0 +1,167 @@
+import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { connect, type ClientHttp2Session } from "node:http2";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs, promisify } from "node:util";
+import { startEngine, keepTarget, testTarget, testClusterName, type TestEngine, type TestTarget } from "../e2e/agent-fixture.ts";
+import { startKubeCluster, type KubeCluster } from "../harness/kube-cluster.ts";
+import { spawnService } from "../harness/spawn-service.ts";
+import { waitFor } from "../harness/wait-for.ts";
+import { type Figure, reportFigures } from "./figures.ts";
+
+/**
+ * The agent's engine against a bare loop of server-side applies on the same API server in the same run: 1,001 objects
+ * (a namespace and 250 of each: Deployment, Service, ServiceAccount, 2 KB ConfigMap), first apply and an update of all.
+ * And the agent's memory at 500 objects, as a process. `npm run bench -- apply [--json FILE] [--rounds N] [--only apply|memory]`.
+ */
+
+const inFlight = 16;
+const perKind = 250;
+
+interface BenchObject {
+  readonly path: string;
+  readonly object: { readonly apiVersion: string; readonly kind: string; readonly metadata: { readonly name: string; readonly namespace?: string } };
+}
+
+function benchObjects(namespace: string, version: string, count = perKind): BenchObject[] {
+  const objects: BenchObject[] = [{ path: `/api/v1/namespaces/${namespace}`, object: { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } } }];
+  for (let i = 0; i < count; i++) {
+    const name = `app-${i}`;
+    const metadata = { name, namespace, annotations: { "bench.example/version": version } };
+    const put = (collection: string, object: BenchObject["object"]) => objects.push({ path: `${collection}/${name}`, object });
+    put(`/api/v1/namespaces/${namespace}/serviceaccounts`, { apiVersion: "v1", kind: "ServiceAccount", metadata });
+    put(`/api/v1/namespaces/${namespace}/configmaps`, { apiVersion: "v1", kind: "ConfigMap", metadata, ...{ data: { text: `${version}${"x".repeat(2_000)}` } } });
+    put(`/api/v1/namespaces/${namespace}/services`, { apiVersion: "v1", kind: "Service", metadata, ...{ spec: { selector: { app: name }, ports: [{ name: "http", port: 80, targetPort: 8080 }] } } });
+    const container = { name: "main", image: `example/app:${version}`, ports: [{ containerPort: 8080 }], resources: { requests: { cpu: "10m", memory: "16Mi" } } };
+    const spec = { replicas: 1, selector: { matchLabels: { app: name } }, template: { metadata: { labels: { app: name } }, spec: { serviceAccountName: name, containers: [container] } } };
+    put(`/apis/apps/v1/namespaces/${namespace}/deployments`, { apiVersion: "apps/v1", kind: "Deployment", metadata, ...{ spec } });
+  }
+  return objects;
+}
+
+/** The least that a program can do: one connection, so many applies in flight, answers read and thrown away. */
+async function bareLoop(cluster: KubeCluster, objects: readonly BenchObject[]): Promise<number> {
+  const session = connect(cluster.url, { ca: await readFile(cluster.caFile) });
+  const started = performance.now();
+  try {
+    const [first, ...rest] = objects;
+    if (first) await bareApply(session, cluster.token, first);
+    const queue = rest.values();
+    await Promise.all(
+      Array.from({ length: inFlight }, async () => {
+        for (const next of queue) await bareApply(session, cluster.token, next);
+      }),
+    );
+    return (performance.now() - started) / 1000;
+  } finally {
+    session.close();
+  }
+}
+
+function bareApply(session: ClientHttp2Session, token: string, { path, object }: BenchObject): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stream = session.request({
+      ":method": "PATCH",
+      ":path": `${path}?fieldManager=bare&force=true`,
+      authorization: `Bearer ${token}`,
+      "content-type": "application/apply-patch+yaml",
+    });
+    let status = 0;
+    stream.on("response", (headers) => (status = headers[":status"] ?? 0));
+    stream.on("data", () => undefined);
+    stream.on("error", reject);
+    stream.on("close", () => (status < 300 ? resolve() : reject(new Error(`${path}: HTTP ${status}`))));
+    stream.end(JSON.stringify(object));
+  });
+}
+
+async function engineRun(agent: TestEngine, target: TestTarget): Promise<number> {
+  const started = performance.now();
+  await agent.accept(target);
+  const isApplied = () => agent.reports.some((report) => report.fleet === target.target.fleet && report.generation === target.target.generation && report.phases.some(({ phase, error }) => phase === "apply" && error === ""));
+  await waitFor(isApplied, { what: "the apply", timeoutMs: 120_000, everyMs: 2 });
+  const seconds = (performance.now() - started) / 1000;
+  await agent.waitForQuiet();
+  return seconds;
+}
+
+async function applyFigures(cluster: KubeCluster, rounds: number, say: (line: string) => void): Promise<Figure[]> {
+  const agent = await startEngine(cluster);
+  // The first requests of a young API server are no measure of anything.
+  await bareLoop(cluster, benchObjects("warm", "1", 50));
+  const spent = { bare: [0, 0], engine: [0, 0] };
+  for (let round = 0; round < rounds; round++) {
+    for (const [step, version] of ["1", "2"].entries()) {
+      const bareObjects = benchObjects(`bare-${round}`, version);
+      spent.bare[step]! += await bareLoop(cluster, bareObjects);
+      const bundle = { name: "all", objects: benchObjects(`agent-${round}`, version).map(({ object }) => object) };
+      spent.engine[step]! += await engineRun(agent, testTarget(`bench-${round}`, step + 1, [bundle]));
+      say(`  … round ${round + 1}, ${step === 0 ? "first apply" : "update"} done`);
+    }
+  }
+  await agent.stop();
+  const rate = (seconds: number | undefined) => ((perKind * 4 + 1) * rounds) / (seconds ?? 1);
+  return ["first apply", "update of all"].flatMap((what, step): Figure[] => [
+    { name: `${what}: bare loop`, value: rate(spent.bare[step]), unit: "objects/s" },
+    { name: `${what}: agent's engine`, value: rate(spent.engine[step]), unit: "objects/s" },
+    { name: `${what}: engine of the bare loop`, value: (spent.bare[step] ?? 0) / (spent.engine[step] ?? 1), unit: "", target: 0.6, better: "higher" },
+  ]);
+}
+
+/** The shipped agent with 500 objects and a hub that is away, which is when it holds most. */
+async function memoryFigures(cluster: KubeCluster): Promise<Figure[]> {
+  const folder = await mkdtemp(join(tmpdir(), "flotilla-bench-"));
+  const objects = benchObjects("memory", "1", 125).map(({ object }) => object);
+  await keepTarget(cluster, testTarget("memory", 1, [{ name: "all", objects }]));
+  await writeFile(join(folder, "identity.json"), await unreachableIdentity(), { mode: 0o600 });
+  const args = ["--cluster", testClusterName, "--kubeconfig", cluster.kubeconfig, "--state-dir", folder, "--hub", "localhost:1", "--identity", "file"];
+  const agent = spawnService("agent", { args, build: "bundle", nodeArgs: [] });
+  try {
+    await waitFor(async () => (await cluster.client.list("/apis/apps/v1/namespaces/memory/deployments")).length === 125, { what: "the objects", timeoutMs: 60_000 });
+    // The first seconds after an apply still hold its garbage; what stays is what an edge box pays for.
+    const samples: number[] = [];
+    await waitFor(
+      async () => {
+        samples.push(await statusMiB(agent.pid, "VmRSS"));
+        return samples.length >= 20;
+      },
+      { what: "memory samples", timeoutMs: 60_000, everyMs: 500 },
+    );
+    return [
+      { name: "agent resident set at 500 objects", value: samples.at(-1) ?? 0, unit: "MiB", target: 90 },
+      { name: "agent resident set at 500 objects, peak", value: await statusMiB(agent.pid, "VmHWM"), unit: "MiB" },
+    ];
+  } finally {
+    await agent.stop();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** An identity towards a hub that is not there. */
+async function unreachableIdentity(): Promise<string> {
+  const made = await promisify(execFile)("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", `/CN=${testClusterName}`, "-keyout", "-"]);
+  const [privateKeyPem, certificatePem] = ["PRIVATE KEY", "CERTIFICATE"].map((label) => new RegExp(`-----BEGIN ${label}-----[^]*?-----END ${label}-----\\n`).exec(made.stdout)?.[0] ?? "");
+  return JSON.stringify({ cluster: testClusterName, privateKeyPem, certificatePem, caPem: certificatePem, linkAddress: "localhost:1", enrolAddress: "localhost:1" });
+}
+
+async function statusMiB(pid: number, field: string): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8");
+  return Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(status)?.[1] ?? 0) / 1024;
+}
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({ options: { json: { type: "string" }, rounds: { type: "string", default: "2" }, only: { type: "string" } } });
+  const say = (line: string) => process.stderr.write(`${line}\n`);
+  say("Starting an API server …");
+  const cluster = await startKubeCluster({ name: "bench-apply" });
+  try {
+    const figures = values.only === "memory" ? [] : await applyFigures(cluster, Number(values.rounds), say);
+    if (values.only !== "apply") figures.push(...(await memoryFigures(cluster)));
+    return await reportFigures("apply", figures, values.json);
+  } finally {
+    await cluster.stop();
+  }
+}
+
+process.exitCode = await main();

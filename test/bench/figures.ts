@@ -1,0 +1,65 @@
+import { writeFile } from "node:fs/promises";
+import { arch, cpus, platform, totalmem } from "node:os";
+
+/** One measured number. Without a target it is told, and never misses. */
+export interface Figure {
+  readonly name: string;
+  readonly value: number;
+  /** E.g. "ms", "MiB", "objects/s"; "" for a ratio. */
+  readonly unit: string;
+  readonly target?: number;
+  /** Which side of the target is good: "lower" when left out. */
+  readonly better?: "lower" | "higher";
+}
+
+/** What was measured where, as `--json FILE` writes it. */
+export interface FigureReport {
+  readonly name: string;
+  readonly machine: { readonly cpu: string; readonly cores: number; readonly memoryGiB: number; readonly system: string; readonly node: string };
+  readonly figures: readonly { readonly name: string; readonly value: number; readonly unit: string; readonly target: number | null; readonly ok: boolean }[];
+}
+
+/** Whether a figure meets its target. */
+export function meetsTarget({ value, target, better = "lower" }: Figure): boolean {
+  if (target === undefined) return true;
+  return better === "lower" ? value <= target : value >= target;
+}
+
+/** Print a table on stdout, write the JSON file when one is asked for, and give the exit status: 1 when a target was missed. */
+export async function reportFigures(name: string, figures: readonly Figure[], jsonFile?: string): Promise<number> {
+  process.stdout.write(table(figures));
+  if (jsonFile !== undefined) await writeFigures(jsonFile, name, figures);
+  return figures.every(meetsTarget) ? 0 : 1;
+}
+
+/** Write the JSON file alone: for what tells its figures in its own way. */
+export async function writeFigures(file: string, name: string, figures: readonly Figure[]): Promise<void> {
+  await writeFile(file, `${JSON.stringify(figureReport(name, figures), undefined, 2)}\n`);
+}
+
+function figureReport(name: string, figures: readonly Figure[]): FigureReport {
+  const [cpu] = cpus();
+  return {
+    name,
+    machine: { cpu: cpu?.model.trim() ?? "unknown", cores: cpus().length, memoryGiB: Math.round(totalmem() / 2 ** 30), system: `${platform()} ${arch()}`, node: process.version },
+    figures: figures.map((figure) => ({ name: figure.name, value: rounded(figure.value), unit: figure.unit, target: figure.target ?? null, ok: meetsTarget(figure) })),
+  };
+}
+
+function table(figures: readonly Figure[]): string {
+  const rows = figures.map((figure) => {
+    const bound = figure.target === undefined ? "" : `${(figure.better ?? "lower") === "lower" ? "≤" : "≥"} ${figure.target}`;
+    return [figure.name, String(rounded(figure.value)), figure.unit, bound, figure.target === undefined ? "" : meetsTarget(figure) ? "ok" : "MISSED"];
+  });
+  const all = [["figure", "value", "unit", "target", ""], ...rows];
+  const widths = (all[0] ?? []).map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
+  const lines = all.map((row) => row.map((cell, column) => (column === 1 ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0))).join("  ").trimEnd());
+  return `${lines.join("\n")}\n`;
+}
+
+/** Three digits are what a bench can tell. */
+function rounded(value: number): number {
+  if (!Number.isFinite(value) || value === 0) return value;
+  const scale = 10 ** Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
+  return Math.round(value * scale) / scale;
+}
