@@ -99,6 +99,7 @@ await describeWith(["nats-server"], "the servers of a hub that is killed", () =>
     expect(servers).not.toContain(undefined);
     first.child.kill("SIGKILL");
     const second = await startServers(folder);
+    expect(second.urls).toEqual(first.urls);
     for (const pid of [first.postgres, first.nats]) expect(await identifyProcess(pid)).toBeUndefined();
     second.child.kill("SIGKILL");
     await waitFor(async () => !(await identifyProcess(second.postgres)) && !(await identifyProcess(second.nats)), { what: "the end of both servers" });
@@ -109,6 +110,6 @@ await describeWith(["nats-server"], "the servers of a hub that is killed", () =>
     const program = fileURLToPath(new URL("../fixtures/embedded-servers.ts", import.meta.url));
     const child = spawn(process.execPath, [program, folder], { stdio: ["ignore", "pipe", "inherit"] });
     const [line] = (await once(createInterface({ input: child.stdout }), "line")) as [string];
-    return { child, ...(JSON.parse(line) as { postgres: number; nats: number }) };
+    return { child, ...(JSON.parse(line) as { postgres: number; nats: number; urls: string[] }) };
   }
 });

@@ -37,7 +37,9 @@ export interface Import {
 /** Every static import, export-from and literal dynamic import of a file's text. */
 export function readImports(from: string, text: string): Import[] {
   const code = text.replaceAll(/\/\*[\s\S]*?\*\//g, "").replaceAll(/^\s*\/\/.*$/gm, "");
-  const found = [...code.matchAll(/^\s*(?:import|export)\b[^"';]*?\bfrom\s+["']([^"']+)["']|^\s*import\s+["']([^"']+)["']|\bimport\(\s*["']([^"']+)["']\s*\)/gm)];
+  const found = [
+    ...code.matchAll(/^\s*(?:import|export)\b[^"';]*?\bfrom\s+["']([^"']+)["']|^\s*import\s+["']([^"']+)["']|\bimport\(\s*["']([^"']+)["']\s*\)/gm),
+  ];
   return found.map((match) => ({ from, to: match[1] ?? match[2] ?? match[3] ?? "" }));
 }
 
@@ -75,7 +77,8 @@ function forbiddenInside(home: Place, there: Place, homeIsTest: boolean): string
   if (there.room === "domain" || there.room === "") return undefined;
   if (house.stories.includes(there.room)) return home.room === "" ? undefined : `${home.room} does not import the stories in ${there.room}`;
   // A test of one edge may set the stage with another.
-  if (house.edges.includes(home.room) && house.edges.includes(there.room) && !homeIsTest) return `the edges ${home.room} and ${there.room} do not know one another`;
+  if (house.edges.includes(home.room) && house.edges.includes(there.room) && !homeIsTest)
+    return `the edges ${home.room} and ${there.room} do not know one another`;
   return undefined;
 }
 

@@ -19,10 +19,14 @@ describe("generated code", () => {
     const buf = join(repositoryRoot, "node_modules/.bin/buf");
     const PATH = `${join(repositoryRoot, "node_modules/.bin")}:${process.env.PATH}`;
     execFileSync(buf, ["generate", "proto", "--template", "proto/buf.gen.yaml"], { cwd: folder, env: { ...process.env, PATH } });
-    const files = (root: string) => readdirSync(root, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts")).toSorted();
+    const files = (root: string) =>
+      readdirSync(root, { recursive: true, encoding: "utf8" })
+        .filter((name) => name.endsWith(".ts"))
+        .toSorted();
     const [made, kept] = [join(folder, "proto/src/gen"), join(repositoryRoot, "proto/src/gen")];
     expect(files(kept)).toEqual(files(made));
-    for (const file of files(made)) expect(readFileSync(join(kept, file), "utf8") === readFileSync(join(made, file), "utf8"), `proto/src/gen/${file} is old`).toBe(true);
+    for (const file of files(made))
+      expect(readFileSync(join(kept, file), "utf8") === readFileSync(join(made, file), "utf8"), `proto/src/gen/${file} is old`).toBe(true);
   });
 });
 
@@ -40,7 +44,9 @@ describe("the documents", () => {
 
   it("name npm scripts that exist", () => {
     const { scripts } = readJson<{ scripts: Record<string, string> }>("package.json");
-    const named = documents.flatMap((file) => [...readText(file).matchAll(/\bnpm (?:run ([\w:-]+)|(test))\b/g)].map((match) => ({ file, script: match[1] ?? match[2] ?? "" })));
+    const named = documents.flatMap((file) =>
+      [...readText(file).matchAll(/\bnpm (?:run ([\w:-]+)|(test))\b/g)].map((match) => ({ file, script: match[1] ?? match[2] ?? "" })),
+    );
     expect(named.filter(({ script }) => !(script in scripts))).toEqual([]);
     expect(new Set(named.map(({ script }) => script))).toContain("demo");
   });

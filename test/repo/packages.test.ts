@@ -53,7 +53,15 @@ describe("the packages", () => {
 
   it("include the seven that the product is built on", () => {
     const used = new Set(packageFiles.flatMap((file) => Object.keys(readJson<Package>(file).dependencies ?? {})));
-    for (const name of ["@grpc/grpc-js", "@bufbuild/protobuf", "@nats-io/transport-node", "@kubernetes/client-node", "simple-git", "pg", "@opentelemetry/api"]) {
+    for (const name of [
+      "@grpc/grpc-js",
+      "@bufbuild/protobuf",
+      "@nats-io/transport-node",
+      "@kubernetes/client-node",
+      "simple-git",
+      "pg",
+      "@opentelemetry/api",
+    ]) {
       expect([...used]).toContain(name);
     }
   });

@@ -7,7 +7,11 @@ export const repositoryRoot = fileURLToPath(new URL("../..", import.meta.url));
 
 /** Every file that is in Git or would be added: what is ignored does not count. Sorted. */
 export function repositoryFiles(): string[] {
-  const output = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard", "-z"], { cwd: repositoryRoot, encoding: "utf8", maxBuffer: 64 * 1024 ** 2 });
+  const output = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard", "-z"], {
+    cwd: repositoryRoot,
+    encoding: "utf8",
+    maxBuffer: 64 * 1024 ** 2,
+  });
   const deleted = new Set(execFileSync("git", ["ls-files", "--deleted", "-z"], { cwd: repositoryRoot, encoding: "utf8" }).split("\0"));
   return output
     .split("\0")

@@ -6,7 +6,7 @@ import { natsMemoryStoreBytesMax, natsPayloadBytesMax, natsReadyMs, natsStoreByt
 import { claimFolder } from "./claim-folder.ts";
 import { freePort } from "./free-port.ts";
 import { sendSignal } from "./process-identity.ts";
-import { type ServerLog, superviseChild } from "./supervised-child.ts";
+import { endLeftover, type ServerLog, superviseChild } from "./supervised-child.ts";
 import { findTool } from "./tools.ts";
 
 /** An account by its public nkey (A…) and its JWT. */
@@ -49,6 +49,8 @@ export async function startEmbeddedNats(options: EmbeddedNatsOptions): Promise<E
   const claim = await claimFolder(storeDir);
   try {
     await mkdir(join(storeDir, "jetstream"), { recursive: true, mode: 0o700 });
+    const server = { name: "nats-server", pidFile: join(storeDir, "nats-server.pid"), stopSignal: "TERM", log } as const;
+    await endLeftover(server);
     const portFile = join(storeDir, "port");
     const port = options.port || (await freePort(host, await readPort(portFile)));
     await writeFile(portFile, String(port));
@@ -56,10 +58,7 @@ export async function startEmbeddedNats(options: EmbeddedNatsOptions): Promise<E
     let operator = options.operator;
     const writeConfig = () => replaceFile(configFile, natsConfig({ ...options, host, port, operator }));
     const child = await superviseChild({
-      name: "nats-server",
-      pidFile: join(storeDir, "nats-server.pid"),
-      stopSignal: "TERM",
-      log,
+      ...server,
       ready: (signal) => untilGreeting(host, port, signal),
       async command() {
         await writeConfig();

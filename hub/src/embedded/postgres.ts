@@ -11,7 +11,7 @@ import { claimFolder } from "./claim-folder.ts";
 import { endProcess } from "./end-process.ts";
 import { freePort } from "./free-port.ts";
 import { identifyProcess } from "./process-identity.ts";
-import { type ServerLog, superviseChild } from "./supervised-child.ts";
+import { endLeftover, type ServerLog, superviseChild } from "./supervised-child.ts";
 import { runUnprivileged, type Unprivileged } from "./unprivileged.ts";
 
 const superuser = "flotilla";
@@ -48,14 +48,13 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     const password = await readOrCreatePassword(join(dataFolder, "password"));
     const cluster = join(dataFolder, "cluster");
     if (!(await exists(cluster))) await initialise(cluster, password, programs.initdb, runner);
+    const server = { name: "postgres", pidFile: join(dataFolder, "postgres.pid"), stopSignal: "INT", log } as const;
+    await endLeftover(server);
     const port = await freePort("127.0.0.1", await readPort(join(dataFolder, "port")));
     await writeFile(join(dataFolder, "port"), String(port));
     const url = (name: string) => `postgres://${superuser}:${password}@127.0.0.1:${port}/${name}`;
     const child = await superviseChild({
-      name: "postgres",
-      pidFile: join(dataFolder, "postgres.pid"),
-      stopSignal: "INT",
-      log,
+      ...server,
       ready: (signal) => untilAnswering(url("postgres"), signal),
       async command() {
         await endPostmaster(cluster);
@@ -127,7 +126,15 @@ async function initialise(cluster: string, password: string, initdb: string, run
   await writeFile(passwordFile, password, { mode: 0o600 });
   await runner.own(part);
   await runner.own(passwordFile);
-  const flags = [`--pgdata=${part}`, `--username=${superuser}`, `--pwfile=${passwordFile}`, "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions"];
+  const flags = [
+    `--pgdata=${part}`,
+    `--username=${superuser}`,
+    `--pwfile=${passwordFile}`,
+    "--auth=scram-sha-256",
+    "--encoding=UTF8",
+    "--locale=C",
+    "--no-instructions",
+  ];
   const { file, args } = runner.wrap(initdb, flags);
   try {
     await promisify(execFile)(file, args, { cwd: "/", env: { LC_ALL: "C", TZ: "UTC", PATH: process.env.PATH }, ...runner.owner });
@@ -146,7 +153,12 @@ async function endPostmaster(cluster: string): Promise<void> {
   if (!(pid > 0)) return;
   const postmaster = (await servesFolder(pid, cluster)) ? await identifyProcess(pid) : undefined;
   const graceMs = childKillGraceS * 1_000;
-  if (postmaster) await endProcess(postmaster, [["SIGINT", graceMs], ["SIGQUIT", graceMs], ["SIGKILL", graceMs]]);
+  if (postmaster)
+    await endProcess(postmaster, [
+      ["SIGINT", graceMs],
+      ["SIGQUIT", graceMs],
+      ["SIGKILL", graceMs],
+    ]);
   await rm(pidFile, { force: true });
 }
 

@@ -120,22 +120,28 @@ async function startChild(options: SuperviseOptions): Promise<Running> {
   return { guard: child, ended, lastLines };
 }
 
-/** A server of an earlier run, or of a guard that was killed: it must be gone before the next one starts. */
-async function endLeftover(options: SuperviseOptions): Promise<void> {
+/**
+ * Ends a server of an earlier run, or of a guard that was killed: it must be gone before the next one starts. Called
+ * before a port is chosen, it also makes the earlier one's port free.
+ */
+export async function endLeftover(options: Pick<SuperviseOptions, "name" | "pidFile" | "stopSignal" | "log">): Promise<void> {
   const pid = await readPid(options.pidFile);
   const leftover = pid > 0 ? await identifyProcess(pid) : undefined;
-  if (leftover && (await isGuardedServer(pid, options))) {
+  if (leftover && (await isGuardedServer(pid, options.name))) {
     options.log.info({ server: options.name, pid }, `ending the ${options.name} that an earlier run left`);
     const graceMs = childKillGraceS * 1_000;
-    await endProcess(leftover, [[`SIG${options.stopSignal}`, graceMs], ["SIGKILL", graceMs]]);
+    await endProcess(leftover, [
+      [`SIG${options.stopSignal}`, graceMs],
+      ["SIGKILL", graceMs],
+    ]);
   }
   await rm(options.pidFile, { force: true });
 }
 
 /** The pid may belong to a stranger by now: only a process of the same program is ours. */
-async function isGuardedServer(pid: number, options: SuperviseOptions): Promise<boolean> {
+async function isGuardedServer(pid: number, name: string): Promise<boolean> {
   const program = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-  return (program.split("\0")[0] ?? "").includes(options.name);
+  return (program.split("\0")[0] ?? "").includes(name);
 }
 
 function collectLines(stream: NodeJS.ReadableStream, lastLines: string[], options: SuperviseOptions): void {

@@ -30,7 +30,14 @@ const kubernetesLinkerFlags = [
   "-X k8s.io/component-base/version.gitMajor=1",
   "-X k8s.io/component-base/version.gitMinor=36",
 ].join(" ");
-const kubernetes = { version: kubernetesVersion, moduleFolder: "kubernetes", linkerFlags: kubernetesLinkerFlags, installable: false, ask: ["--version"], accepts: "same major" } as const;
+const kubernetes = {
+  version: kubernetesVersion,
+  moduleFolder: "kubernetes",
+  linkerFlags: kubernetesLinkerFlags,
+  installable: false,
+  ask: ["--version"],
+  accepts: "same major",
+} as const;
 
 export const tools = {
   "nats-server": {

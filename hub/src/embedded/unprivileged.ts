@@ -48,7 +48,10 @@ async function checkNamespace(paths: readonly string[]): Promise<void> {
 async function everyoneReaches(paths: readonly string[]): Promise<boolean> {
   for (const path of paths) {
     for (let folder = dirname(resolve(path)); ; folder = dirname(folder)) {
-      const mode = await stat(folder).then((found) => found.mode, () => 0o1);
+      const mode = await stat(folder).then(
+        (found) => found.mode,
+        () => 0o1,
+      );
       if ((mode & 0o1) === 0) return false;
       if (folder === dirname(folder)) break;
     }
