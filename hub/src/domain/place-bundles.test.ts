@@ -103,7 +103,7 @@ describe("placeBundles", () => {
 describe("settleClaims", () => {
   const anyId: fc.Arbitrary<string> = fc.constantFrom("p", "q", "r", "s", "t");
   const anyIds = fc.uniqueArray(anyId, { maxLength: 5 }).map((ids) => ids.sort());
-  const anyOwner = fc.record({ fleet: fc.constantFrom("mine", "other"), bundle: fc.constantFrom("a", "b", "c", "gone") });
+  const anyOwner: fc.Arbitrary<Owner> = fc.record({ fleet: fc.constantFrom("mine", "other"), bundle: fc.constantFrom("a", "b", "c", "gone") });
   const anyCase = fc.record({ a: anyIds, b: anyIds, c: anyIds, owners: fc.array(fc.tuple(anyId, anyOwner), { maxLength: 5 }).map((entries) => new Map(entries)) });
 
   it("gives every object one owner, never takes from another fleet, and leaves out exactly the rest", () => {

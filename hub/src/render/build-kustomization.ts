@@ -41,7 +41,9 @@ function complaintOf(text: string, options: { readonly file: string; readonly fi
   const message = cleanComplaint(innermost(text), { scrub: options.scrub });
   const scrubbed = options.scrub(text);
   const named = [...scrubbed.matchAll(/['"]([^'"\s]+\.(?:ya?ml|json|env|properties|txt))['":]/g)].map((match) => match[1] ?? "").reverse();
-  const file = named.map((name) => options.files.find((path) => path === name || path.endsWith(`/${name}`))).find((path) => path !== undefined) ?? options.file;
+  const restricted = scrubbed.includes("security; file");
+  const found = restricted ? undefined : named.map((name) => options.files.find((path) => path === name || path.endsWith(`/${name}`))).find((path) => path !== undefined);
+  const file = found ?? options.file;
   const line = /\bline (\d+)/.exec(scrubbed)?.[1];
   return { code: "kustomize-failed", message: `Kustomize: ${message}`, file, ...(line === undefined ? {} : { line: Number(line) }), ...hintFor(scrubbed) };
 }

@@ -35,8 +35,9 @@ describe("checkObject", () => {
     ["a name that is a number", { ...deployment, metadata: { name: 1 } }, "wrong-name", /quotes/],
     ["a name with a slash", { ...deployment, metadata: { name: "a/b" } }, "wrong-name", /without/],
     ["a namespace that is none", { ...deployment, metadata: { name: "a", namespace: "A_b" } }, "wrong-namespace", /lower-case/],
-    ["a label that is true", { ...deployment, metadata: { name: "a", labels: { on: true } } }, "wrong-metadata", /quotes/],
-    ["annotations that are a list", { ...deployment, metadata: { name: "a", annotations: ["a"] } }, "wrong-metadata", /map|pairs/],
+    ["a label that is true", { ...deployment, metadata: { name: "a", labels: { on: true } } }, "text-wanted", /quotes/],
+    ["annotations that are a list", { ...deployment, metadata: { name: "a", annotations: ["a"] } }, "text-wanted", /map|pairs/],
+    ["a number in a ConfigMap", { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "a" }, data: { port: 80 } }, "text-wanted", /quotes/],
     ["Kustomize's own file", { apiVersion: "kustomize.config.k8s.io/v1beta1", kind: "Kustomization" }, "unknown-kind", /kustomization\.yaml/],
   ])("tells %s and the remedy", (_name, object, code, hint) => {
     const [complaint] = checkObject(object as never);
@@ -49,6 +50,6 @@ describe("checkObject", () => {
   });
 
   it("tells everything at once", () => {
-    expect(checkObject({ apiVersion: "v1", kind: "Pdo", metadata: { labels: { a: 1 } } }).map(({ code }) => code)).toEqual(["unknown-kind", "missing-name", "wrong-metadata"]);
+    expect(checkObject({ apiVersion: "v1", kind: "Pdo", metadata: { labels: { a: 1 } } }).map(({ code }) => code)).toEqual(["unknown-kind", "missing-name", "text-wanted"]);
   });
 });

@@ -22,7 +22,7 @@ export function checkObject(content: Json): Complaint[] {
   const shape = [...checkText(content, "apiVersion"), ...checkText(content, "kind")];
   const { apiVersion, kind, metadata } = content;
   if (shape.length > 0 || typeof apiVersion !== "string" || typeof kind !== "string") return shape;
-  return [...checkKind(apiVersion, kind), ...checkMetadata(kind, metadata)];
+  return [...checkKind(apiVersion, kind), ...checkMetadata(kind, metadata), ...checkTextData(apiVersion, kind, content)];
 }
 
 /** A complaint as a problem; `problem` says where. */
@@ -85,7 +85,8 @@ function unknownKind(apiVersion: string, kind: string): Complaint {
 
 function checkMetadata(kind: string, metadata: Json | undefined): Complaint[] {
   if (!isMap(metadata)) return [{ code: "missing-name", message: `the ${kind} has no metadata`, hint: "add metadata with a name", path: metadata === undefined ? [] : ["metadata"] }];
-  return [...checkName(kind, metadata), ...checkNamespace(kind, metadata["namespace"]), ...checkTexts(metadata, "labels"), ...checkTexts(metadata, "annotations")];
+  const texts = [...checkTexts(metadata, "labels", ["metadata"]), ...checkTexts(metadata, "annotations", ["metadata"])];
+  return [...checkName(kind, metadata), ...checkNamespace(kind, metadata["namespace"]), ...texts];
 }
 
 function checkName(kind: string, metadata: { readonly [key: string]: Json }): Complaint[] {
@@ -110,13 +111,23 @@ function checkNamespace(kind: string, namespace: Json | undefined): Complaint[] 
   return [{ code: "wrong-namespace", message: `the namespace of the ${kind} is not a name`, hint: "lower-case letters, digits and '-', at most 63 characters", path: ["metadata", "namespace"] }];
 }
 
-function checkTexts(metadata: { readonly [key: string]: Json }, field: "labels" | "annotations"): Complaint[] {
-  const texts = metadata[field];
+/** ConfigMaps and Secrets hold text only; `replicas: 3` and `enabled: yes` are the usual slips. */
+function checkTextData(apiVersion: string, kind: string, content: { readonly [key: string]: Json }): Complaint[] {
+  if (apiVersion !== "v1" || (kind !== "ConfigMap" && kind !== "Secret")) return [];
+  return ["data", "stringData", "binaryData"].flatMap((field) => checkTexts(content, field, []));
+}
+
+function checkTexts(parent: { readonly [key: string]: Json }, field: string, path: readonly string[]): Complaint[] {
+  const texts = parent[field];
   if (texts === undefined || texts === null) return [];
-  if (!isMap(texts)) return [{ code: "wrong-metadata", message: `${field} is not a map`, hint: "write key: value pairs", path: ["metadata", field] }];
+  if (!isMap(texts)) return [{ code: "text-wanted", message: `${field} is not a map`, hint: "write key: value pairs", path: [...path, field] }];
   return Object.entries(texts)
     .filter(([, value]) => typeof value !== "string" && value !== null)
-    .map(([key, value]) => ({ code: "wrong-metadata", message: `${field} must be text, and '${key}' is a ${Array.isArray(value) ? "list" : isMap(value) ? "map" : typeof value}`, hint: "put the value in quotes", path: ["metadata", field, key] }));
+    .map(([key, value]) => ({ code: "text-wanted", message: `${field} holds text only, and '${key}' is a ${shapeOf(value)}`, hint: "put the value in quotes", path: [...path, field, key] }));
+}
+
+function shapeOf(value: Json): string {
+  return Array.isArray(value) ? "list" : isMap(value) ? "map" : typeof value;
 }
 
 function dashed(field: string): string {
