@@ -290,6 +290,10 @@ async function tidy(fetch: Fetch, clone: Clone): Promise<void> {
     if (kept.size < commitsKeptPerClone && !kept.has(commit)) kept.add(commit);
     else lines.push(`delete ${name}\n`);
   }
+  // Refs that nobody follows any more (commits opened once) go too, when there are many.
+  const followed = new Set(fetch.refs.map(trackedRef));
+  const tracked = [...clone.refs.keys()].filter((name) => name.startsWith("refs/flotilla/tracked/") && !followed.has(name));
+  if (tracked.length > commitsKeptPerClone) lines.push(...tracked.map((name) => `delete ${name}\n`));
   const { signal } = fetch.request;
   if (lines.length > 0) {
     const deleted = await runLocal(clone, ["update-ref", "--stdin"], { stdin: lines.join(""), signal });
@@ -380,7 +384,9 @@ function must(fetch: Fetch, output: GitOutput): string {
 }
 
 function diagnose(fetch: Fetch, failure: Extract<GitOutput, { ok: false }>): GitDiagnosis {
-  return diagnoseGit(failure, { folders: [fetch.shelf.root], words: fetch.secrets });
+  const diagnosis = diagnoseGit(failure, { folders: [fetch.shelf.root], words: fetch.secrets });
+  if (diagnosis.problem.code !== "auth-refused" || fetch.request.credentials !== undefined) return diagnosis;
+  return { ...diagnosis, problem: { ...diagnosis.problem, message: "the server asks for credentials and none were given" } };
 }
 
 /** What the file system says when Git was not even asked. */

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { constants, type Dirent, lstatSync, readdirSync, readFileSync } from "node:fs";
+import { constants, type Dirent, lstatSync, readdirSync, readFileSync, type Stats } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import type { Problem } from "../domain/problem.ts";
@@ -34,7 +34,7 @@ class LocalTree implements SourceTree {
 
   kindOf(path: string): "file" | "folder" | undefined {
     if (this.#refusedAbove(path) !== undefined) return undefined;
-    const found = lstatSync(this.#place(path), { throwIfNoEntry: false });
+    const found = lookAt(this.#place(path));
     if (found?.isDirectory() === true) return "folder";
     return found?.isFile() === true ? "file" : undefined;
   }
@@ -95,7 +95,7 @@ class LocalTree implements SourceTree {
     const parts = path === "" ? [] : path.split("/");
     for (let depth = 1; depth <= parts.length; depth += 1) {
       const above = parts.slice(0, depth).join("/");
-      const found = lstatSync(this.#place(above), { throwIfNoEntry: false });
+      const found = lookAt(this.#place(above));
       if (found === undefined) return undefined;
       const entry = entryOf(above, modeOf(found), found.size);
       const problem = new TreeIndex("", [entry]).refused(above);
@@ -127,6 +127,15 @@ class LocalTree implements SourceTree {
       }
     }
     return entries;
+  }
+}
+
+/** Undefined when nothing is there, also when what should be a folder above it is a file. */
+function lookAt(place: string): Stats | undefined {
+  try {
+    return lstatSync(place, { throwIfNoEntry: false });
+  } catch {
+    return undefined;
   }
 }
 

@@ -131,6 +131,7 @@ function refuseHost(host: string): string | undefined {
 function refusePath(path: string): string | undefined {
   const plain = path.replace(/^\/+/, "");
   if (plain === "") return "the repository's URL has no path";
+  if (plain.startsWith(":")) return "the path in the repository's URL begins with ':'";
   if (plain.startsWith("-")) return "the path in the repository's URL begins with '-': that would be an option";
   if (!pathPattern.test(path) || /%(0|1|2[27]|5c|7f)/i.test(path)) return "the path in the repository's URL holds a character that does not belong in one";
   if (plain.split("/").includes("..")) return "the path in the repository's URL holds '..'";

@@ -1,0 +1,252 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { fleetJsonSchema } from "./fleet-schema.ts";
+import { fleetWithoutFile, parseFleet, type ParseFleetOptions } from "./parse-fleet.ts";
+import { describeProblem } from "./problem.ts";
+import type { FleetSpec } from "./fleet-spec.ts";
+import type { SourceTree } from "./source-tree.ts";
+
+function fleet(spec: string, head = "apiVersion: flotilla.dev/v1\nkind: Fleet\nmetadata: { name: shop }\n"): string {
+  return `${head}spec:\n${spec
+    .split("\n")
+    .map((line) => `  ${line}`)
+    .join("\n")}\n`;
+}
+
+function problemsOf(text: string, options?: ParseFleetOptions): string[] {
+  const parsed = parseFleet(text, options);
+  return parsed.ok ? [] : parsed.problems.map(describeProblem);
+}
+
+function specOf(text: string, options?: ParseFleetOptions): FleetSpec {
+  const parsed = parseFleet(text, options);
+  if (!parsed.ok) throw new Error(parsed.problems.map(describeProblem).join("\n"));
+  return parsed.spec;
+}
+
+const bundles = "bundles:\n  - name: a\n";
+const withClusters = `clusters: {}\n${bundles}`;
+
+/** A tree of which only folders are asked. */
+function treeOf(...files: string[]): SourceTree {
+  const under = (folder: string): string[] => files.filter((file) => folder === "" || file.startsWith(`${folder}/`));
+  return {
+    revision: "r",
+    treeId: "t",
+    kindOf: (path) => (files.includes(path) ? "file" : under(path).length > 0 ? "folder" : undefined),
+    refused: (path) => (path === "link" ? { code: "symlink", message: "'link' is not read: it is a symlink", file: "link" } : undefined),
+    files: (folder) => under(folder).map((path) => ({ path, bytes: 1, blob: "b" })),
+    read: () => Promise.resolve(new Map()),
+    idOf: () => undefined,
+  };
+}
+
+describe("parseFleet", () => {
+  it("reads the example of the README and fills in defaults", () => {
+    const spec = specOf(readFileSync(new URL("../../../test/fixtures/shop/fleet.yaml", import.meta.url), "utf8"));
+    expect(spec.name).toBe("shop");
+    expect(spec.bundles.map(({ name, path, dependsOn }) => [name, path, dependsOn])).toEqual([
+      ["platform", "platform", []],
+      ["storefront", "apps/storefront/base", ["platform"]],
+      ["checkout", "charts/checkout", ["platform"]],
+    ]);
+    expect(spec.bundles[0]).toMatchObject({ combine: "first", overlays: [], policy: { drift: "heal", ignore: [], healthTimeoutMs: 300_000, pruneBudget: { objects: 5, percent: 10 } } });
+  });
+
+  it("reads everything that the design shows", () => {
+    const spec = specOf(
+      fleet(`clusters: { matchExpressions: [{ key: env, operator: In, values: [prod] }] }
+values: { domain: example.com, deep: { list: [1, 2.5, true, null] } }
+bundles:
+  - name: web
+    path: ./apps/web/
+    namespace: shop
+    combine: all
+    overlays:
+      - clusters: { matchLabels: { env: prod } }
+        path: apps/prod
+        values: { replicas: 5 }
+        patches:
+          - { target: { kind: Deployment }, patch: "- op: remove\\n  path: /spec/replicas" }
+          - patch: { kind: Service, metadata: { name: web } }
+          - patch: [{ op: remove, path: /spec }]
+    drift: { mode: report, ignore: [{ kind: Deployment, paths: [/spec/replicas] }] }
+    health: { timeout: 1h30m, checks: [{ kind: Kafka, current: "status.ready == true" }] }
+    prune: { budget: 3 }
+  - name: other
+    prune: { budget: 25% }
+rollout:
+  waves:
+    - { name: canary, clusters: { matchLabels: { tier: canary } }, after: { healthy: true, soak: 10m } }
+    - { name: europe, clusters: { matchLabels: { region: eu } }, maxConcurrency: 25%, after: { approval: ops } }
+    - { name: rest }
+  failureBudget: 2%
+  onFailure: rollback`),
+    );
+    expect(spec.values).toEqual({ domain: "example.com", deep: { list: [1, 2.5, true, null] } });
+    expect(spec.bundles[0]).toMatchObject({ path: "apps/web", namespace: "shop", combine: "all", policy: { drift: "report", healthTimeoutMs: 5_400_000, pruneBudget: { objects: 3, percent: 0 } } });
+    expect(spec.bundles[0]?.overlays[0]?.patches.map(({ patch }) => patch)).toEqual(["- op: remove\n  path: /spec/replicas", '{"kind":"Service","metadata":{"name":"web"}}', '[{"op":"remove","path":"/spec"}]']);
+    expect(spec.bundles[1]).toMatchObject({ path: "other", policy: { pruneBudget: { objects: 5, percent: 25 } } });
+    expect(spec.rollout).toMatchObject({ onFailure: "rollback" });
+  });
+
+  it("says that a rollout is not carried out yet", () => {
+    const parsed = parseFleet(fleet(`${withClusters}rollout: { onFailure: hold }`));
+    expect(parsed.warnings).toEqual([expect.objectContaining({ code: "not-yet", line: 8 })]);
+  });
+
+  const bad: [string, string, string][] = [
+    ["invalid YAML", "a: [b\n", "fleet.yaml:2:1: Flow sequence"],
+    ["tabs", "a:\n\tb: 1\n", "indent with spaces"],
+    ["an empty file", "# nothing\n", "the file holds no document"],
+    ["two documents", `${fleet(withClusters)}---\na: 1\n`, "more than one document"],
+    ["a list", "- a\n", "the file is a list; it takes a map"],
+    ["a wrong apiVersion", fleet(withClusters, "apiVersion: flotilla.dev/v2\nkind: Fleet\nmetadata: { name: shop }\n"), "fleet.yaml:1:13: apiVersion is 'flotilla.dev/v2'; this hub reads flotilla.dev/v1; write apiVersion: flotilla.dev/v1"],
+    ["an unknown kind", fleet(withClusters, "apiVersion: flotilla.dev/v1\nkind: Flet\nmetadata: { name: shop }\n"), "fleet.yaml:2:7: kind is 'Flet'; it takes Fleet; did you mean 'Fleet'?"],
+    ["an unknown field", fleet(`${withClusters}bundels: []`), "fleet.yaml:8:3: unknown field 'bundels' in spec; did you mean 'bundles'?"],
+    ["a missing field", fleet("clusters: {}"), "'bundles' is missing in spec"],
+    ["no bundles", fleet("clusters: {}\nbundles: []"), "spec.bundles needs at least 1 entry"],
+    ["an empty field", fleet("clusters: {}\nbundles:"), "spec.bundles is empty; it takes a list"],
+    ["a bad name", fleet("clusters: {}\nbundles:\n  - name: Web_1\n"), "spec.bundles[0].name is 'Web_1', which is not a name (lower-case letters"],
+    ["a boolean label", fleet(`clusters: { matchLabels: { shop: true } }\n${bundles}`), 'fleet.yaml:5:36: spec.clusters.matchLabels.shop is true or false; it takes text; put it in quotes: "true"'],
+    ["a bad label key", fleet(`clusters: { matchLabels: { "a b": x } }\n${bundles}`), "'a b' cannot be a label's key"],
+    ["a bad label value", fleet(`clusters: { matchLabels: { a: "-x" } }\n${bundles}`), "'-x' cannot be a label's value"],
+    ["an operator without values", fleet(`clusters: { matchExpressions: [{ key: a, operator: In }] }\n${bundles}`), "operator In needs values"],
+    ["an operator with values", fleet(`clusters: { matchExpressions: [{ key: a, operator: Exists, values: [b] }] }\n${bundles}`), "operator Exists takes no values"],
+    ["an unknown operator", fleet(`clusters: { matchExpressions: [{ key: a, operator: in, values: [b] }] }\n${bundles}`), "did you mean 'In'?"],
+    ["a duplicate key", fleet(`${withClusters}clusters: {}`), "'clusters' is here twice"],
+    ["a duplicate bundle", fleet("clusters: {}\nbundles:\n  - name: a\n  - name: a\n"), "fleet.yaml:8:13: bundle 'a' is here twice, first at line 7"],
+    ["a cycle", fleet("clusters: {}\nbundles:\n  - { name: a, dependsOn: [b] }\n  - { name: b, dependsOn: [c] }\n  - { name: c, dependsOn: [a] }\n"), "bundles depend on each other: a -> b -> c -> a"],
+    ["a dependency on itself", fleet("clusters: {}\nbundles:\n  - { name: a, dependsOn: [a] }\n"), "bundle 'a' depends on itself"],
+    ["an unknown dependency", fleet("clusters: {}\nbundles:\n  - { name: web, dependsOn: [platfrom] }\n  - name: platform\n"), "bundle 'platfrom' is not in this fleet; did you mean 'platform'?"],
+    ["a path that leads out", fleet("clusters: {}\nbundles:\n  - { name: a, path: ../b }\n"), "path '../b' leads out of the fleet's folder"],
+    ["an absolute path", fleet("clusters: {}\nbundles:\n  - { name: a, path: /etc }\n"), "path '/etc' leads out"],
+    ["a backslash", fleet("clusters: {}\nbundles:\n  - { name: a, path: 'a\\b' }\n"), "holds a backslash"],
+    ["a bad duration", fleet("clusters: {}\nbundles:\n  - { name: a, health: { timeout: 5 minutes } }\n"), "is '5 minutes', which is not a duration such as 90s, 5m or 1h30m"],
+    ["a duration of a number", fleet("clusters: {}\nbundles:\n  - { name: a, health: { timeout: 300 } }\n"), "it takes text"],
+    ["a duration of nothing", fleet("clusters: {}\nbundles:\n  - { name: a, health: { timeout: 0s } }\n"), "duration '0s' is nothing"],
+    ["a wrong word", fleet("clusters: {}\nbundles:\n  - { name: a, drift: { mode: heel } }\n"), "spec.bundles[0].drift.mode is 'heel'; it takes heal, report, heal-unless-drifted; did you mean 'heal'?"],
+    ["a bad pointer", fleet("clusters: {}\nbundles:\n  - { name: a, drift: { ignore: [{ paths: [spec.replicas] }] } }\n"), "is not a JSON pointer such as /spec/replicas"],
+    ["a bad budget", fleet("clusters: {}\nbundles:\n  - { name: a, prune: { budget: 200% } }\n"), "is '200%', which is not a percentage"],
+    ["a budget of the wrong type", fleet("clusters: {}\nbundles:\n  - { name: a, prune: { budget: true } }\n"), "it takes a whole number or percentage such as 10%"],
+    ["a wave that takes all before the last", fleet(`${withClusters}rollout: { waves: [{ name: a }, { name: b }] }`), "wave 'a' takes every cluster that is left"],
+    ["a duplicate wave", fleet(`${withClusters}rollout: { waves: [{ name: a, clusters: { matchLabels: { x: y } } }, { name: a }] }`), "wave 'a' is here twice"],
+    ["a wave that never ends", fleet(`${withClusters}rollout: { waves: [{ name: a, maxConcurrency: 0 }] }`), "maxConcurrency is 0"],
+    ["YAML 1.1 where a boolean is wanted", fleet(`${withClusters}rollout: { waves: [{ name: a, after: { healthy: yes } }] }`), "write true or false: 'yes' is YAML 1.1"],
+    ["a merge key", fleet(`${withClusters}<<: { values: {} }`), "merge keys are YAML 1.1"],
+    ["__proto__", fleet(`${withClusters}values: { __proto__: { a: 1 } }`), "'__proto__' cannot be a field"],
+    ["an unknown alias", fleet(`${withClusters}values: *x`), "x"],
+    ["a number that cannot be kept", fleet(`${withClusters}values: { id: 12345678901234567890 }`), "put it in quotes"],
+    ["deep nesting", "[".repeat(30_000), "nested too deeply"],
+    ["a large file", `# ${"x".repeat(600_000)}`, "larger than 512 KiB"],
+  ];
+
+  it.each(bad)("tells %s, where and what to do", (_what, text, message) => {
+    const problems = problemsOf(text);
+    expect(problems.join("\n")).toContain(message);
+    expect(problems.every((problem) => problem.startsWith("fleet.yaml"))).toBe(true);
+  });
+
+  it("tells everything at once, in the file's order", () => {
+    const problems = problemsOf(fleet("clusterz: {}\nbundles:\n  - { name: A, dependsOn: [z] }\n  - { path: ../x }\nrollout: { onFailure: no }\n"));
+    expect(problems.map((problem) => problem.split(":")[1])).toEqual(["5", "7", "7", "8", "8", "9"]);
+  });
+
+  it("ends soon on a bomb of aliases", () => {
+    const lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"];
+    for (let level = 1; level < 12; level += 1) lines.push(`a${level}: &a${level} [${Array.from({ length: 10 }, () => `*a${level - 1}`).join(", ")}]`);
+    const startedAt = performance.now();
+    expect(problemsOf(fleet(`${withClusters}values:\n  ${lines.join("\n  ")}`)).join("\n")).toContain("more than 100000 values");
+    expect(performance.now() - startedAt).toBeLessThan(5_000);
+  });
+
+  it("ends soon on many keys", () => {
+    const keys = Array.from({ length: 35_000 }, (_, n) => ` k${n}: 1`).join("\n");
+    const startedAt = performance.now();
+    expect(problemsOf(fleet(`${withClusters}values:\n${keys}`))).toEqual([]);
+    expect(performance.now() - startedAt).toBeLessThan(5_000);
+  });
+
+  it("warns of words that kubectl and Helm read in another way", () => {
+    const parsed = parseFleet(fleet(`${withClusters}values: { enabled: yes, mode: 0644, quoted: "no" }`));
+    expect(parsed.warnings.map(({ message }) => message)).toEqual(["spec.values.enabled: 'yes' is text here, not true or false", "spec.values.mode: '0644' is the decimal number 644 here, not octal"]);
+  });
+
+  it("warns of an overlay that never applies, and not where all count", () => {
+    const text = (combine: string): string => fleet(`clusters: {}\nbundles:\n  - name: a\n    combine: ${combine}\n    overlays: [{ clusters: {} }, { clusters: { matchLabels: { a: b } } }]\n`);
+    expect(parseFleet(text("first")).warnings).toEqual([expect.objectContaining({ code: "unreachable-overlay", message: expect.stringContaining("overlay 2 never applies") as string })]);
+    expect(parseFleet(text("all")).warnings).toEqual([]);
+  });
+
+  it("looks folders up in the tree, below the fleet's folder", () => {
+    const tree = treeOf("deploy/fleet.yaml", "deploy/apps/web/a.yaml", "deploy/file.yaml", "deploy/link/x");
+    const text = fleet("clusters: {}\nbundles:\n  - { name: a, path: apps/wbe }\n  - { name: b, path: file.yaml }\n  - { name: c, path: apps/web, overlays: [{ clusters: {}, path: overlays/prod }] }\n  - { name: d, path: . }\n");
+    const problems = problemsOf(text, { tree, root: "deploy", file: "deploy/fleet.yaml" });
+    expect(problems).toEqual([
+      "deploy/fleet.yaml:7:24: path 'apps/wbe' is not in the repository; did you mean 'apps/web'?",
+      "deploy/fleet.yaml:8:24: path 'file.yaml' is a file; a bundle is a folder; name the folder that holds it",
+      expect.stringContaining("path 'overlays/prod' is not in the repository"),
+    ]);
+    expect(problemsOf(fleet("clusters: {}\nbundles: [{ name: a, path: link }]"), { tree, root: "" })).toEqual([expect.stringContaining("symlink")]);
+  });
+
+  it("takes the hub's name and selector where the file says less, and says so", () => {
+    const parsed = parseFleet(fleet(bundles), { fleetName: "shop-staging", selector: { matchLabels: { env: "staging" } } });
+    expect(parsed.ok && parsed.spec).toMatchObject({ name: "shop-staging", clusters: { matchLabels: { env: "staging" } } });
+    expect(parsed.warnings.map(({ code }) => code)).toEqual(["fleet-name-differs"]);
+    expect(parseFleet(fleet(bundles)).warnings.map(({ code }) => code)).toEqual(["no-clusters"]);
+  });
+
+  it("never throws, whatever is written", () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.string(), fc.string({ unit: fc.constantFrom("a", ":", " ", "\n", "-", "[", "]", "{", "}", "&", "*", "!", "|", ">", '"', "'", "#", "?", ",", "%", "\t") }), fc.jsonValue().map((value) => JSON.stringify({ apiVersion: "flotilla.dev/v1", kind: "Fleet", metadata: value, spec: value }))), (text) => {
+        const parsed = parseFleet(text);
+        expect(parsed.ok || parsed.problems.length > 0).toBe(true);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it("tells every cycle, and only cycles", () => {
+    const graph = fc.array(fc.uniqueArray(fc.nat(5), { maxLength: 3 }), { minLength: 6, maxLength: 6 });
+    fc.assert(
+      fc.property(graph, (edges) => {
+        const text = fleet(`clusters: {}\nbundles:\n${edges.map((needed, n) => `  - { name: b${n}, dependsOn: [${needed.filter((other) => other !== n).map((other) => `b${other}`).join(", ")}] }`).join("\n")}`);
+        const told = problemsOf(text).some((problem) => problem.includes("depend on each other"));
+        expect(told).toBe(hasCycle(edges));
+      }),
+    );
+  });
+});
+
+/** Kahn: what cannot be taken away one by one is a cycle. */
+function hasCycle(edges: readonly (readonly number[])[]): boolean {
+  const left = new Set(edges.keys());
+  for (let taken = true; taken; ) {
+    taken = false;
+    for (const node of left) {
+      if ((edges[node] ?? []).every((needed) => needed === node || !left.has(needed))) {
+        left.delete(node);
+        taken = true;
+      }
+    }
+  }
+  return left.size > 0;
+}
+
+describe("fleetWithoutFile", () => {
+  it("is one bundle over the fleet's folder", () => {
+    expect(fleetWithoutFile("shop", { matchLabels: { a: "b" } })).toMatchObject({ name: "shop", clusters: { matchLabels: { a: "b" } }, bundles: [{ name: "shop", path: "" }] });
+    expect(fleetWithoutFile("shop", null).clusters).toEqual({ matchExpressions: [{ key: "flotilla.dev/cluster", operator: "DoesNotExist" }] });
+  });
+});
+
+describe("docs/schema/fleet.v1.json", () => {
+  it("is what the hub checks and serves", () => {
+    const file = new URL("../../../docs/schema/fleet.v1.json", import.meta.url);
+    // To write it anew: UPDATE_SCHEMA=1 npx vitest run --project unit hub/src/domain/parse-fleet.test.ts
+    if (process.env.UPDATE_SCHEMA === "1") writeFileSync(file, `${JSON.stringify(fleetJsonSchema(), null, 2)}\n`);
+    expect(JSON.parse(readFileSync(file, "utf8"))).toEqual(fleetJsonSchema());
+  });
+});
