@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
+import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from "node:crypto";
 import { link, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import type pg from "pg";
@@ -14,12 +14,16 @@ export interface Sealing {
   seal(content: string | Uint8Array): Buffer;
   /** @throws StoreError `sealing` when it was sealed with another key, or damaged. */
   open(sealed: Uint8Array): Buffer;
+  /** A short keyed hash: equal values show equal, and none can be guessed from it. */
+  fingerprint(content: string): string;
 }
 
 /** Sealing under a key of 32 bytes. */
 export function sealingWith(key: Uint8Array): Sealing {
   if (key.length !== keyBytes) throw new StoreError("sealing", `the encryption key has ${key.length} bytes; it takes ${keyBytes}`);
+  const fingerprintKey = Buffer.from(hkdfSync("sha256", key, "", "flotilla fingerprint", keyBytes));
   return {
+    fingerprint: (content) => createHmac("sha256", fingerprintKey).update(content).digest("hex").slice(0, 16),
     seal(content) {
       const nonce = randomBytes(nonceBytes);
       const cipher = createCipheriv("aes-256-gcm", key, nonce);

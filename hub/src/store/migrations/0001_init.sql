@@ -202,6 +202,17 @@ CREATE TABLE claims (
 );
 CREATE INDEX claims_owner ON claims (fleet, cluster);
 
+-- Objects that a fleet wanted and another owns: what the owner is told. The claimant's side is in its target's problems.
+CREATE TABLE contests (
+  cluster        text NOT NULL,
+  claimant_fleet text NOT NULL,
+  owner_fleet    text NOT NULL,
+  object_id      text NOT NULL,
+  problem        jsonb NOT NULL,
+  PRIMARY KEY (cluster, claimant_fleet, owner_fleet, object_id)
+);
+CREATE INDEX contests_owner ON contests (owner_fleet, cluster);
+
 -- The fold of what agents reported.
 CREATE TABLE target_states (
   fleet         text NOT NULL,
@@ -378,7 +389,9 @@ FROM clusters c;
 
 -- One row per (fleet, cluster) that has, or still has to let go of, a target.
 CREATE VIEW seen_targets AS
-SELECT t.fleet, t.cluster, c.phase AS cluster_phase, t.generation, t.revision, t.released_at, t.tombstone, t.problems,
+SELECT t.fleet, t.cluster, c.phase AS cluster_phase, t.generation, t.revision, t.released_at, t.tombstone,
+       t.problems || COALESCE((SELECT jsonb_agg(x.problem ORDER BY x.object_id) FROM contests x
+                               WHERE x.owner_fleet = t.fleet AND x.cluster = t.cluster AND x.claimant_fleet <> t.fleet), '[]') AS problems,
        s.generation AS running_generation, s.revision AS running_revision,
        CASE WHEN c.phase <> 'Connected' OR s.fleet IS NULL THEN 'Unknown'
             WHEN s.generation < t.generation OR t.tombstone IS NOT NULL THEN 'OutOfSync'

@@ -204,6 +204,17 @@ CREATE TABLE claims (
 );
 CREATE INDEX claims_owner ON claims (fleet, cluster);
 
+-- Objects that a fleet wanted and another owns: what the owner is told. The claimant's side is in its target's problems.
+CREATE TABLE contests (
+  cluster        text NOT NULL,
+  claimant_fleet text NOT NULL,
+  owner_fleet    text NOT NULL,
+  object_id      text NOT NULL,
+  problem        jsonb NOT NULL,
+  PRIMARY KEY (cluster, claimant_fleet, owner_fleet, object_id)
+);
+CREATE INDEX contests_owner ON contests (owner_fleet, cluster);
+
 -- The fold of what agents reported.
 CREATE TABLE target_states (
   fleet         text NOT NULL,
@@ -380,7 +391,9 @@ FROM clusters c;
 
 -- One row per (fleet, cluster) that has, or still has to let go of, a target.
 CREATE VIEW seen_targets AS
-SELECT t.fleet, t.cluster, c.phase AS cluster_phase, t.generation, t.revision, t.released_at, t.tombstone, t.problems,
+SELECT t.fleet, t.cluster, c.phase AS cluster_phase, t.generation, t.revision, t.released_at, t.tombstone,
+       t.problems || COALESCE((SELECT jsonb_agg(x.problem ORDER BY x.object_id) FROM contests x
+                               WHERE x.owner_fleet = t.fleet AND x.cluster = t.cluster AND x.claimant_fleet <> t.fleet), '[]') AS problems,
        s.generation AS running_generation, s.revision AS running_revision,
        CASE WHEN c.phase <> 'Connected' OR s.fleet IS NULL THEN 'Unknown'
             WHEN s.generation < t.generation OR t.tombstone IS NOT NULL THEN 'OutOfSync'
@@ -419,5 +432,16 @@ LEFT JOIN target_states s USING (fleet, cluster);
 -- Worst first: how a fleet's or a cluster's health is rolled up.
 CREATE FUNCTION health_rank(health text) RETURNS integer IMMUTABLE LANGUAGE sql AS
 $$ SELECT CASE health WHEN 'Failed' THEN 0 WHEN 'NotFound' THEN 1 WHEN 'Unknown' THEN 2 WHEN 'Terminating' THEN 3 WHEN 'InProgress' THEN 4 ELSE 5 END $$;
+` },
+  { name: "0002_broker_users", sql: `-- Broker users that the hub signed: revoking a cluster must name their keys to the broker.
+CREATE TABLE broker_users (
+  public_key text PRIMARY KEY,
+  cluster    text NOT NULL,
+  issued_at  timestamptz NOT NULL DEFAULT now(),
+  not_after  timestamptz NOT NULL,
+  revoked_at timestamptz
+);
+CREATE INDEX broker_users_cluster ON broker_users (cluster);
+CREATE INDEX broker_users_revoked ON broker_users (revoked_at) WHERE revoked_at IS NOT NULL;
 ` },
 ];

@@ -1,0 +1,59 @@
+import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import type pg from "pg";
+import { StoreError } from "./store-error.ts";
+
+const tokenForm = /^flt_([0-9a-f]{12})_([0-9a-f]{64})$/;
+
+/** Makes an API token: `flt_<id>_<256 bits>`; only its SHA-256 is stored. */
+export async function createApiToken(pool: pg.Pool | pg.ClientBase, description: string, expiresAt: Date | null = null): Promise<string> {
+  const id = randomBytes(6).toString("hex");
+  const token = `flt_${id}_${randomBytes(32).toString("hex")}`;
+  await pool.query("INSERT INTO api_tokens (id, hash, description, expires_at) VALUES ($1, $2, $3, $4)", [id, hashOf(token), description, expiresAt]);
+  return token;
+}
+
+/** The id of a valid token, or undefined. */
+export async function checkApiToken(pool: pg.Pool, token: string): Promise<string | undefined> {
+  const id = tokenForm.exec(token)?.[1];
+  if (id === undefined) return undefined;
+  const { rows } = await pool.query<{ hash: string }>({
+    name: "check-api-token",
+    text: "SELECT hash FROM api_tokens WHERE id = $1 AND (expires_at IS NULL OR expires_at > now())",
+    values: [id],
+  });
+  const [stored, given] = [Buffer.from(rows[0]?.hash ?? "", "hex"), Buffer.from(hashOf(token), "hex")];
+  if (stored.length !== given.length || !timingSafeEqual(stored, given)) return undefined;
+  // Once a minute is enough to see which tokens are used.
+  await pool.query({ name: "touch-api-token", text: "UPDATE api_tokens SET last_used_at = now() WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')", values: [id] });
+  return id;
+}
+
+/**
+ * The first administrator's token: made at the first start and written to the file, mode 0600. A file whose token is valid is left as it is;
+ * when it was lost, or belongs to another database, a new token takes its place.
+ */
+export async function ensureAdminToken(pool: pg.Pool, options: { readonly file: string }): Promise<{ readonly created: boolean }> {
+  const { file } = options;
+  const known = await readFile(file, "utf8").catch(() => "");
+  if (known !== "") {
+    const { mode } = await stat(file);
+    if ((mode & 0o077) !== 0) throw new StoreError("sealing", `others on this machine may read the administrator's token ${file}`, { hint: `chmod 600 ${file}` });
+    if ((await checkApiToken(pool, known.trim())) !== undefined) return { created: false };
+  }
+  await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+  const part = `${file}.${process.pid}.${randomBytes(4).toString("hex")}`;
+  const token = await createApiToken(pool, "administrator of the first start");
+  try {
+    await writeFile(part, `${token}\n`, { mode: 0o600, flag: "wx" });
+    await rename(part, file);
+  } finally {
+    await rm(part, { force: true });
+  }
+  return { created: true };
+}
+
+function hashOf(token: string): string {
+  return createHash("sha256").update(token).digest("hex");
+}

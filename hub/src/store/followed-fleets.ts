@@ -1,0 +1,71 @@
+import type pg from "pg";
+import { clusterNameLabel } from "@flotilla/proto/names";
+import type { Owner } from "../domain/claims.ts";
+import type { LabelSelector } from "../domain/fleet-spec.ts";
+import type { Problem } from "../domain/problem.ts";
+import type { PlacedCluster } from "../domain/target.ts";
+
+export type StoredRef = { readonly branch: string } | { readonly tag: string } | { readonly commit: string } | { readonly semver: string };
+
+/** A fleet as its follower needs it. */
+export interface FollowedFleetRow {
+  readonly name: string;
+  readonly ref: StoredRef;
+  readonly path: string;
+  readonly selector: LabelSelector | null;
+  readonly revision: string | null;
+  readonly seenRevision: string | null;
+  readonly problems: readonly Problem[];
+  readonly deleting: "orphan" | "delete" | null;
+}
+
+export async function listFleetsOfRepository(pool: pg.Pool, repositoryId: string): Promise<readonly FollowedFleetRow[]> {
+  const { rows } = await pool.query<FollowedFleetRow>({
+    name: "list-fleets-of-repository",
+    text: `SELECT name, ref, path, selector, revision, seen_revision AS "seenRevision", problems, deleting FROM fleets WHERE repository_id = $1 ORDER BY name`,
+    values: [repositoryId],
+  });
+  return rows;
+}
+
+/** Every cluster that was not removed, enrolled or not, with its own name as a label. */
+export async function readClustersForPlacement(pool: pg.Pool): Promise<readonly PlacedCluster[]> {
+  const { rows } = await pool.query<PlacedCluster>({
+    name: "read-clusters-for-placement",
+    text: "SELECT name, labels || jsonb_build_object($1::text, name) AS labels FROM clusters WHERE removed_at IS NULL ORDER BY name",
+    values: [clusterNameLabel],
+  });
+  return rows;
+}
+
+/** Who owns which object, by cluster and object id. */
+export async function readOwners(pool: pg.Pool, clusters: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<string, Owner>>> {
+  const { rows } = await pool.query<{ cluster: string; object_id: string; fleet: string; bundle: string }>({
+    name: "read-owners",
+    text: "SELECT cluster, object_id, fleet, bundle FROM claims WHERE cluster = ANY($1::text[])",
+    values: [clusters],
+  });
+  const owners = new Map<string, Map<string, Owner>>();
+  // One object per owner: a cluster has thousands of claims and tens of owners.
+  const known = new Map<string, Owner>();
+  for (const { cluster, object_id: objectId, fleet, bundle } of rows) {
+    const key = `${fleet}/${bundle}`;
+    const owner = known.get(key) ?? { fleet, bundle };
+    known.set(key, owner);
+    const inCluster = owners.get(cluster) ?? new Map<string, Owner>();
+    owners.set(cluster, inCluster.set(objectId, owner));
+  }
+  return owners;
+}
+
+/** Clusters that hold a target of the fleet without a tombstone. */
+export async function readTargeted(pool: pg.Pool, fleet: string): Promise<readonly string[]> {
+  const { rows } = await pool.query<{ cluster: string }>({ name: "read-targeted", text: "SELECT cluster FROM targets WHERE fleet = $1 AND tombstone IS NULL ORDER BY cluster", values: [fleet] });
+  return rows.map(({ cluster }) => cluster);
+}
+
+/** traceparent of a revision's root span; null when the revision or its trace is not known. */
+export async function readTraceparent(pool: pg.Pool, fleet: string, revision: string): Promise<string | null> {
+  const { rows } = await pool.query<{ traceparent: string | null }>({ name: "read-traceparent", text: "SELECT traceparent FROM revisions WHERE fleet = $1 AND revision = $2", values: [fleet, revision] });
+  return rows[0]?.traceparent ?? null;
+}

@@ -1,0 +1,198 @@
+import { randomUUID } from "node:crypto";
+import type pg from "pg";
+import { commandLifetimeMs } from "@flotilla/proto/limits";
+import type { LinkState, PendingCommand, ReleasedTarget, SendPhase, SessionKey, SessionOpening } from "../domain/link-rows.ts";
+import type { TargetBundle } from "../domain/target.ts";
+import { notify } from "./listen.ts";
+import { inTransaction } from "./pool.ts";
+import type { Sealing } from "./sealing.ts";
+
+interface TargetRow {
+  fleet: string;
+  cluster: string;
+  generation: string;
+  revision: string;
+  digest: string;
+  bundles: TargetBundle[];
+  tombstone: "orphan" | "delete" | null;
+  traceparent: string | null;
+  released_at: Date;
+}
+
+const targetColumns = "fleet, cluster, generation, revision, digest, bundles, tombstone, traceparent, released_at";
+
+/** The rows behind the agents' streams. */
+export function openLinkStore(pool: pg.Pool, sealing: Sealing) {
+  return {
+    /**
+     * Begins a session: the cluster's session number grows, and what an older session writes changes nothing any more. An epoch
+     * that differs from the row's becomes current with watermark 0: the agent that is connected is the authority on its outbox.
+     *
+     * @returns undefined when the certificate was revoked, is not known, or the cluster was removed.
+     */
+    async openSession(opening: SessionOpening, leaseMs: number): Promise<{ readonly session: bigint; readonly watermark: bigint } | undefined> {
+      const { rows } = await pool.query<{ session: string; watermark: string }>({
+        name: "open-session",
+        text: `UPDATE clusters c SET
+                 session = c.session + 1, hub_id = $3, last_seen_at = now(), lease_until = now() + $4 * interval '1 ms',
+                 agent_version = $5, kubernetes_version = $6, facts = $7, enrolled_at = COALESCE(c.enrolled_at, now()),
+                 watermark = CASE WHEN c.epoch IS NOT DISTINCT FROM $8 THEN c.watermark ELSE 0 END,
+                 snapshot_id = CASE WHEN c.epoch IS NOT DISTINCT FROM $8 THEN c.snapshot_id END,
+                 snapshot_parts = CASE WHEN c.epoch IS NOT DISTINCT FROM $8 THEN c.snapshot_parts ELSE 0 END,
+                 snapshot_seen = CASE WHEN c.epoch IS NOT DISTINCT FROM $8 THEN c.snapshot_seen ELSE 0 END,
+                 epoch = $8, wants_resend = false, version = nextval('change_version')
+               WHERE c.name = $1 AND c.removed_at IS NULL
+                 AND EXISTS (SELECT 1 FROM certificates t WHERE t.serial = $2 AND t.cluster = $1 AND t.revoked_at IS NULL)
+               RETURNING c.session, c.watermark`,
+        values: [
+          opening.cluster,
+          opening.serial,
+          opening.hubId,
+          leaseMs,
+          opening.agentVersion,
+          opening.kubernetesVersion,
+          JSON.stringify(opening.facts),
+          opening.epoch,
+        ],
+      });
+      return rows[0] && { session: BigInt(rows[0].session), watermark: BigInt(rows[0].watermark) };
+    },
+
+    /** Lets go of a session; its lease runs out by itself. */
+    async closeSessions(keys: readonly SessionKey[]): Promise<void> {
+      await pool.query({
+        name: "close-sessions",
+        text: `UPDATE clusters c SET hub_id = NULL FROM unnest($1::text[], $2::bigint[]) AS k (cluster, session)
+               WHERE c.name = k.cluster AND c.session = k.session`,
+        values: [keys.map((key) => key.cluster), keys.map((key) => key.session)],
+      });
+    },
+
+    /** Everything said about these clusters counts for another `leaseMs`. */
+    async keepLeases(keys: readonly SessionKey[], leaseMs: number): Promise<void> {
+      await pool.query({
+        name: "keep-leases",
+        text: `UPDATE clusters c SET last_seen_at = now(), lease_until = now() + $3 * interval '1 ms'
+               FROM unnest($1::text[], $2::bigint[]) AS k (cluster, session) WHERE c.name = k.cluster AND c.session = k.session`,
+        values: [keys.map((key) => key.cluster), keys.map((key) => key.session), leaseMs],
+      });
+    },
+
+    async readLinkStates(keys: readonly SessionKey[]): Promise<LinkState[]> {
+      const { rows } = await pool.query<{
+        cluster: string;
+        session: string;
+        revoked: boolean;
+        superseded: boolean;
+        epoch: string | null;
+        watermark: string | null;
+        wants_snapshot: boolean | null;
+        wants_resend: boolean | null;
+      }>({
+        name: "read-link-states",
+        text: `SELECT k.cluster, k.session, c.removed_at IS NOT NULL OR c.name IS NULL OR t.serial IS NULL OR t.revoked_at IS NOT NULL AS revoked,
+                      COALESCE(c.session <> k.session, true) AS superseded, c.epoch, c.watermark, c.wants_snapshot, c.wants_resend
+               FROM unnest($1::text[], $2::bigint[], $3::text[]) AS k (cluster, session, serial)
+               LEFT JOIN clusters c ON c.name = k.cluster
+               LEFT JOIN certificates t ON t.serial = k.serial AND t.cluster = k.cluster`,
+        values: [keys.map((key) => key.cluster), keys.map((key) => key.session), keys.map((key) => key.serial)],
+      });
+      return rows.map((row) => ({
+        cluster: row.cluster,
+        session: BigInt(row.session),
+        isRevoked: row.revoked,
+        isSuperseded: row.superseded,
+        epoch: row.epoch ?? "",
+        watermark: BigInt(row.watermark ?? "0"),
+        wantsSnapshot: row.wants_snapshot ?? false,
+        wantsResend: row.wants_resend ?? false,
+      }));
+    },
+
+    /** Every target that these clusters should follow or let go of. With `releasedWithinMs` only those released lately. */
+    async readTargets(clusters: readonly string[], releasedWithinMs?: number): Promise<ReleasedTarget[]> {
+      const { rows } = await pool.query<TargetRow>({
+        name: "read-targets-to-send",
+        text: `SELECT ${targetColumns} FROM targets
+               WHERE cluster = ANY ($1) AND removed_at IS NULL AND ($2::double precision IS NULL OR released_at > now() - $2 * interval '1 ms')`,
+        values: [clusters, releasedWithinMs ?? null],
+      });
+      return rows.map(toTarget);
+    },
+
+    /** A compressed body, or undefined when there is none of this digest. */
+    async readBody(digest: string): Promise<Uint8Array | undefined> {
+      const { rows } = await pool.query<{ sealed_body: Buffer }>({ name: "read-body", text: "SELECT sealed_body FROM bodies WHERE digest = $1", values: [digest] });
+      return rows[0] && sealing.open(rows[0].sealed_body);
+    },
+
+    /** Commands that wait for these clusters, oldest first, whether or not they were sent before: an agent acts once per id. */
+    async readCommands(clusters: readonly string[]): Promise<PendingCommand[]> {
+      const { rows } = await pool.query<{ id: string; cluster: string; kind: string; fleet: string; expires_at: Date }>({
+        name: "read-commands",
+        text: "SELECT id, cluster, kind, fleet, expires_at FROM commands WHERE cluster = ANY ($1) AND acked_at IS NULL AND expires_at > now() ORDER BY created_at, id",
+        values: [clusters],
+      });
+      return rows.flatMap((row) => (isKind(row.kind) ? [{ id: row.id, cluster: row.cluster, kind: row.kind, fleet: row.fleet, expiresAt: row.expires_at }] : []));
+    },
+
+    async markCommandSent(id: string): Promise<void> {
+      await pool.query("UPDATE commands SET sent_at = now() WHERE id = $1 AND sent_at IS NULL", [id]);
+    },
+
+    /** An answer counts only from the cluster that the command was for. */
+    async ackCommand(id: string, cluster: string, error: string): Promise<void> {
+      await pool.query("UPDATE commands SET acked_at = now(), error = $3 WHERE id = $1 AND cluster = $2 AND acked_at IS NULL", [id, cluster, error === "" ? null : error]);
+    },
+
+    /** Turns the wish for a snapshot into a command that waits like any other: it survives this replica. */
+    askSnapshots: (clusters: readonly string[]): Promise<void> =>
+      inTransaction(pool, async (client) => {
+        const { rows } = await client.query<{ name: string }>("UPDATE clusters SET wants_snapshot = false WHERE name = ANY ($1) AND wants_snapshot RETURNING name", [clusters]);
+        if (rows.length === 0) return;
+        const names = rows.map((row) => row.name);
+        await client.query(
+          `INSERT INTO commands (id, cluster, kind, expires_at)
+           SELECT id, cluster, 'snapshot', now() + $3 * interval '1 ms' FROM unnest($1::text[], $2::text[]) AS k (id, cluster)`,
+          [names.map(() => randomUUID()), names, commandLifetimeMs],
+        );
+        await notify(client, "flotilla_commands", { clusters: names });
+      }),
+
+    async clearResends(clusters: readonly string[]): Promise<void> {
+      await pool.query("UPDATE clusters SET wants_resend = false WHERE name = ANY ($1) AND wants_resend", [clusters]);
+    },
+
+    async saveSendPhases(phases: readonly SendPhase[]): Promise<void> {
+      await pool.query({
+        name: "save-send-phases",
+        text: `INSERT INTO phases (fleet, revision, cluster, phase, started_at, ended_at, error, span_id)
+               SELECT k.fleet, k.revision, k.cluster, 'send', k.started_at, k.ended_at, k.error, k.span_id
+               FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::text[], $7::text[])
+                    AS k (fleet, revision, cluster, started_at, ended_at, error, span_id)
+               ON CONFLICT (fleet, revision, cluster, phase) DO NOTHING`,
+        values: [
+          phases.map((row) => row.fleet),
+          phases.map((row) => row.revision),
+          phases.map((row) => row.cluster),
+          phases.map((row) => row.startedAt),
+          phases.map((row) => row.endedAt),
+          phases.map((row) => row.error),
+          phases.map((row) => row.spanId),
+        ],
+      });
+    },
+
+    /** Tells readers that watch. */
+    tellChanged: (clusters: readonly string[]): Promise<void> => notify(pool, "flotilla_changes", { fleets: [], clusters }),
+  };
+}
+
+function toTarget(row: TargetRow): ReleasedTarget {
+  const { fleet, cluster, revision, digest, bundles, tombstone, traceparent } = row;
+  return { fleet, cluster, generation: BigInt(row.generation), revision, digest, bundles, tombstone, traceparent, releasedAt: row.released_at };
+}
+
+function isKind(kind: string): kind is PendingCommand["kind"] {
+  return kind === "sync" || kind === "snapshot" || kind === "renew";
+}

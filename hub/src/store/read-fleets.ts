@@ -1,0 +1,86 @@
+import { apiPrefix, type FleetRow } from "@flotilla/proto/rest/contract";
+import type pg from "pg";
+import { isoOrNull } from "./iso-time.ts";
+import { Conditions, readPage, type PageOf } from "./read-page.ts";
+
+export interface ListBounds {
+  readonly limit: number;
+  readonly cursor?: string | undefined;
+}
+
+interface StoredFleet {
+  readonly name: string;
+  readonly url: string;
+  readonly ref: FleetRow["ref"];
+  readonly path: string;
+  readonly selector: FleetRow["selector"];
+  readonly created_at: Date;
+  readonly revision: string | null;
+  readonly seen_revision: string | null;
+  readonly problems: FleetRow["problems"];
+  readonly warnings: FleetRow["warnings"];
+  readonly deleting: FleetRow["deleting"];
+  readonly fetched_at: Date | null;
+  readonly last_fetch_at: Date | null;
+  readonly error: string | null;
+  readonly repository_id: string;
+  readonly tally: FleetRow["tally"];
+  readonly sync: FleetRow["sync"];
+  readonly health: FleetRow["health"];
+  readonly as_of: Date | null;
+}
+
+/** Clusters that leave the fleet count only while the whole fleet is being deleted. */
+const from = `fleets f JOIN repositories r ON r.id = f.repository_id
+  CROSS JOIN LATERAL (
+    SELECT count(*)::integer AS clusters,
+           count(*) FILTER (WHERE sync = 'Synced')::integer AS synced, count(*) FILTER (WHERE sync = 'OutOfSync')::integer AS out_of_sync,
+           count(*) FILTER (WHERE sync = 'Unknown')::integer AS unknown, count(*) FILTER (WHERE health = 'Current')::integer AS current,
+           count(*) FILTER (WHERE health = 'InProgress')::integer AS in_progress, count(*) FILTER (WHERE health IN ('Failed', 'NotFound'))::integer AS failed,
+           count(*) FILTER (WHERE drifted > 0)::integer AS drifted,
+           (array_agg(health ORDER BY health_rank(health)))[1] AS health, min(as_of) AS as_of
+    FROM seen_targets t WHERE t.fleet = f.name AND (t.tombstone IS NULL OR f.deleting IS NOT NULL)) s`;
+
+const select = `f.name, r.url, f.ref, f.path, f.selector, f.created_at, f.revision, f.seen_revision, f.problems, f.warnings, f.deleting,
+  r.fetched_at, r.last_fetch_at, r.error, r.id AS repository_id, s.as_of,
+  json_build_object('clusters', s.clusters, 'synced', s.synced, 'outOfSync', s.out_of_sync, 'unknown', s.unknown, 'current', s.current,
+                    'inProgress', s.in_progress, 'failed', s.failed, 'drifted', s.drifted) AS tally,
+  CASE WHEN s.out_of_sync > 0 THEN 'OutOfSync' WHEN s.unknown > 0 OR s.clusters = 0 THEN 'Unknown' ELSE 'Synced' END AS sync,
+  COALESCE(s.health, 'Unknown') AS health`;
+
+export async function readFleets(pool: pg.Pool, query: ListBounds & { readonly name?: string | undefined }): Promise<PageOf<FleetRow>> {
+  const where = new Conditions().add("f.name = ¤", query.name);
+  const page = await readPage<StoredFleet>(pool, { from, select, where, keys: [["f.name", "text"]], ...query });
+  return { ...page, items: page.items.map(fleetRow) };
+}
+
+export async function readFleet(pool: pg.Pool, name: string): Promise<FleetRow | undefined> {
+  return (await readFleets(pool, { name, limit: 1 })).items[0];
+}
+
+function fleetRow(row: StoredFleet): FleetRow {
+  return {
+    name: row.name,
+    repository: row.url,
+    ref: row.ref,
+    path: row.path,
+    selector: row.selector,
+    createdAt: row.created_at.toISOString(),
+    revision: row.revision,
+    seenRevision: row.seen_revision,
+    sync: row.sync,
+    health: row.health,
+    tally: row.tally,
+    problems: row.problems,
+    warnings: row.warnings,
+    deleting: row.deleting,
+    source: { fetchedAt: isoOrNull(row.fetched_at), lastTryAt: isoOrNull(row.last_fetch_at), error: row.error, webhookPath: `${apiPrefix}/webhooks/${row.repository_id}` },
+    asOf: isoOrNull(row.as_of),
+  };
+}
+
+/** Counts for /metrics: one row per fleet. */
+export async function readTallies(pool: pg.Pool): Promise<readonly { readonly fleet: string; readonly tally: FleetRow["tally"] }[]> {
+  const { rows } = await pool.query<StoredFleet>(`SELECT ${select} FROM ${from} ORDER BY f.name`);
+  return rows.map(({ name, tally }) => ({ fleet: name, tally }));
+}

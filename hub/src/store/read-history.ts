@@ -1,0 +1,152 @@
+import type { DriftRow, EventRow, RevisionRow, Trace } from "@flotilla/proto/rest/contract";
+import type pg from "pg";
+import { isoOrNull } from "./iso-time.ts";
+import type { ListBounds } from "./read-fleets.ts";
+import { Conditions, readPage, type PageOf } from "./read-page.ts";
+import { StoreError } from "./store-error.ts";
+
+/** Revisions of a fleet, newest first. */
+export async function readRevisions(pool: pg.Pool, query: ListBounds & { readonly fleet: string }): Promise<PageOf<RevisionRow>> {
+  interface StoredRevision {
+    readonly fleet: string;
+    readonly revision: string;
+    readonly author: string;
+    readonly subject: string;
+    readonly committed_at: Date | null;
+    readonly seen_at: Date;
+    readonly outcome: RevisionRow["outcome"];
+    readonly problems: RevisionRow["problems"];
+    readonly trace_id: string | null;
+    readonly clusters: RevisionRow["clusters"];
+  }
+  const from = `revisions r CROSS JOIN LATERAL (
+      SELECT json_build_object('wanted', count(*), 'synced', count(*) FILTER (WHERE t.sync = 'Synced'), 'healthy', count(*) FILTER (WHERE t.health = 'Current')) AS clusters
+      FROM seen_targets t WHERE t.fleet = r.fleet AND t.revision = r.revision AND t.tombstone IS NULL) s`;
+  const select = "r.fleet, r.revision, r.author, r.subject, r.committed_at, r.seen_at, r.outcome, r.problems, r.trace_id, s.clusters";
+  const where = new Conditions().add("r.fleet = ¤", query.fleet);
+  const keys = [["r.seen_at", "timestamptz"], ["r.revision", "text"]] as const;
+  const page = await readPage<StoredRevision>(pool, { from, select, where, keys, descending: true, limit: query.limit, cursor: query.cursor });
+  return {
+    ...page,
+    items: page.items.map(({ fleet, revision, author, subject, outcome, problems, clusters, ...row }) => ({
+      fleet, revision, author, subject, outcome, problems, clusters,
+      committedAt: isoOrNull(row.committed_at), seenAt: row.seen_at.toISOString(), traceId: row.trace_id,
+    })), // prettier-ignore
+  };
+}
+
+/**
+ * The hub's own record of a revision's path; the revision may be a prefix.
+ *
+ * @throws StoreError `not-found`, `ambiguous`.
+ */
+export async function readTrace(pool: pg.Pool, fleet: string, prefix: string): Promise<Trace> {
+  const { rows } = await pool.query<{ revision: string; trace_id: string | null; subject: string; seen_at: Date }>(
+    "SELECT revision, trace_id, subject, seen_at FROM revisions WHERE fleet = $1 AND starts_with(revision, $2) ORDER BY seen_at DESC LIMIT 2",
+    [fleet, prefix],
+  );
+  const [row, other] = rows;
+  if (row === undefined) throw new StoreError("not-found", `the fleet '${fleet}' has had no revision '${prefix}'`, { hint: `fleet history ${fleet} lists them` });
+  if (other !== undefined) throw new StoreError("ambiguous", `'${prefix}' begins more than one revision of '${fleet}'`, { hint: `${row.revision.slice(0, 12)} and ${other.revision.slice(0, 12)}, for two` });
+  const phases = await pool.query<{ cluster: string; phase: string; started_at: Date; ended_at: Date; error: string; span_id: string }>(
+    "SELECT cluster, phase, started_at, ended_at, error, span_id FROM phases WHERE fleet = $1 AND revision = $2 ORDER BY cluster, started_at, ended_at LIMIT 50000",
+    [fleet, row.revision],
+  );
+  return {
+    fleet,
+    revision: row.revision,
+    traceId: row.trace_id,
+    subject: row.subject,
+    seenAt: row.seen_at.toISOString(),
+    phases: phases.rows.map(({ cluster, phase, error, ...times }) => ({ cluster, phase, startedAt: times.started_at.toISOString(), endedAt: times.ended_at.toISOString(), error, spanId: times.span_id })),
+  };
+}
+
+/** Drift episodes, newest first. */
+export async function readDrifts(pool: pg.Pool, query: ListBounds & { readonly fleet?: string | undefined; readonly cluster?: string | undefined; readonly open?: boolean | undefined }): Promise<PageOf<DriftRow>> {
+  interface StoredDrift {
+    readonly id: string;
+    readonly fleet: string;
+    readonly cluster: string;
+    readonly bundle: string;
+    readonly object_id: string;
+    readonly fields: DriftRow["fields"];
+    readonly first_seen_at: Date;
+    readonly last_seen_at: Date;
+    readonly times: number;
+    readonly healed_at: Date | null;
+    readonly as_of: Date | null;
+  }
+  const where = new Conditions().add("d.fleet = ¤", query.fleet).add("d.cluster = ¤", query.cluster).add("(d.healed_at IS NULL) = ¤", query.open);
+  const from = "drifts d LEFT JOIN target_states s ON s.fleet = d.fleet AND s.cluster = d.cluster";
+  const page = await readPage<StoredDrift>(pool, { from, select: "d.*, s.as_of", where, keys: [["d.id", "bigint"]], descending: true, limit: query.limit, cursor: query.cursor });
+  return {
+    ...page,
+    items: page.items.map((row) => ({
+      id: Number(row.id),
+      fleet: row.fleet,
+      cluster: row.cluster,
+      bundle: row.bundle,
+      object: row.object_id,
+      fields: row.fields,
+      firstSeenAt: row.first_seen_at.toISOString(),
+      lastSeenAt: row.last_seen_at.toISOString(),
+      times: row.times,
+      healedAt: isoOrNull(row.healed_at),
+      asOf: isoOrNull(row.as_of),
+    })),
+  };
+}
+
+export interface EventFilter extends ListBounds {
+  readonly fleet?: string | undefined;
+  readonly cluster?: string | undefined;
+  readonly reason?: string | undefined;
+  /** Only events with a greater id. */
+  readonly after?: number | undefined;
+  readonly order?: "asc" | "desc" | undefined;
+}
+
+export async function readEvents(pool: pg.Pool, query: EventFilter): Promise<PageOf<EventRow>> {
+  const where = eventConditions(query);
+  const page = await readPage<StoredEvent>(pool, { from: "events e", select: "e.*", where, keys: [["e.id", "bigint"]], descending: query.order !== "asc", limit: query.limit, cursor: query.cursor });
+  return { ...page, items: page.items.map(eventRow) };
+}
+
+/** Events after an id, oldest first: what a watcher has not seen. Ids become visible in order (see the trigger on events), so none is missed. */
+export async function readEventsAfter(pool: pg.Pool, after: number, fleet: string | undefined, limit: number): Promise<readonly EventRow[]> {
+  const where = eventConditions({ fleet, after });
+  const { rows } = await pool.query<StoredEvent>(`SELECT e.* FROM events e WHERE ${where.text} ORDER BY e.id LIMIT ${limit}`, where.values);
+  return rows.map(eventRow);
+}
+
+/** The newest event's id, 0 when there is none; and a number that grows with every change readers can see. */
+export async function readChangeMarks(pool: pg.Pool): Promise<{ readonly eventId: number; readonly version: number }> {
+  const { rows } = await pool.query<{ id: string; version: string }>({
+    name: "read-change-marks",
+    text: "SELECT COALESCE((SELECT id FROM events ORDER BY id DESC LIMIT 1), 0) AS id, (SELECT last_value FROM change_version) AS version",
+  });
+  return { eventId: Number(rows[0]?.id ?? 0), version: Number(rows[0]?.version ?? 0) };
+}
+
+interface StoredEvent {
+  readonly id: string;
+  readonly at: Date;
+  readonly fleet: string;
+  readonly cluster: string;
+  readonly bundle: string;
+  readonly object_id: string;
+  readonly reason: string;
+  readonly severity: EventRow["severity"];
+  readonly message: string;
+  readonly revision: string;
+  readonly trace_id: string;
+}
+
+function eventConditions(query: Pick<EventFilter, "fleet" | "cluster" | "reason" | "after">): Conditions {
+  return new Conditions().add("e.fleet = ¤", query.fleet).add("e.cluster = ¤", query.cluster).add("e.reason = ¤", query.reason).add("e.id > ¤", query.after);
+}
+
+function eventRow({ id, at, fleet, cluster, bundle, object_id: object, reason, severity, message, revision, trace_id: traceId }: StoredEvent): EventRow {
+  return { id: Number(id), at: at.toISOString(), fleet, cluster, bundle, object, reason, severity, message, revision, traceId };
+}

@@ -1,0 +1,92 @@
+import type pg from "pg";
+import { StoreError } from "./store-error.ts";
+
+/** Conditions of a query, with their parameters numbered as they come. */
+export class Conditions {
+  readonly #texts: string[] = [];
+  readonly values: unknown[] = [];
+
+  /** `text` has `¤` where the value goes; undefined values add nothing. */
+  add(text: string, value: unknown): this {
+    if (value === undefined) return this;
+    this.values.push(value);
+    this.#texts.push(text.replaceAll("¤", `$${this.values.length}`));
+    return this;
+  }
+
+  always(text: string): this {
+    this.#texts.push(text);
+    return this;
+  }
+
+  get text(): string {
+    return this.#texts.length === 0 ? "true" : this.#texts.join(" AND ");
+  }
+}
+
+export interface PageQuery {
+  /** What is selected from, with its alias: "seen_targets t". */
+  readonly from: string;
+  /** Select list; names of columns are the row's. */
+  readonly select: string;
+  readonly where: Conditions;
+  /** What orders the rows, unique together: columns with their types, in the order's sequence. */
+  readonly keys: readonly (readonly [column: string, type: string])[];
+  readonly descending?: boolean;
+  readonly limit: number;
+  readonly cursor?: string | undefined;
+}
+
+export interface PageOf<Row> {
+  readonly items: readonly Row[];
+  readonly next: string | null;
+  readonly total: number;
+}
+
+/**
+ * One page, by keys and not by offset: rows that come or go meanwhile shift nothing, and a page costs the same at the end as at the start.
+ *
+ * @throws StoreError `bad-cursor`.
+ */
+export async function readPage<Row extends object>(pool: pg.Pool, query: PageQuery): Promise<PageOf<Row>> {
+  const columns = query.keys.map(([column]) => column);
+  const after = query.cursor === undefined ? undefined : readCursor(query.cursor, query.keys.length);
+  const values = [...query.where.values];
+  const keyset = after === undefined ? "true" : `(${columns.join(", ")}) ${query.descending === true ? "<" : ">"} (${query.keys.map(([, type]) => `¤::${type}`).join(", ")})`;
+  let at = 0;
+  const bound = keyset.replaceAll("¤", () => {
+    values.push(after?.[at]);
+    at += 1;
+    return `$${values.length}`;
+  });
+  const order = columns.map((column) => `${column} ${query.descending === true ? "DESC" : "ASC"}`).join(", ");
+  const pageKey = `json_build_array(${columns.map((column) => `${column}::text`).join(", ")})::text AS page_key`;
+  const [page, count] = await Promise.all([
+    pool
+      .query<Row & { page_key: string }>(`SELECT ${query.select}, ${pageKey} FROM ${query.from} WHERE ${query.where.text} AND ${bound} ORDER BY ${order} LIMIT ${query.limit + 1}`, values)
+      .catch((error: unknown) => {
+        // Only a cursor's own values can fail to be of a key's type.
+        if (after !== undefined && (error as { code?: string }).code?.startsWith("22") === true) throw badCursor();
+        throw error;
+      }),
+    pool.query<{ total: number }>(`SELECT count(*)::integer AS total FROM ${query.from} WHERE ${query.where.text}`, [...query.where.values]),
+  ]);
+  const items = page.rows.slice(0, query.limit);
+  const last = items.at(-1);
+  const next = page.rows.length > query.limit && last !== undefined ? Buffer.from(last.page_key).toString("base64url") : null;
+  return { items, next, total: count.rows[0]?.total ?? 0 };
+}
+
+function readCursor(cursor: string, length: number): readonly string[] {
+  try {
+    const keys: unknown = JSON.parse(Buffer.from(cursor, "base64url").toString("utf8"));
+    if (Array.isArray(keys) && keys.length === length && keys.every((key) => typeof key === "string" && !key.includes("\0"))) return keys as string[];
+  } catch {
+    // Told below.
+  }
+  throw badCursor();
+}
+
+function badCursor(): StoreError {
+  return new StoreError("bad-cursor", "the cursor is not one of this list's", { hint: "begin again without a cursor, and pass on `next` as it is" });
+}

@@ -1,0 +1,45 @@
+import { unpackBody } from "@flotilla/proto/body";
+import type { KubeObject } from "@flotilla/proto/digest";
+import type { Rendered } from "@flotilla/proto/rest/contract";
+import type pg from "pg";
+import { objectIdOf } from "../domain/object-id.ts";
+import type { TargetBundle } from "../domain/target.ts";
+import { loadBodies } from "./bodies.ts";
+import type { Sealing } from "./sealing.ts";
+import { StoreError } from "./store-error.ts";
+
+/**
+ * The objects of one cluster's target as its agent gets them, without those that another fleet owns; values of Secrets are keyed hashes.
+ * Undefined when the cluster has no target of the fleet.
+ *
+ * @throws StoreError `not-found` when a body is no longer kept.
+ */
+export async function readRendered(pool: pg.Pool, sealing: Sealing, fleet: string, cluster: string): Promise<Rendered | undefined> {
+  const { rows } = await pool.query<{ generation: string; revision: string; bundles: TargetBundle[]; problems: Rendered["problems"] }>(
+    "SELECT t.generation, t.revision, t.bundles, s.problems FROM targets t JOIN seen_targets s USING (fleet, cluster) WHERE t.fleet = $1 AND t.cluster = $2",
+    [fleet, cluster],
+  );
+  const target = rows[0];
+  if (target === undefined) return undefined;
+  const bundles: Rendered["bundles"] = [];
+  // One body at a time: the largest is 256 MB unpacked.
+  for (const { name, digest, excluded } of target.bundles) {
+    const body = (await loadBodies(pool, sealing, [digest])).get(digest);
+    if (body === undefined) throw new StoreError("not-found", `the body of bundle '${name}' is no longer kept`, { hint: `fleet sync ${fleet} renders it again` });
+    const left = new Set(excluded);
+    const objects = unpackBody(digest, body).filter((object) => !left.has(objectIdOf(object)));
+    bundles.push({ name, digest, objects: objects.map((object) => hideSecrets(object, sealing) as Record<string, unknown>) });
+  }
+  return { fleet, cluster, revision: target.revision, generation: Number(target.generation), bundles, problems: target.problems };
+}
+
+function hideSecrets(object: KubeObject, sealing: Sealing): KubeObject {
+  if (object.kind !== "Secret" || object.apiVersion !== "v1") return object;
+  const hidden: Record<string, unknown> = { ...object };
+  for (const field of ["data", "stringData"]) {
+    const values = object[field];
+    if (typeof values !== "object" || values === null) continue;
+    hidden[field] = Object.fromEntries(Object.entries(values).map(([key, value]) => [key, `hmac-sha256:${sealing.fingerprint(`${field}/${String(value)}`)}`]));
+  }
+  return hidden as unknown as KubeObject;
+}

@@ -1,0 +1,107 @@
+import type { BundleRow, ObjectRow, TargetRow } from "@flotilla/proto/rest/contract";
+import type pg from "pg";
+import { isoOrNull } from "./iso-time.ts";
+import type { ListBounds } from "./read-fleets.ts";
+import { Conditions, readPage, type PageOf } from "./read-page.ts";
+
+interface StoredTarget {
+  readonly fleet: string;
+  readonly cluster: string;
+  readonly cluster_phase: TargetRow["clusterPhase"];
+  readonly generation: string;
+  readonly revision: string;
+  readonly released_at: Date;
+  readonly tombstone: string | null;
+  readonly problems: TargetRow["problems"];
+  readonly running_generation: string | null;
+  readonly running_revision: string | null;
+  readonly sync: TargetRow["sync"];
+  readonly health: TargetRow["health"];
+  readonly message: string;
+  readonly objects: number;
+  readonly healthy: number;
+  readonly drifted: number;
+  readonly failed: number;
+  readonly prunes_held: number;
+  readonly as_of: Date | null;
+}
+
+/** Targets of a fleet by cluster; `seen_targets` says what is Unknown. */
+export async function readTargets(
+  pool: pg.Pool,
+  query: ListBounds & { readonly fleet: string; readonly cluster?: string | undefined; readonly sync?: string | undefined; readonly health?: string | undefined },
+): Promise<PageOf<TargetRow>> {
+  const where = new Conditions().add("t.fleet = ¤", query.fleet).add("t.cluster = ¤", query.cluster).add("t.sync = ¤", query.sync).add("t.health = ¤", query.health);
+  const page = await readPage<StoredTarget>(pool, { from: "seen_targets t", select: "t.*", where, keys: [["t.cluster", "text"]], limit: query.limit, cursor: query.cursor });
+  return { ...page, items: page.items.map(targetRow) };
+}
+
+function targetRow(row: StoredTarget): TargetRow {
+  const { fleet, cluster, sync, health, message, objects, healthy, drifted, failed, problems } = row;
+  return {
+    fleet,
+    cluster,
+    clusterPhase: row.cluster_phase,
+    wanted: { generation: Number(row.generation), revision: row.revision, releasedAt: row.released_at.toISOString(), removing: row.tombstone !== null },
+    running: row.running_generation === null || row.running_revision === null ? null : { generation: Number(row.running_generation), revision: row.running_revision },
+    sync,
+    health,
+    message,
+    objects,
+    healthy,
+    drifted,
+    failed,
+    prunesHeld: row.prunes_held,
+    problems,
+    asOf: isoOrNull(row.as_of),
+  };
+}
+
+export interface StateFilter extends ListBounds {
+  readonly fleet?: string | undefined;
+  readonly cluster?: string | undefined;
+  readonly bundle?: string | undefined;
+  readonly sync?: string | undefined;
+  readonly health?: string | undefined;
+}
+
+export async function readBundles(pool: pg.Pool, query: StateFilter): Promise<PageOf<BundleRow>> {
+  const keys = [["b.fleet", "text"], ["b.cluster", "text"], ["b.bundle", "text"]] as const;
+  const page = await readPage<Omit<BundleRow, "asOf"> & { as_of: Date | null }>(pool, { from: "seen_bundles b", select: "b.*", where: stateConditions("b", query), keys, limit: query.limit, cursor: query.cursor });
+  return {
+    ...page,
+    items: page.items.map(({ fleet, cluster, bundle, digest, sync, health, message, objects, healthy, drifted, failed, as_of: asOf }) => ({
+      fleet, cluster, bundle, digest, sync, health, message, objects, healthy, drifted, failed, asOf: isoOrNull(asOf),
+    })), // prettier-ignore
+  };
+}
+
+export interface ObjectFilter extends StateFilter {
+  readonly kind?: string | undefined;
+  readonly namespace?: string | undefined;
+  readonly name?: string | undefined;
+  /** Only those that are not Synced and Current. */
+  readonly troubled?: boolean | undefined;
+}
+
+export async function readObjects(pool: pg.Pool, query: ObjectFilter): Promise<PageOf<ObjectRow>> {
+  const where = stateConditions("o", query).add("o.kind = ¤", query.kind).add("o.namespace = ¤", query.namespace).add("o.name = ¤", query.name);
+  if (query.troubled === true) where.always("(o.sync <> 'Synced' OR o.health <> 'Current')");
+  const keys = [["o.fleet", "text"], ["o.cluster", "text"], ["o.object_id", "text"]] as const;
+  const page = await readPage<Omit<ObjectRow, "asOf" | "group"> & { api_group: string; as_of: Date | null }>(pool, { from: "seen_objects o", select: "o.*", where, keys, limit: query.limit, cursor: query.cursor });
+  return {
+    ...page,
+    items: page.items.map(({ fleet, cluster, bundle, api_group: group, version, kind, namespace, name, uid, sync, health, message, change, drift, as_of: asOf }) => ({
+      fleet, cluster, bundle, group, version, kind, namespace, name, uid, sync, health, message, change, drift, asOf: isoOrNull(asOf),
+    })), // prettier-ignore
+  };
+}
+
+function stateConditions(alias: string, query: StateFilter): Conditions {
+  return new Conditions()
+    .add(`${alias}.fleet = ¤`, query.fleet)
+    .add(`${alias}.cluster = ¤`, query.cluster)
+    .add(`${alias}.bundle = ¤`, query.bundle)
+    .add(`${alias}.sync = ¤`, query.sync)
+    .add(`${alias}.health = ¤`, query.health);
+}

@@ -1,0 +1,146 @@
+import { targetDigest } from "@flotilla/proto/digest";
+import type pg from "pg";
+import type { Claim, Contest } from "../domain/claims.ts";
+import { problemsOfContest } from "../domain/place-bundles.ts";
+import type { PlacedTarget } from "../domain/target.ts";
+import { batchRowsMax, contestsToldMax } from "../limits.ts";
+import { eventOf } from "./create-fleet.ts";
+import { inFencedTransaction, type Lease } from "./leases.ts";
+import { notify } from "./listen.ts";
+import { saveEvents } from "./save-events.ts";
+import { inBatches } from "./unnest.ts";
+
+export interface TargetRelease {
+  readonly fleet: string;
+  readonly revision: string;
+  readonly placed: readonly PlacedTarget[];
+  /** What the fleet owns from now on in the clusters placed on. */
+  readonly claims: readonly Claim[];
+  /** Objects that another fleet or bundle owns, by cluster. */
+  readonly contests: ReadonlyMap<string, readonly Contest[]>;
+  /** Clusters that leave the fleet. */
+  readonly removals: readonly { readonly cluster: string; readonly policy: "orphan" | "delete" }[];
+  readonly traceparent: string | null;
+}
+
+/**
+ * Makes targets visible to agents, in one transaction. A cluster gets a new generation when its digest or revision changed, or when it comes
+ * back; an equal digest with a new revision costs the agent nothing and lets the status show the revision. Removals become tombstones.
+ * Claims of the clusters placed on are replaced; an object that another fleet claimed meanwhile stays that one's, and this
+ * fleet is placed again.
+ *
+ * @throws StoreError `fenced`.
+ */
+export async function releaseTargets(pool: pg.Pool, lease: Lease, release: TargetRelease): Promise<{ readonly released: number }> {
+  return inFencedTransaction(pool, lease, async (client) => {
+    const released = [...(await upsertTargets(client, release)), ...(await entomb(client, release))];
+    const moved = await replaceClaims(client, release);
+    await replaceContests(client, release);
+    if (moved.fleets.length > 0) await notify(client, "flotilla_placement", { fleets: moved.fleets });
+    if (released.length === 0) return { released: 0 };
+    await notify(client, "flotilla_targets", { clusters: released });
+    await notify(client, "flotilla_changes", { fleets: [release.fleet], clusters: released });
+    await saveEvents(client, [eventOf(release.fleet, "TargetsReleased", `${release.revision.slice(0, 12)} released to ${released.length} cluster${released.length === 1 ? "" : "s"}`, { revision: release.revision, traceId: release.traceparent?.split("-")[1] ?? "" })]);
+    return { released: released.length };
+  });
+}
+
+async function upsertTargets(client: pg.ClientBase, { fleet, revision, placed, traceparent }: TargetRelease): Promise<string[]> {
+  const released: string[] = [];
+  // In one order, so that two releases never wait for each other crosswise.
+  const sorted = [...placed].sort((a, b) => (a.cluster < b.cluster ? -1 : 1));
+  for (const part of inBatches(sorted, batchRowsMax)) {
+    const clusters = part.map(({ cluster }) => cluster);
+    const problems = part.map((target) => JSON.stringify(target.problems));
+    const { rows } = await client.query<{ cluster: string }>({
+      name: "release-targets",
+      text: `INSERT INTO targets AS t (fleet, cluster, generation, revision, digest, bundles, problems, traceparent, released_at)
+             SELECT $1, r.cluster, 1, $2, r.digest, r.bundles, r.problems, $3, clock_timestamp()
+             FROM unnest($4::text[], $5::text[], $6::jsonb[], $7::jsonb[]) AS r (cluster, digest, bundles, problems)
+             JOIN clusters c ON c.name = r.cluster AND c.removed_at IS NULL
+             ON CONFLICT (fleet, cluster) DO UPDATE SET generation = t.generation + 1, revision = EXCLUDED.revision, digest = EXCLUDED.digest, bundles = EXCLUDED.bundles,
+               problems = EXCLUDED.problems, traceparent = EXCLUDED.traceparent, released_at = EXCLUDED.released_at, tombstone = NULL, removed_at = NULL
+             WHERE t.digest <> EXCLUDED.digest OR t.revision <> EXCLUDED.revision OR t.tombstone IS NOT NULL
+             RETURNING cluster`,
+      values: [fleet, revision, traceparent, clusters, part.map(({ digest }) => digest), part.map(({ bundles }) => JSON.stringify(bundles)), problems],
+    });
+    released.push(...rows.map(({ cluster }) => cluster));
+    await client.query({
+      name: "update-target-problems",
+      text: `UPDATE targets t SET problems = r.problems FROM unnest($2::text[], $3::jsonb[]) AS r (cluster, problems)
+             WHERE t.fleet = $1 AND t.cluster = r.cluster AND t.problems IS DISTINCT FROM r.problems`,
+      values: [fleet, clusters, problems],
+    });
+  }
+  return released;
+}
+
+async function entomb(client: pg.ClientBase, { fleet, removals, traceparent }: TargetRelease): Promise<string[]> {
+  if (removals.length === 0) return [];
+  const { rows } = await client.query<{ cluster: string }>({
+    name: "entomb-targets",
+    text: `UPDATE targets t SET generation = t.generation + 1, tombstone = r.policy, digest = $2, bundles = '[]', problems = '[]', traceparent = $3,
+             released_at = clock_timestamp(), removed_at = NULL
+           FROM unnest($4::text[], $5::text[]) AS r (cluster, policy) WHERE t.fleet = $1 AND t.cluster = r.cluster AND t.tombstone IS NULL RETURNING t.cluster`,
+    values: [fleet, targetDigest([]), traceparent, removals.map(({ cluster }) => cluster), removals.map(({ policy }) => policy)],
+  });
+  return rows.map(({ cluster }) => cluster);
+}
+
+/** Fleets that must be placed again: those that wanted what was let go, and this one when it came too late. */
+async function replaceClaims(client: pg.ClientBase, { fleet, placed, claims, removals }: TargetRelease): Promise<{ readonly fleets: readonly string[] }> {
+  const clusters = [...placed.map(({ cluster }) => cluster), ...removals.map(({ cluster }) => cluster)];
+  if (clusters.length === 0) return { fleets: [] };
+  const rows = claims.flatMap(({ cluster, bundle, objectIds }) => objectIds.map((objectId) => ({ cluster, objectId, bundle })));
+  await client.query("CREATE TEMPORARY TABLE IF NOT EXISTS wanted_claims (cluster text, object_id text, bundle text) ON COMMIT DELETE ROWS");
+  for (const part of inBatches(rows, batchRowsMax * 10)) {
+    await client.query({
+      name: "want-claims",
+      text: "INSERT INTO wanted_claims SELECT * FROM unnest($1::text[], $2::text[], $3::text[])",
+      values: [part.map(({ cluster }) => cluster), part.map(({ objectId }) => objectId), part.map(({ bundle }) => bundle)],
+    });
+  }
+  const freed = await client.query<{ cluster: string; object_id: string }>({
+    name: "free-claims",
+    text: `DELETE FROM claims c WHERE c.fleet = $1 AND c.cluster = ANY($2::text[])
+             AND NOT EXISTS (SELECT 1 FROM wanted_claims w WHERE w.cluster = c.cluster AND w.object_id = c.object_id AND w.bundle = c.bundle) RETURNING cluster, object_id`,
+    values: [fleet, clusters],
+  });
+  await client.query({
+    name: "take-claims",
+    text: "INSERT INTO claims (cluster, object_id, fleet, bundle) SELECT cluster, object_id, $1, bundle FROM wanted_claims ORDER BY cluster, object_id ON CONFLICT DO NOTHING",
+    values: [fleet],
+  });
+  const late = await client.query({
+    name: "late-claims",
+    text: "SELECT 1 FROM wanted_claims w JOIN claims c USING (cluster, object_id) WHERE c.fleet <> $1 LIMIT 1",
+    values: [fleet],
+  });
+  const waiting = await client.query<{ claimant_fleet: string }>({
+    name: "claimants-of-freed",
+    text: `SELECT DISTINCT x.claimant_fleet FROM contests x JOIN unnest($2::text[], $3::text[]) AS r (cluster, object_id) USING (cluster, object_id)
+           WHERE x.owner_fleet = $1 AND x.claimant_fleet <> $1`,
+    values: [fleet, freed.rows.map(({ cluster }) => cluster), freed.rows.map(({ object_id: objectId }) => objectId)],
+  });
+  return { fleets: [...waiting.rows.map((row) => row.claimant_fleet), ...(late.rows.length > 0 ? [fleet] : [])] };
+}
+
+/** What other fleets are told about objects that this one wanted. All are kept, for placing again when one is let go; the message is cut per owner. */
+async function replaceContests(client: pg.ClientBase, { fleet, placed, contests, removals }: TargetRelease): Promise<void> {
+  const clusters = [...placed.map(({ cluster }) => cluster), ...removals.map(({ cluster }) => cluster)];
+  await client.query({ name: "drop-contests", text: "DELETE FROM contests WHERE claimant_fleet = $1 AND cluster = ANY($2::text[])", values: [fleet, clusters] });
+  const rows = [...contests].flatMap(([cluster, found]) =>
+    found
+      .filter(({ owner }) => owner.fleet !== fleet)
+      .slice(0, contestsToldMax * 10)
+      .map((contest) => ({ cluster, owner: contest.owner.fleet, objectId: contest.objectId, problem: JSON.stringify(problemsOfContest(contest).forOwner) })),
+  );
+  for (const part of inBatches(rows, batchRowsMax)) {
+    await client.query({
+      name: "save-contests",
+      text: `INSERT INTO contests (claimant_fleet, cluster, owner_fleet, object_id, problem)
+             SELECT $1, r.* FROM unnest($2::text[], $3::text[], $4::text[], $5::jsonb[]) AS r (cluster, owner, object_id, problem) ON CONFLICT DO NOTHING`,
+      values: [fleet, part.map(({ cluster }) => cluster), part.map(({ owner }) => owner), part.map(({ objectId }) => objectId), part.map(({ problem }) => problem)],
+    });
+  }
+}
