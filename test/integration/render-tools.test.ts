@@ -124,6 +124,12 @@ await describeWith(["kustomize"], "patches of overlays", () => {
     expect(problems).toEqual([expect.objectContaining({ code: "patch-matches-nothing", message: expect.stringContaining("kind Deployment, name wbe"), bundle: "app" })]);
   });
 
+  it("tell where in fleet.yaml they stand", async () => {
+    const fleetFile = "kind: Fleet\nspec:\n  bundles:\n    - name: app\n      overlays:\n        - clusters: {}\n          patches:\n            - { target: { kind: Deployment, name: wbe }, patch: [] }\n";
+    const { problems } = await render({ ...files, "fleet.yaml": fleetFile }, fleet([bundle({ overlays: patched([{ target: { kind: "Deployment", name: "wbe" }, patch: "[]" }]) })]));
+    expect(problems).toEqual([expect.objectContaining({ code: "patch-matches-nothing", file: "fleet.yaml", line: 8, column: 15 })]);
+  });
+
   it("tell when they cannot be applied", async () => {
     const { problems } = await render(files, fleet([bundle({ overlays: patched([{ target: { kind: "Deployment" }, patch: "- { op: remove, path: /spec/absent }\n" }]) })]));
     expect(problems).toEqual([expect.objectContaining({ code: "patch-failed", bundle: "app" })]);

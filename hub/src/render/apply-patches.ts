@@ -3,7 +3,7 @@ import type { PatchSpec } from "../domain/fleet-spec.ts";
 import { groupOf, versionOf } from "../domain/object-id.ts";
 import type { Problem } from "../domain/problem.ts";
 import { isReference, TypedReference, type Template } from "../domain/substitute.ts";
-import { readManifests, type Manifest } from "./kube-yaml.ts";
+import { readManifests, type Manifest, type Place } from "./kube-yaml.ts";
 import { problemOfEnd, type RenderTools } from "./render-tools.ts";
 import { withScratchFolder } from "./scratch-folder.ts";
 import { cleanComplaint } from "./tool-complaint.ts";
@@ -15,16 +15,18 @@ const quoted = "\uE0F1";
  * Apply an overlay's patches, strategic merge or JSON 6902, as Kustomize does (custom resources by JSON merge). A patch whose
  * target matches no object is a problem: silence would hide a renamed Deployment.
  *
- * @param file what problems name: the fleet.yaml that holds the patches is the caller's to fill in.
+ * @param options.placeOfPatch where the n-th patch is written, for problems.
  */
 export async function applyPatches(options: {
   readonly manifests: readonly Manifest[];
   readonly patches: readonly PatchSpec[];
   readonly tools: RenderTools;
   readonly signal: AbortSignal;
+  readonly placeOfPatch?: (index: number) => Place | undefined;
 }): Promise<{ manifests: Manifest[]; problems: Problem[] }> {
   const { manifests, patches, tools, signal } = options;
-  const idle = patches.flatMap((patch, index) => (mayMatch(patch, manifests) ? [] : [nothingMatches(patch, index)]));
+  const placeOf = (index: number): Partial<Place> => options.placeOfPatch?.(index) ?? {};
+  const idle = patches.flatMap((patch, index) => (mayMatch(patch, manifests) ? [] : [{ ...nothingMatches(patch, index), ...placeOf(index) }]));
   if (idle.length > 0) return { manifests: [], problems: idle };
   const origins = new Map(manifests.map((manifest) => [identity(manifest), manifest]));
   return withScratchFolder(async (scratch) => {
@@ -33,10 +35,10 @@ export async function applyPatches(options: {
     await scratch.write(new Map([["patched/kustomization.yaml", JSON.stringify(kustomization)], ["patched/objects.yaml", objects]]));
     const outcome = await tools.run("kustomize", { args: ["build", "./patched"], folder: scratch.path, signal });
     const ended = problemOfEnd("kustomize", outcome);
-    if (ended !== undefined) return { manifests: [], problems: [ended] };
+    if (ended !== undefined) return { manifests: [], problems: [{ ...ended, ...placeOf(0) }] };
     if (outcome.ended !== "well") {
       const complaint = cleanComplaint("complaints" in outcome ? outcome.complaints : "", { scrub: scratch.scrub });
-      return { manifests: [], problems: [{ code: "patch-failed", message: `a patch cannot be applied: ${complaint}`, hint: "look at the overlay's patches in fleet.yaml" }] };
+      return { manifests: [], problems: [{ code: "patch-failed", message: `a patch cannot be applied: ${complaint}`, ...placeOf(0), hint: "look at the overlay's patches in fleet.yaml" }] };
     }
     const patched = readManifests("patches", outcome.output, { references: true });
     return { manifests: patched.manifests.map((manifest) => fromOrigin(manifest, origins)), problems: patched.problems };

@@ -11,7 +11,7 @@ import { isClusterName, substitute, TypedReference, type BadReference, type Temp
 import { problemsPerBundleMax } from "../limits.ts";
 import { applyPatches } from "./apply-patches.ts";
 import { buildKustomization } from "./build-kustomization.ts";
-import { readManifests, type Manifest } from "./kube-yaml.ts";
+import { readManifests, type Manifest, type Place } from "./kube-yaml.ts";
 import { normaliseObjects, type PlacedObject } from "./normalise-objects.ts";
 import { readBounded } from "./read-bounded.ts";
 import type { RenderTools } from "./render-tools.ts";
@@ -42,6 +42,8 @@ export interface RenderRequest {
   readonly clusterKinds: readonly string[];
   /** Names that could have been used, for hints only. */
   readonly declaredNames: readonly string[];
+  /** Where the n-th patch of the inputs is written, for problems only. */
+  readonly placeOfPatch?: (index: number) => Place | undefined;
   readonly tools: RenderTools;
   readonly signal: AbortSignal;
 }

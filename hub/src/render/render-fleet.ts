@@ -1,5 +1,6 @@
 import { bundleInputs, declaredNames, inputsKey, overlaysFor, pathFor, pathsOf, type BundleInputs } from "../domain/bundle-inputs.ts";
 import type { BundleSpec, FleetSpec, OverlaySpec } from "../domain/fleet-spec.ts";
+import { fleetFileName } from "../domain/parse-fleet.ts";
 import type { Problem } from "../domain/problem.ts";
 import { selectClusters } from "../domain/select-clusters.ts";
 import { resolveInside, type SourceTree } from "../domain/source-tree.ts";
@@ -7,6 +8,8 @@ import { isClusterName } from "../domain/substitute.ts";
 import type { PlacedCluster } from "../domain/target.ts";
 import { rendersAtOnce } from "../limits.ts";
 import { missingOfClusterCode, renderBundle, renderKey, type RenderedBody } from "./render-bundle.ts";
+import { inFolder } from "./detect-kind.ts";
+import { readManifests, type Manifest, type Place } from "./kube-yaml.ts";
 import { limitAtOnce, type RenderTools } from "./render-tools.ts";
 import { surveyBundle, type BundleSurvey, type SurveyMemory } from "./survey-bundle.ts";
 
@@ -68,9 +71,10 @@ export interface RenderFleetRequest {
 export async function renderFleet(request: RenderFleetRequest): Promise<RenderedFleet> {
   const surveyed = await surveyAll(request);
   const jobs = planRenders(request, surveyed.surveys);
+  const fleetFile = await readFleetFile(request);
   const clusterKinds = [...new Set([...surveyed.surveys.values()].flatMap((survey) => survey.clusterKinds))].sort();
   const atOnce = limitAtOnce(rendersAtOnce * 2);
-  const outcomes = await Promise.all([...jobs.byKey.values()].map(async (job) => atOnce(async () => renderJob(request, job, clusterKinds))));
+  const outcomes = await Promise.all([...jobs.byKey.values()].map(async (job) => atOnce(async () => renderJob(request, job, { clusterKinds, fleetFile }))));
   const rendered: RenderedInputs[] = [];
   const problems = [...surveyed.problems];
   const missing = new Map<string, readonly Problem[]>();
@@ -100,6 +104,7 @@ interface RenderJob {
   readonly inputs: BundleInputs;
   readonly key: string;
   readonly names: readonly string[];
+  readonly overlays: readonly OverlaySpec[];
   /** A bundle without the overlays that it may need: what only they give is not missed. */
   readonly tentative: boolean;
 }
@@ -170,7 +175,7 @@ function jobsForNobody(spec: FleetSpec, bundle: BundleSpec, surveys: ReadonlyMap
 
 function makeJob(spec: FleetSpec, bundle: BundleSpec, cluster: PlacedCluster, survey: BundleSurvey, overlays: readonly OverlaySpec[]): RenderJob {
   const inputs = bundleInputs(spec, bundle, cluster, survey.path, survey, overlays);
-  return { bundle, survey, inputs, key: inputsKey(inputs), names: declaredNames(spec, bundle, cluster, overlays), tentative: false };
+  return { bundle, survey, inputs, key: inputsKey(inputs), names: declaredNames(spec, bundle, cluster, overlays), overlays, tentative: false };
 }
 
 interface JobOutcome {
@@ -180,8 +185,33 @@ interface JobOutcome {
   readonly made: boolean;
 }
 
-async function renderJob({ tree, tools, cache, signal }: RenderFleetRequest, job: RenderJob, clusterKinds: readonly string[]): Promise<JobOutcome> {
-  const request = { tree, survey: job.survey, inputs: job.inputs, clusterKinds, declaredNames: job.names, tools, signal };
+interface OfFleet {
+  readonly clusterKinds: readonly string[];
+  readonly fleetFile: Manifest | undefined;
+}
+
+/** fleet.yaml as it is written, to say where a patch stands. Read only where there are patches. */
+async function readFleetFile({ tree, root, spec }: RenderFleetRequest): Promise<Manifest | undefined> {
+  const file = inFolder(root, fleetFileName);
+  const hasPatches = spec.bundles.some((bundle) => bundle.overlays.some((overlay) => overlay.patches.length > 0));
+  if (!hasPatches || tree.kindOf(file) !== "file") return undefined;
+  const content = (await tree.read([file])).get(file) ?? new Uint8Array();
+  return readManifests(file, content, { references: false }).manifests[0];
+}
+
+/** Where the n-th patch of a job's overlays is written. */
+function placeOfPatch({ spec }: RenderFleetRequest, job: RenderJob, fleetFile: Manifest | undefined, index: number): Place | undefined {
+  let left = index;
+  for (const overlay of job.overlays) {
+    if (left < overlay.patches.length) return fleetFile?.placeOf(["spec", "bundles", spec.bundles.indexOf(job.bundle), "overlays", job.bundle.overlays.indexOf(overlay), "patches", left]);
+    left -= overlay.patches.length;
+  }
+  return undefined;
+}
+
+async function renderJob(fleet: RenderFleetRequest, job: RenderJob, { clusterKinds, fleetFile }: OfFleet): Promise<JobOutcome> {
+  const { tree, tools, cache, signal } = fleet;
+  const request = { tree, survey: job.survey, inputs: job.inputs, clusterKinds, declaredNames: job.names, placeOfPatch: (index: number) => placeOfPatch(fleet, job, fleetFile, index), tools, signal };
   const key = renderKey(request);
   const found = await cache?.find(key);
   if (found !== undefined) return { job, body: found, problems: [], made: false };

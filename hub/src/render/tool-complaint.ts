@@ -24,10 +24,17 @@ function hideRepeated(text: string): string {
     .replace(/"(?:[^"\\]|\\.)*\\n(?:[^"\\]|\\.)*"/g, '"…"')
     .replace(/'[^']*\n[^']*'/g, "'…'")
     .replace(/\bmap\[[^\n]*/g, "map[…]")
-    .replace(/(?<![\w/.-])[A-Za-z0-9+/]{40,}={0,2}(?![\w/.-])/g, "…")
+    .replace(/node contents:[\s\S]*/, "node contents: …")
+    .replace(/`[^`]*`/g, "`…`")
+    .replace(/(?<![\w/.-])[A-Za-z0-9+/]{40,}={0,2}(?![\w/.-])/g, (found) => (looksEncoded(found) ? "…" : found))
     .split("\n")
     .slice(0, 6)
     .join("\n");
+}
+
+/** Base64 rather than a path. */
+function looksEncoded(text: string): boolean {
+  return /[0-9]/.test(text) && /[A-Z]/.test(text) && /[a-z]/.test(text);
 }
 
 /** Values whose name says that they are secret. */
