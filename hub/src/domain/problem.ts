@@ -17,6 +17,8 @@ export interface Problem {
   readonly bundle?: string;
   /** Object id, "group/kind/namespace/name". */
   readonly object?: string;
+  /** It is the repository that cannot be followed, not what a revision holds: the next good fetch mends it. */
+  readonly ofSource?: true;
 }
 
 /** "fleet.yaml:12:5: unknown field 'bundels'; did you mean 'bundles'?" */

@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { hintPollMs, repositoriesAtOnce } from "../limits.ts";
 import type { Problem } from "../domain/problem.ts";
 import type { FollowedFleet, FoundRevision, GitRef, Lease, SyncCause } from "./ports.ts";
-import { sourceProblemPrefix, type SyncFleetJob } from "./sync-fleet.ts";
+import type { SyncFleetJob } from "./sync-fleet.ts";
 
 /** A repository as its follower needs it; credentials stay in the edges. */
 export interface FollowedRepository {
@@ -116,8 +116,7 @@ async function followRepository(ports: FollowPorts, hints: FollowHints, slots: S
     if (repository === undefined) return;
     const fleets = await ports.listFleets(id);
     const now = new Date();
-    const wanted = repository.wantedAt !== null || fleets.some(isNew);
-    const dueAt = wanted ? now : ports.nextDueAt(repository, now);
+    const dueAt = repository.failures === 0 && fleets.some(isNew) ? now : ports.nextDueAt(repository, now);
     const placementDue = fleets.some(({ name }) => (placedAt.get(name) ?? 0) + placementNetMs <= now.getTime()) || hints.hasPlacement(fleets);
     if (dueAt > now && !placementDue) {
       await hints.wait(Math.min(dueAt.getTime() - now.getTime(), hintPollMs), signal);
@@ -178,13 +177,8 @@ async function fetchAll(
     fetchedAt,
     traceparent: repository.wantedTraceparent,
   };
-  if (result.problem === undefined) return { found: result.found, cause };
-  const problems = [{ ...result.problem, code: withSourcePrefix(result.problem.code) }];
-  return { found: new Map([...refs.keys()].map((key) => [key, problems])), cause };
-}
-
-function withSourcePrefix(code: string): string {
-  return code.startsWith(sourceProblemPrefix) ? code : `${sourceProblemPrefix}${code}`;
+  const found = result.problem === undefined ? result.found : new Map([...refs.keys()].map((key) => [key, [result.problem as Problem]]));
+  return { found: new Map([...found].map(([key, outcome]) => [key, "revision" in outcome ? outcome : outcome.map((problem) => ({ ...problem, ofSource: true as const }))])), cause };
 }
 
 /** A fleet whose ref was not asked for now: what it had is what it has. */

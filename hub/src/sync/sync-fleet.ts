@@ -83,19 +83,17 @@ export async function syncFleet(ports: SyncFleetPorts, job: SyncFleetJob): Promi
   if (fleet.deleting !== null) return releaseRemovals(ports, job, fleet.deleting);
   if (isProblems(found)) {
     await ports.saveFleetProblems(lease, fleet.name, found);
-  } else if (found.revision !== fleet.seenRevision) {
+  } else if (found.revision !== fleet.seenRevision || (isStalled(fleet) && found.revision !== fleet.revision)) {
     if (await takeRevision(ports, job, found)) return;
-  } else if (found.revision === fleet.revision && fleet.problems.some(isSourceProblem)) {
+  } else if (isStalled(fleet)) {
     await ports.saveFleetProblems(lease, fleet.name, []);
   }
   if (job.placementWanted && fleet.revision !== null) await placeAgain(ports, job, fleet.revision);
 }
 
-/** A problem of reaching Git, which the next good fetch mends, as against one of the revision's content. */
-export const sourceProblemPrefix = "source-";
-
-function isSourceProblem(problem: Problem): boolean {
-  return problem.code.startsWith(sourceProblemPrefix);
+/** Git could not be reached or read when it was last asked. */
+function isStalled(fleet: FollowedFleet): boolean {
+  return fleet.problems.some((problem) => problem.ofSource === true);
 }
 
 /** Whether the revision became the fleet's. */

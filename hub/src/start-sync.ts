@@ -1,0 +1,112 @@
+import type pg from "pg";
+import type { Logger } from "pino";
+import { findTool, tools } from "./embedded/tools.ts";
+import { openRenderTools } from "./render/render-tools.ts";
+import { openSurveyMemory } from "./render/survey-bundle.ts";
+import type { PreviousRevision } from "./source/fetch-revision.ts";
+import { nextDueAt } from "./source/next-due.ts";
+import type { GitSource } from "./source/open-source.ts";
+import { renderCache } from "./store/bodies.ts";
+import { dropDeletedFleets } from "./store/delete-fleet.ts";
+import { listFleetsOfRepository, readClustersForPlacement, readOwners, readTargeted, readTraceparent } from "./store/followed-fleets.ts";
+import { holdLease } from "./store/leases.ts";
+import { listen, namesIn } from "./store/listen.ts";
+import { releaseTargets } from "./store/release-targets.ts";
+import { listRepositories, readCredentials, readRepository, saveFetchOutcome } from "./store/repositories.ts";
+import { saveFailure, saveFleetProblems, savePhases, saveRevision } from "./store/save-revision.ts";
+import type { Sealing } from "./store/sealing.ts";
+import { type FetchResult, FollowHints, type FollowPorts, followRepositories, refKey } from "./sync/follow-repositories.ts";
+import { syncFleet, type SyncFleetPorts } from "./sync/sync-fleet.ts";
+import type { FollowedFleet, FoundRevision, GitRef } from "./sync/ports.ts";
+import type { Problem } from "./domain/problem.ts";
+import type { Telemetry } from "./telemetry.ts";
+
+export interface SyncOptions {
+  readonly pool: pg.Pool;
+  readonly sealing: Sealing;
+  readonly source: GitSource;
+  readonly telemetry: Telemetry;
+  /** Unique per process: holder of leases. */
+  readonly holder: string;
+  readonly log: Logger;
+}
+
+/** Binds the story of following Git to the edges and runs it. */
+export function startSync(options: SyncOptions): { close(): Promise<void> } {
+  const { pool, log } = options;
+  const stopped = new AbortController();
+  const hints = new FollowHints();
+  const listener = listen(pool, ["flotilla_repositories", "flotilla_placement"], (hint) => {
+    // After a resync nobody knows what was said: the placement net and the rows tell.
+    if (hint.channel === "flotilla_placement" && !hint.resync) hints.wantPlacement(namesIn(hint, "fleets"));
+    else hints.wake();
+  });
+  const done = followRepositories(followPorts(options), hints, stopped.signal);
+  return {
+    async close() {
+      stopped.abort();
+      hints.wake();
+      await Promise.allSettled([listener.close(), done]);
+      log.debug("stopped following repositories");
+    },
+  };
+}
+
+function followPorts(options: SyncOptions): FollowPorts {
+  const { pool, sealing, source, holder, log } = options;
+  const fleetPorts = syncFleetPorts(options);
+  const report = (error: unknown, doing: string): void => log.warn({ error: error instanceof Error ? error.message : String(error) }, `${doing} failed; it is tried again`);
+  return {
+    hold: (name, signal, work) => holdLease(pool, { name, holder, signal, onError: (error) => report(error, `holding ${name}`) }, work),
+    listRepositories: () => listRepositories(pool),
+    readRepository: (id) => readRepository(pool, id),
+    listFleets: (id) => listFleetsOfRepository(pool, id),
+    async fetch(repository, refs, signal) {
+      const fleets = await listFleetsOfRepository(pool, repository.id);
+      const outcome = await source.fetchRevision({
+        url: repository.url,
+        refs,
+        credentials: await readCredentials(pool, sealing, repository.id),
+        previous: previousOf(fleets),
+        changeExpected: repository.wantedAt !== null,
+        signal,
+      });
+      if (!outcome.ok) return { problem: outcome.problem, found: new Map() };
+      return { problem: undefined, found: foundOf(outcome.revisions) };
+    },
+    saveFetchOutcome: (lease, repository, outcome) => saveFetchOutcome(pool, lease, repository, outcome),
+    syncFleet: (repository, job) => syncFleet({ ...fleetPorts, openTree: (revision) => source.openTree(repository.url, revision) }, job),
+    dropDeletedFleets: async (repositoryId) => void (await dropDeletedFleets(pool, repositoryId)),
+    nextDueAt,
+    report,
+  };
+}
+
+function syncFleetPorts({ pool, sealing, telemetry }: SyncOptions): Omit<SyncFleetPorts, "openTree"> {
+  return {
+    tracer: telemetry.tracer,
+    tools: openRenderTools({ tool: findTool, versions: { helm: tools.helm.version, kustomize: tools.kustomize.version } }),
+    memory: openSurveyMemory(),
+    cache: renderCache(pool, sealing),
+    readClusters: () => readClustersForPlacement(pool),
+    readOwners: (clusters) => readOwners(pool, clusters),
+    readTargeted: (fleet) => readTargeted(pool, fleet),
+    readTraceparent: (fleet, revision) => readTraceparent(pool, fleet, revision),
+    saveFailure: (lease, failure) => saveFailure(pool, lease, failure),
+    saveRevision: (lease, saved) => saveRevision(pool, lease, saved),
+    saveFleetProblems: (lease, fleet, problems) => saveFleetProblems(pool, lease, fleet, problems),
+    releaseTargets: async (lease, release) => void (await releaseTargets(pool, lease, release)),
+    savePhases: (fleet, revision, phases) => savePhases(pool, fleet, revision, phases),
+  };
+}
+
+/** What the fleets had, to tell a rewound ref: the first fleet of a ref speaks for it. */
+function previousOf(fleets: readonly FollowedFleet[]): ReadonlyMap<string, PreviousRevision> {
+  const known = fleets.filter(({ seenRevision }) => seenRevision !== null).map(({ ref, seenRevision }) => [refKey(ref), { commit: seenRevision ?? "" }] as const);
+  return new Map(known.toReversed());
+}
+
+function foundOf(revisions: ReadonlyMap<string, { readonly ok: true; readonly revision: FoundRevision & { readonly ref: GitRef } } | { readonly ok: false; readonly problem: Problem }>): FetchResult["found"] {
+  return new Map([...revisions].map(([key, outcome]) => [key, outcome.ok ? outcome.revision : [outcome.problem]]));
+}
+
