@@ -25,6 +25,12 @@ export const stateLabel = `${apiGroup}/state`;
 /** Label that every cluster has: its own name. */
 export const clusterNameLabel = `${apiGroup}/cluster`;
 
+/**
+ * Name that every server certificate of the hub's CA carries and every agent asks for, whatever address it dialled: the
+ * CA is pinned, so the address proves nothing more, and a hub behind a proxy or an IP address works the same.
+ */
+export const hubServerName = "hub.flotilla.internal";
+
 /** Trust domain of agent identities. */
 export const trustDomain = "flotilla";
 

@@ -1,0 +1,84 @@
+import type { TargetBundle } from "./target.ts";
+
+/** A target as it was released, ready to be sent. */
+export interface ReleasedTarget {
+  readonly fleet: string;
+  readonly cluster: string;
+  readonly generation: bigint;
+  readonly revision: string;
+  readonly digest: string;
+  readonly bundles: readonly TargetBundle[];
+  readonly tombstone: "orphan" | "delete" | null;
+  readonly traceparent: string | null;
+  readonly releasedAt: Date;
+}
+
+/** What an agent says of itself when its stream opens, and the certificate that it came with. */
+export interface SessionOpening {
+  readonly cluster: string;
+  /** Serial of the client certificate, lower-case hex. */
+  readonly serial: string;
+  readonly hubId: string;
+  readonly epoch: string;
+  readonly agentVersion: string;
+  readonly kubernetesVersion: string;
+  readonly facts: Readonly<Record<string, string>>;
+}
+
+/** One stream: the cluster's session number, and the certificate it came with. */
+export interface SessionKey {
+  readonly cluster: string;
+  readonly session: bigint;
+  readonly serial: string;
+}
+
+/** What the rows say about a stream that is open. */
+export interface LinkState {
+  readonly cluster: string;
+  /** The session that this state was asked for. */
+  readonly session: bigint;
+  /** The cluster was removed, or the certificate revoked. */
+  readonly isRevoked: boolean;
+  /** A newer stream of the same cluster took its place, here or at another replica. */
+  readonly isSuperseded: boolean;
+  readonly epoch: string;
+  readonly watermark: bigint;
+  readonly wantsSnapshot: boolean;
+  readonly wantsResend: boolean;
+}
+
+/** An act that waits for its cluster. */
+export interface PendingCommand {
+  readonly id: string;
+  readonly cluster: string;
+  readonly kind: "sync" | "snapshot" | "renew";
+  readonly fleet: string;
+  readonly expiresAt: Date;
+}
+
+/** The step "send" of a revision's path to one cluster. */
+export interface SendPhase {
+  readonly fleet: string;
+  readonly revision: string;
+  readonly cluster: string;
+  readonly startedAt: Date;
+  readonly endedAt: Date;
+  readonly error: string;
+  readonly spanId: string;
+}
+
+/** A certificate as it is recorded. */
+export interface IssuedCertificate {
+  /** Lower-case hex without leading zeros. */
+  readonly serial: string;
+  readonly cluster: string;
+  /** SHA-256 (hex) of the public key. */
+  readonly spkiHash: string;
+  readonly notAfter: Date;
+}
+
+/** A broker user whose rights ended before its time. */
+export interface RevokedBrokerUser {
+  readonly publicKey: string;
+  readonly revokedAt: Date;
+}
