@@ -145,7 +145,7 @@ export const cloneBytesMax = 2 * 1024 ** 3;
 export const cloneSizeCheckMs = 200;
 
 /** Address space of one Git command: packs are mapped, at most 512 MiB at a time. */
-export const gitMemoryBytesMax = 4 * 1024 ** 3;
+export const gitMemoryBytesMax = 2 * 1024 ** 3;
 
 /** Commits fetched further back when a new commit does not descend from the known one as far as the clone reaches. */
 export const rewoundDeepen = 1_000;
