@@ -10,6 +10,13 @@ export const kubeLimits = {
   /** Longer than the API server's own 60 s, so that its answer is heard. */
   requestDeadlineMs: 65_000,
   connectDeadlineMs: 10_000,
+  /** Rest after a failed connection: first, and at most. Hundreds of retries share one try. */
+  connectRestMinMs: 200,
+  connectRestMaxMs: 5_000,
+  /** API servers allow 100 streams on a connection at least; the rest is for requests. */
+  watchesPerConnection: 60,
+  /** What one connection may hold in frames: 16 answers and a few list pages. */
+  sessionMemoryMiB: 64,
   /** 429 waits in the limiter; five refusals in a row are the caller's to know. */
   requestAttempts: 5,
   /** A page of large objects; etcd bounds one object at 1.5 MiB. */

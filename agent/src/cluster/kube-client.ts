@@ -1,7 +1,8 @@
-import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream, type OutgoingHttpHeaders } from "node:http2";
+import { constants, type ClientHttp2Stream, type OutgoingHttpHeaders } from "node:http2";
 import type { Log } from "../log.ts";
 import { kubeLimits } from "../limits.ts";
 import { errorOfAnswer, isStatus, KubeError } from "./kube-error.ts";
+import { KubeConnection } from "./kube-connection.ts";
 import type { KubeEndpoint } from "./kube-endpoint.ts";
 import { splitLines } from "./split-lines.ts";
 import { RequestLimiter } from "./request-limiter.ts";
@@ -25,22 +26,18 @@ export interface KubeAnswer {
   readonly body: Buffer;
 }
 
-/** State of the one connection. Each state owns what it needs to end. */
-type Connection =
-  | { readonly state: "idle" }
-  | { readonly state: "opening"; readonly session: Promise<ClientHttp2Session> }
-  | { readonly state: "open"; readonly session: ClientHttp2Session };
-
 /**
- * A thin client of one API server: one HTTP/2 connection for everything, opened on demand and again after GOAWAY or an
- * error, pinged while it is used, with an adaptive limit on requests in flight. Watches do not count against the limit.
+ * A thin client of one API server: one HTTP/2 connection for everything (another for every further
+ * watchesPerConnection watches, because servers bound the streams of one), with an adaptive limit on requests in flight.
+ * Watches do not count against that limit.
  * Every method throws KubeError.
  */
 export class KubeClient {
   readonly #endpoint: KubeEndpoint;
   readonly #log: Log;
   readonly #limiter = new RequestLimiter();
-  #connection: Connection = { state: "idle" };
+  readonly #connections: KubeConnection[] = [];
+  readonly #watches: number[] = [];
   #closed = false;
   /** Requests sent, by method, since the start: tests and benches hold "a steady state sends nothing" against it. */
   readonly sent: Record<string, number> = {};
@@ -84,7 +81,23 @@ export class KubeClient {
    * breaks, nothing comes for idleMs, or the signal aborts.
    */
   async watch(path: string, query: Record<string, string>, options: { readonly idleMs: number; readonly signal: AbortSignal; readonly onLine: (line: Buffer) => void }): Promise<void> {
-    const stream = await this.#open({ method: "GET", path, query });
+    const slot = this.#watchSlot();
+    this.#watches[slot] = (this.#watches[slot] ?? 0) + 1;
+    try {
+      await this.#watchOn(slot, path, query, options);
+    } finally {
+      this.#watches[slot] = (this.#watches[slot] ?? 1) - 1;
+    }
+  }
+
+  /** The first connection that has room for one more watch. */
+  #watchSlot(): number {
+    const free = this.#watches.findIndex((count) => count < kubeLimits.watchesPerConnection);
+    return free < 0 ? this.#watches.length : free;
+  }
+
+  async #watchOn(slot: number, path: string, query: Record<string, string>, options: { readonly idleMs: number; readonly signal: AbortSignal; readonly onLine: (line: Buffer) => void }): Promise<void> {
+    const stream = await this.#open({ method: "GET", path, query }, slot);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const fail = (message: string) => {
       reject(new KubeError("unreachable", message));
@@ -126,8 +139,7 @@ export class KubeClient {
   /** Close the connection. Requests in flight fail. */
   close(): void {
     this.#closed = true;
-    if (this.#connection.state === "open") this.#connection.session.destroy();
-    this.#connection = { state: "idle" };
+    for (const connection of this.#connections) connection.close();
   }
 
   async #attempt(request: KubeRequest): Promise<KubeAnswer> {
@@ -191,8 +203,10 @@ export class KubeClient {
     }
   }
 
-  async #open(request: KubeRequest): Promise<ClientHttp2Stream> {
-    const session = await this.#session();
+  async #open(request: KubeRequest, slot = 0): Promise<ClientHttp2Stream> {
+    if (this.#closed) throw new KubeError("unreachable", "the client is closed");
+    const connection = (this.#connections[slot] ??= new KubeConnection(this.#endpoint, this.#log));
+    const session = await connection.session();
     const token = await this.#endpoint.token().catch((cause: unknown) => {
       throw cause instanceof KubeError ? cause : new KubeError("unusable", `credentials of ${this.#endpoint.source}: ${(cause as Error).message}`, { cause });
     });
@@ -210,89 +224,9 @@ export class KubeClient {
       if (request.body !== undefined) stream.end(request.body);
       return stream;
     } catch (cause) {
-      this.#drop(session);
+      connection.drop(session);
       throw new KubeError("unreachable", `${request.method} ${request.path}: ${(cause as Error).message}`, { cause });
     }
-  }
-
-  async #session(): Promise<ClientHttp2Session> {
-    if (this.#closed) throw new KubeError("unreachable", "the client is closed");
-    const connection = this.#connection;
-    if (connection.state === "open" && !connection.session.closed && !connection.session.destroyed) return connection.session;
-    if (connection.state === "opening") return connection.session;
-    const session = this.#connect();
-    this.#connection = { state: "opening", session };
-    try {
-      const opened = await session;
-      if (this.#closed) opened.destroy();
-      this.#connection = { state: "open", session: opened };
-      return opened;
-    } catch (error) {
-      this.#connection = { state: "idle" };
-      throw error;
-    }
-  }
-
-  async #connect(): Promise<ClientHttp2Session> {
-    const { url, serverName, insecureSkipVerify, source } = this.#endpoint;
-    const fail = (cause: Error) => new KubeError("unreachable", `API server ${url.origin} (${source}) is not reachable: ${cause.message}`, { cause });
-    const credentials = await this.#endpoint.tls().catch((cause: unknown) => {
-      throw cause instanceof KubeError ? cause : fail(cause as Error);
-    });
-    const session = connect(url.origin, {
-      ...credentials,
-      ...(serverName !== undefined && { servername: serverName }),
-      rejectUnauthorized: !insecureSkipVerify,
-      settings: { initialWindowSize: kubeLimits.windowBytes, enablePush: false },
-    });
-    const { promise, resolve, reject } = Promise.withResolvers<ClientHttp2Session>();
-    const deadline = setTimeout(() => {
-      reject(fail(new Error(`no connection within ${kubeLimits.connectDeadlineMs / 1000} s`)));
-      session.destroy();
-    }, kubeLimits.connectDeadlineMs);
-    session.once("remoteSettings", () => {
-      session.setLocalWindowSize(kubeLimits.windowBytes);
-      resolve(session);
-    });
-    session.on("error", (cause) => reject(fail(cause)));
-    session.once("close", () => {
-      reject(fail(new Error("the connection was closed")));
-      this.#drop(session);
-    });
-    session.once("goaway", () => this.#drop(session));
-    try {
-      await promise;
-    } finally {
-      clearTimeout(deadline);
-    }
-    this.#keepAlive(session);
-    return session;
-  }
-
-  /** A peer that is gone without a word (half-open TCP) is seen within one ping interval and its deadline. */
-  #keepAlive(session: ClientHttp2Session): void {
-    let pending: NodeJS.Timeout | undefined;
-    const interval = setInterval(() => {
-      if (session.destroyed) return;
-      if (pending) return;
-      pending = setTimeout(() => {
-        this.#log.warn({ server: this.#endpoint.url.origin }, "the API server does not answer pings; connecting again");
-        session.destroy();
-      }, kubeLimits.pingDeadlineMs);
-      session.ping(() => {
-        clearTimeout(pending);
-        pending = undefined;
-      });
-    }, kubeLimits.pingIntervalMs);
-    interval.unref();
-    session.once("close", () => {
-      clearInterval(interval);
-      clearTimeout(pending);
-    });
-  }
-
-  #drop(session: ClientHttp2Session): void {
-    if (this.#connection.state === "open" && this.#connection.session === session) this.#connection = { state: "idle" };
   }
 }
 

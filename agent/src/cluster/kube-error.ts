@@ -63,6 +63,9 @@ export function errorOfAnswer(status: number, body: Buffer, retryAfter: string |
 export function retryClassOf(error: unknown): RetryClass {
   if (!(error instanceof KubeError)) return "patient";
   if (error.code === "no-match" || error.code === "unreachable") return "soon";
+  if (error.reason === "Contested") return "patient";
+  // A namespace that is going away makes room for the next one.
+  if (/because it is being terminated/.test(error.message)) return "soon";
   const webhookNotReady = /failed calling webhook|no endpoints available|connection refused|x509|context deadline exceeded/.test(error.message);
   if (error.status >= 500 || error.status === 429) return "soon";
   // A namespace that another bundle or person is about to create, a definition that is being established.

@@ -1,5 +1,7 @@
+import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { TargetSchema, type Target } from "@flotilla/proto/gen/target";
+import { maxGrpcMessageBytes } from "@flotilla/proto/limits";
 import type { Log } from "../log.ts";
 import type { StateObjects } from "./state-objects.ts";
 
@@ -18,7 +20,8 @@ export class TargetStore {
     const targets: Target[] = [];
     for (const { metadata, data } of await this.#objects.list("Secret", "target", { metadataOnly: false })) {
       try {
-        targets.push(fromBinary(TargetSchema, Buffer.from(data?.target ?? "", "base64")));
+        const packed = Buffer.from(data?.target ?? "", "base64");
+        targets.push(fromBinary(TargetSchema, zstdDecompressSync(packed, { maxOutputLength: maxGrpcMessageBytes })));
       } catch (error) {
         this.#log.error({ secret: metadata.name, err: error }, "a kept target cannot be read; waiting for the hub's");
       }
@@ -27,7 +30,8 @@ export class TargetStore {
   }
 
   async save(target: Target): Promise<void> {
-    const data = { target: Buffer.from(toBinary(TargetSchema, target)).toString("base64") };
+    // A target of a thousand bundles is near 1 MiB, which is all that a Secret holds.
+    const data = { target: zstdCompressSync(toBinary(TargetSchema, target)).toString("base64") };
     await this.#objects.put("Secret", "target", nameOf(target.fleet), { "flotilla.dev/generation": String(target.generation), "flotilla.dev/revision": target.revision }, data);
   }
 

@@ -3,7 +3,7 @@ import type { KubeObject } from "@flotilla/proto/digest";
 import { agentNamespace } from "@flotilla/proto/names";
 import { applyObject, type Applied } from "../cluster/apply-object.ts";
 import { getObject } from "../cluster/get-object.ts";
-import { KubeError, retryClassOf, tellError } from "../cluster/kube-error.ts";
+import { isStatus, KubeError, retryClassOf, tellError } from "../cluster/kube-error.ts";
 import type { KubeResource } from "../cluster/discovery.ts";
 import { withoutPaths } from "../domain/ignore.ts";
 import { describeId } from "../domain/object-id.ts";
@@ -71,18 +71,26 @@ function remember(run: FleetRun, object: TrackedObject, wanted: DesiredObject, a
 const quietAttempts = 5;
 
 function fail(run: FleetRun, object: TrackedObject, error: unknown, engine: EngineContext): void {
+  if (isKindGone(error)) void engine.discovery.refresh().catch(() => undefined);
   const retryClass = retryClassOf(error);
   const message = tellError(error, object.id.kind);
   const attempts = (object.failure?.attempts ?? 0) + 1;
   const isNews = object.failure?.message !== message || attempts === quietAttempts;
   object.failure = { message, attempts, passes: retryClass === "soon" };
   object.change = "Failed";
-  if (isNews && (retryClass === "patient" || attempts >= quietAttempts)) {
+  // An API server that is away is the fleet's trouble, not the news of each of its objects.
+  const isOutage = error instanceof KubeError && error.code === "unreachable";
+  if (isNews && !isOutage && (retryClass === "patient" || attempts >= quietAttempts)) {
     engine.reporter(run).event("ApplyFailed", `${describeId(object.id)}: ${message}`, { bundle: object.bundle, object: object.id, warning: true });
   }
   engine.log.debug({ fleet: run.name, object: object.key, attempts, problem: message }, "apply failed");
   engine.reporter(run).touch(object.key);
   engine.queueObject(run, object.key, { delayMs: retryDelayMs(retryClass, attempts, Math.random()) });
+}
+
+/** A 404 that names no object is about the collection: its definition is gone, and what discovery said is old. */
+function isKindGone(error: unknown): boolean {
+  return isStatus(error, 404) && /could not find the requested resource/.test(error.message);
 }
 
 /** A fleet that writes the agent's own state would make it forget what it owns. */

@@ -50,6 +50,11 @@ async function retry(run: FleetRun, object: TrackedObject, wanted: DesiredObject
 }
 
 async function answerDrift(run: FleetRun, object: TrackedObject, wanted: DesiredObject, engine: EngineContext): Promise<void> {
+  const wait = waitBefore(run, object, wanted);
+  if (wait > 0) {
+    engine.queueObject(run, object.key, { delayMs: wait, urgent: true });
+    return engine.reporter(run).touch(object.key);
+  }
   try {
     const resource = await engine.discovery.resolve(wanted.apiVersion, wanted.id.kind);
     const live = await getObject(engine.client, resource, wanted.id.namespace, wanted.id.name);
@@ -61,6 +66,16 @@ async function answerDrift(run: FleetRun, object: TrackedObject, wanted: Desired
     engine.log.warn({ fleet: run.name, object: object.key, problem: tellError(error, object.id.kind) }, "a drift could not be looked at; it is tried again");
     engine.queueObject(run, object.key, { delayMs: examineEveryMs * 5 });
   }
+}
+
+/** Milliseconds before this drift is worth a request: another side that writes all the time must not make us ask all the time. */
+function waitBefore(run: FleetRun, object: TrackedObject, wanted: DesiredObject): number {
+  const now = Date.now();
+  const sinceExamined = examineEveryMs - (now - object.examinedAt);
+  if (sinceExamined > 0) return sinceExamined;
+  if (object.isSuspect || run.desired.bundles.get(wanted.bundle)?.driftMode !== "heal") return 0;
+  const decision = decideHeal(object.heals, now);
+  return decision.kind === "wait" ? decision.until - now : 0;
 }
 
 async function answerConfirmed(run: FleetRun, object: TrackedObject, wanted: DesiredObject, resource: KubeResource, live: LiveObject | undefined, engine: EngineContext): Promise<void> {
@@ -102,7 +117,6 @@ async function report(
   reason: "DriftReported" | "Fight" | undefined,
 ): Promise<void> {
   const now = Date.now();
-  if (now - object.examinedAt < examineEveryMs) return engine.queueObject(run, object.key, { delayMs: examineEveryMs });
   object.examinedAt = now;
   const fields = live ? await examine(run, wanted, resource, live, engine) : [deletedField];
   if (fields.length === 0) return rebase(run, object, engine);

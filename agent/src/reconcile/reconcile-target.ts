@@ -11,6 +11,7 @@ import { receiveTarget } from "./receive-target.ts";
 import { removeFleet } from "./remove-fleet.ts";
 import { saveInventory } from "./save-inventory.ts";
 import { tellPhase } from "./tell-phase.ts";
+import type { TrackedObject } from "./tracked-object.ts";
 
 /**
  * Bring one fleet's objects in this cluster to what its target wants: receive, observe, plan, widen the inventory, apply,
@@ -24,7 +25,7 @@ export async function reconcileTarget(run: FleetRun, engine: EngineContext, sign
   if (run.target?.tombstone) return await removeFleet(run, run.target.tombstone, engine);
 
   const plannedAt = Date.now();
-  await engine.view.look(run.objects.values(), signal);
+  await engine.view.look(ours(run), signal);
   if (signal.aborted) return;
   const plan = planFor(run, engine);
   notePlan(run, plan, engine);
@@ -43,6 +44,11 @@ export async function reconcileTarget(run: FleetRun, engine: EngineContext, sign
   for (const key of plan.drifted) engine.queueObject(run, key, { urgent: true });
   if (unpruned > 0) engine.queueFleet(run, { delayMs: 10_000 });
   else if (mayGoOn(run, plan)) engine.queueFleet(run);
+}
+
+/** What there is to look at: not what belongs to others. */
+function ours(run: FleetRun): TrackedObject[] {
+  return [...run.objects.values()].filter((object) => !run.desired.excluded.has(object.key));
 }
 
 /** The plan for the world as it is known now. */

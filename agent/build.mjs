@@ -1,0 +1,25 @@
+// Bundles the agent into dist/agent.mjs, one file without node_modules. Run it with small young and old generations:
+//   node --max-semi-space-size=1 --optimize-for-size dist/agent.mjs --help
+import { build } from "esbuild";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+const { version } = JSON.parse(readFileSync(new URL("package.json", import.meta.url), "utf8"));
+
+await build({
+  absWorkingDir: fileURLToPath(new URL(".", import.meta.url)),
+  entryPoints: { agent: "src/main.ts" },
+  outdir: "dist",
+  outExtension: { ".js": ".mjs" },
+  bundle: true,
+  platform: "node",
+  target: "node24",
+  format: "esm",
+  minify: true,
+  keepNames: true,
+  legalComments: "none",
+  define: { FLOTILLA_VERSION: JSON.stringify(version) },
+  // CommonJS dependencies (grpc-js, pino) ask for require and __dirname.
+  banner: { js: 'import{createRequire as __cr}from"node:module";import{fileURLToPath as __fp}from"node:url";const require=__cr(import.meta.url);const __filename=__fp(import.meta.url);const __dirname=__fp(new URL(".",import.meta.url));' },
+  logLevel: "warning",
+});
