@@ -1,0 +1,40 @@
+import { buildCommand } from "@stricli/core";
+import type { DriftRow } from "@flotilla/proto/rest/contract";
+import { connect, type HubFlags, hubFlags } from "../../connect/hub-flags.ts";
+import { exitCodes } from "../../exit-codes.ts";
+import type { FleetContext } from "../../fleet-context.ts";
+import { FleetError } from "../../fleet-error.ts";
+import { clusterFilter, documentFlag, fleetFilter, helpText, text } from "../../input/parameters.ts";
+import { driftDiff } from "../../render/drift-view.ts";
+import { paintFor } from "../../render/palette.ts";
+import { say, structured } from "../../render/print.ts";
+
+interface Flags extends HubFlags {
+  readonly fleet: string | undefined;
+  readonly cluster: string | undefined;
+  readonly output: "json" | "yaml" | undefined;
+}
+
+export const showCommand = buildCommand({
+  docs: {
+    brief: "Show a drift field by field, as a diff",
+    fullDescription: helpText("WHAT is an id of 'fleet drift list', or part of an object's name. - is what Git says, + what was found, with the field manager that wrote it. Values of Secrets are hashes.", "fleet drift show 42", "fleet drift show Deployment/shop/web --cluster berlin-1"),
+  },
+  parameters: {
+    flags: { ...hubFlags, fleet: fleetFilter, cluster: clusterFilter, output: documentFlag },
+    aliases: { o: "output" },
+    positional: { kind: "tuple", parameters: [{ parse: text, placeholder: "WHAT", brief: "Id of a drift, or part of an object's name" }] },
+  },
+  async func(this: FleetContext, flags: Flags, what: string): Promise<void> {
+    const client = await connect(this, flags);
+    const rows = (await client.drift({ fleet: flags.fleet, cluster: flags.cluster })).filter((row) => matches(row, what));
+    if (rows.length === 0) throw new FleetError(`no drift is '${what}'`, exitCodes.failed, { hint: "'fleet drift list' has the ids and objects" });
+    if (flags.output) return say(this, await structured(rows.length === 1 ? rows[0] : { items: rows }, flags.output));
+    const paint = paintFor(this.process.stdout, this.env);
+    rows.forEach((row, index) => say(this, ...(index > 0 ? [""] : []), ...driftDiff(row, this.now(), paint)));
+  },
+});
+
+function matches(row: DriftRow, what: string): boolean {
+  return /^\d+$/.test(what) ? row.id === Number(what) : row.object.toLowerCase().includes(what.toLowerCase());
+}

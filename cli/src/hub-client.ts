@@ -1,0 +1,201 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type {
+  BundleRow, ClusterCreate, ClusterRow, DriftRow, Enrolment, EventRow, FleetCreate, FleetCreated, FleetRow, HubInfo, ObjectRow, Page, Rendered, RevisionRow, TargetRow, Trace,
+} from "@flotilla/proto/rest/contract";
+import { readEventStream, type StreamMessage } from "./connect/event-stream.ts";
+import { type HubRequest, openRequest, readAnswer } from "./connect/hub-request.ts";
+import { refusal } from "./connect/refusal.ts";
+import type { HubEndpoint } from "./connect/resolve-hub.ts";
+import { exitCodes } from "./exit-codes.ts";
+import { FleetError } from "./fleet-error.ts";
+import { maxRows, pageRows, readAttempts, readRetryMs, streamIdleMs } from "./limits.ts";
+
+export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
+
+const prefix = "/api/v1";
+
+/** The hub's REST API, typed by the contract. Every method throws FleetError with its exit status and remedy. */
+export class HubClient {
+  readonly endpoint: HubEndpoint;
+  readonly #signal: AbortSignal | undefined;
+
+  constructor(endpoint: HubEndpoint, options: { signal?: AbortSignal } = {}) {
+    this.endpoint = endpoint;
+    this.#signal = options.signal;
+  }
+
+  hub(): Promise<HubInfo> {
+    return this.#read("/hub");
+  }
+
+  fleets(query: Query = {}): Promise<FleetRow[]> {
+    return this.all("/fleets", query);
+  }
+
+  fleet(name: string): Promise<FleetRow> {
+    return this.#read(fleetPath(name));
+  }
+
+  createFleet(fleet: FleetCreate): Promise<FleetCreated> {
+    return this.#write("POST", "/fleets", fleet);
+  }
+
+  deleteFleet(name: string, objects: "orphan" | "delete"): Promise<FleetRow> {
+    return this.#write("DELETE", `${fleetPath(name)}?objects=${objects}`);
+  }
+
+  syncFleet(name: string, cluster?: string): Promise<{ revision: string | null }> {
+    return this.#write("POST", `${fleetPath(name)}/sync${queryText({ cluster })}`);
+  }
+
+  targets(fleet: string, query: Query = {}): Promise<TargetRow[]> {
+    return this.all(`${fleetPath(fleet)}/targets`, query);
+  }
+
+  revisions(fleet: string, rows?: number): Promise<RevisionRow[]> {
+    return this.all(`${fleetPath(fleet)}/revisions`, {}, rows);
+  }
+
+  trace(fleet: string, revision: string): Promise<Trace> {
+    return this.#read(`${fleetPath(fleet)}/revisions/${encodeURIComponent(revision)}/trace`);
+  }
+
+  rendered(fleet: string, cluster: string): Promise<Rendered> {
+    return this.#read(`${fleetPath(fleet)}/rendered/${encodeURIComponent(cluster)}`);
+  }
+
+  clusters(query: Query = {}): Promise<ClusterRow[]> {
+    return this.all("/clusters", query);
+  }
+
+  cluster(name: string): Promise<ClusterRow> {
+    return this.#read(clusterPath(name));
+  }
+
+  createCluster(cluster: ClusterCreate): Promise<Enrolment> {
+    return this.#write("POST", "/clusters", cluster);
+  }
+
+  createToken(cluster: string, lifetimeMs?: number): Promise<Enrolment> {
+    return this.#write("POST", `${clusterPath(cluster)}/tokens${queryText({ lifetimeMs })}`);
+  }
+
+  labelCluster(name: string, labels: Readonly<Record<string, string | null>>): Promise<ClusterRow> {
+    return this.#write("PATCH", clusterPath(name), { labels });
+  }
+
+  async removeCluster(name: string): Promise<void> {
+    await this.#write("DELETE", clusterPath(name));
+  }
+
+  bundles(query: Query): Promise<BundleRow[]> {
+    return this.all("/bundles", query);
+  }
+
+  objects(query: Query): Promise<ObjectRow[]> {
+    return this.all("/objects", query);
+  }
+
+  drift(query: Query): Promise<DriftRow[]> {
+    return this.all("/drift", query);
+  }
+
+  /** The newest `rows` events that match, oldest first. */
+  async recentEvents(query: Query, rows: number): Promise<EventRow[]> {
+    return (await this.all<EventRow>("/events", { ...query, order: "desc" }, rows)).toReversed();
+  }
+
+  /** Rows of every page, up to `rows`. */
+  async all<Row>(path: string, query: Query = {}, rows: number = maxRows): Promise<Row[]> {
+    const found: Row[] = [];
+    for await (const page of this.pages<Row>(path, query, Math.min(rows, pageRows))) {
+      found.push(...page.items);
+      if (found.length >= rows) break;
+    }
+    return found.slice(0, rows);
+  }
+
+  /** Pages in order. A cursor that comes again would be a loop without end, so it is an error. */
+  async *pages<Row>(path: string, query: Query, limit: number = pageRows): AsyncGenerator<Page<Row>> {
+    const seen = new Set<string>();
+    let cursor: string | undefined;
+    do {
+      const page: Page<Row> = await this.#read(`${path}${queryText({ ...query, limit, cursor })}`);
+      yield page;
+      cursor = page.next ?? undefined;
+      if (cursor !== undefined && seen.has(cursor)) throw new FleetError("the hub's pages go in a circle", exitCodes.failed, { hint: "report it; narrow the list with a filter meanwhile" });
+      if (cursor !== undefined) seen.add(cursor);
+    } while (cursor !== undefined);
+  }
+
+  /** One connection to the hub's stream of changes and events; throws FleetError when it breaks, returns when the hub ends it. */
+  async *watch(options: { fleet?: string | undefined; lastEventId?: string | undefined; signal?: AbortSignal | undefined } = {}): AsyncGenerator<StreamMessage> {
+    const headers = { accept: "text/event-stream", ...(options.lastEventId !== undefined && { "last-event-id": options.lastEventId }) };
+    const answer = await this.#open({ method: "GET", path: `${prefix}/watch${queryText({ fleet: options.fleet })}`, headers }, options.signal);
+    if (answer.statusCode !== 200) throw refusal(answer.statusCode ?? 0, await readAnswer(this.endpoint, answer));
+    const idle = setTimeout(() => answer.destroy(new Error("the stream is silent")), streamIdleMs);
+    answer.on("data", () => idle.refresh());
+    try {
+      yield* readEventStream(answer as AsyncIterable<Buffer>);
+    } catch (error) {
+      if (this.#signal?.aborted || options.signal?.aborted) return;
+      throw new FleetError(`the hub's stream broke: ${(error as Error).message}`, exitCodes.unreachable, { cause: error });
+    } finally {
+      clearTimeout(idle);
+      answer.destroy();
+    }
+  }
+
+  /** A read, tried again on a broken connection and on answers that say "not now". */
+  async #read<T>(path: string): Promise<T> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.#send<T>({ method: "GET", path: prefix + path });
+      } catch (error) {
+        if (attempt >= readAttempts || !mayPass(error) || this.#signal?.aborted) throw error;
+        await delay(readRetryMs * attempt);
+      }
+    }
+  }
+
+  #write<T>(method: "POST" | "PATCH" | "DELETE", path: string, body?: unknown): Promise<T> {
+    return this.#send<T>({ method, path: prefix + path, ...(body !== undefined && { body }) });
+  }
+
+  async #send<T>(request: HubRequest): Promise<T> {
+    const answer = await this.#open(request);
+    const text = await readAnswer(this.endpoint, answer);
+    const status = answer.statusCode ?? 0;
+    if (status < 200 || status >= 300) throw refusal(status, text);
+    try {
+      return (text === "" ? undefined : JSON.parse(text)) as T;
+    } catch (error) {
+      throw new FleetError(`${this.endpoint.url} does not answer as a hub does`, exitCodes.unreachable, { hint: "check the URL: it is the hub's API, not its enrolment or link address", cause: error });
+    }
+  }
+
+  #open(request: HubRequest, also?: AbortSignal): ReturnType<typeof openRequest> {
+    const signals = [this.#signal, also].filter((signal) => signal !== undefined);
+    return openRequest(this.endpoint, { ...request, ...(signals.length > 0 && { signal: AbortSignal.any(signals) }) });
+  }
+}
+
+function mayPass(error: unknown): boolean {
+  if (!(error instanceof FleetError)) return false;
+  if (error.status !== undefined) return [429, 502, 503, 504].includes(error.status);
+  // Where nothing listens, or the certificate is wrong, a second try says the same.
+  return error.exitCode === exitCodes.unreachable && ["ECONNRESET", "EPIPE", "ETIMEDOUT"].includes((error.cause as NodeJS.ErrnoException | undefined)?.code ?? "");
+}
+
+function fleetPath(name: string): string {
+  return `/fleets/${encodeURIComponent(name)}`;
+}
+
+function clusterPath(name: string): string {
+  return `/clusters/${encodeURIComponent(name)}`;
+}
+
+function queryText(query: Query): string {
+  const given = Object.entries(query).filter((entry): entry is [string, string | number | boolean] => entry[1] !== undefined);
+  return given.length === 0 ? "" : `?${new URLSearchParams(given.map(([name, value]): [string, string] => [name, String(value)])).toString()}`;
+}

@@ -1,0 +1,23 @@
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { exitCodes } from "../exit-codes.ts";
+import { FleetError } from "../fleet-error.ts";
+
+export type ProgramName = "hub" | "agent";
+
+/** Node's own flags per program: a small young generation keeps an agent's resident set small. */
+const nodeFlags: Readonly<Record<ProgramName, readonly string[]>> = { hub: [], agent: ["--max-semi-space-size=1", "--optimize-for-size"] };
+
+/**
+ * What Node runs for the hub or the agent: the bundle beside the packed CLI; in a clone the sources, which are always as
+ * new as the CLI's own. Throws FleetError when neither is there.
+ */
+export function programCommand(name: ProgramName, from: string = import.meta.url): string[] {
+  const packed = fileURLToPath(new URL(`./${name}.mjs`, from));
+  // Sources lie two folders deep (src/program), the CLI's bundle one (dist).
+  const sources = ["../../../", "../../"].map((up) => fileURLToPath(new URL(`${up}${name}/src/main.ts`, from)));
+  if (existsSync(packed)) return [...nodeFlags[name], packed];
+  const source = sources.find((file) => existsSync(file));
+  if (source !== undefined) return ["--disable-warning=ExperimentalWarning", ...nodeFlags[name], source];
+  throw new FleetError(`the ${name}'s program is not part of this installation`, exitCodes.failed, { hint: "install the packed CLI again, or run 'npx fleet' in a clone" });
+}

@@ -1,0 +1,33 @@
+const steps = [
+  { unit: "d", ms: 86_400_000, from: 2 * 86_400_000 },
+  { unit: "h", ms: 3_600_000, from: 2 * 3_600_000 },
+  { unit: "m", ms: 60_000, from: 2 * 60_000 },
+  { unit: "s", ms: 1_000, from: 0 },
+] as const;
+
+/** How long ago, as kubectl says it: `12s`, `5m`, `3h`, `8d`. A clock that is behind the hub's reads `0s`. */
+export function ageOf(time: string | null, now: number): string {
+  if (time === null) return "never";
+  const ms = Math.max(0, now - Date.parse(time));
+  const step = steps.find(({ from }) => ms >= from);
+  return step ? `${Math.floor(ms / step.ms)}${step.unit}` : "0s";
+}
+
+/** The same in a sentence: `3m ago`, `never`. */
+export function agoOf(time: string | null, now: number): string {
+  return time === null ? "never" : `${ageOf(time, now)} ago`;
+}
+
+/** A length of time as people read it: `84 ms`, `1.84 s`, `2m 05s`. */
+export function durationOf(ms: number): string {
+  if (ms < 1_000) return `${Math.round(ms)} ms`;
+  if (ms < 60_000) return `${(ms / 1_000).toFixed(2)} s`;
+  return `${Math.floor(ms / 60_000)}m ${String(Math.floor((ms % 60_000) / 1_000)).padStart(2, "0")}s`;
+}
+
+const shortChars = 12;
+
+/** The first 12 characters of a commit; `-` when there is none. */
+export function shortRevision(revision: string | null | undefined): string {
+  return revision ? revision.slice(0, shortChars) : "-";
+}

@@ -1,0 +1,75 @@
+import type { BundleRow, FleetRow, TargetRow } from "@flotilla/proto/rest/contract";
+import { agoOf, shortRevision } from "./age.ts";
+import { refText } from "./fleet-view.ts";
+import type { Paint } from "./palette.ts";
+import { toneOf } from "./palette.ts";
+import type { ListView } from "./print.ts";
+import { problemLine } from "./problem-lines.ts";
+import { asOfCell, countCell, wordUnless } from "./status-cells.ts";
+
+/** Columns of `fleet status FLEET`: one row per cluster. */
+export function targetView(now: number): ListView<TargetRow> {
+  const unknown = (row: TargetRow): boolean => row.clusterPhase === "Unknown" || row.sync === "Unknown";
+  return {
+    name: ({ cluster }) => cluster,
+    empty: "No cluster belongs to this fleet yet. See 'fleet cluster list', and the fleet's selector.",
+    columns: [
+      { title: "CLUSTER", cell: ({ cluster }) => cluster },
+      { title: "SYNC", cell: (row) => wordUnless(unknown(row), row.sync) },
+      { title: "HEALTH", cell: (row) => wordUnless(unknown(row), row.health) },
+      { title: "RUNS", cell: ({ running }) => shortRevision(running?.revision) },
+      { title: "WANTED", cell: ({ wanted }) => (wanted.removing ? "removing" : shortRevision(wanted.revision)) },
+      { title: "OBJECTS", cell: ({ healthy, objects }) => `${healthy}/${objects}` },
+      { title: "DRIFTED", cell: ({ drifted }) => countCell(drifted, "busy") },
+      { title: "FAILED", cell: ({ failed }) => countCell(failed, "bad") },
+      { title: "AS OF", cell: (row) => asOfCell(row.asOf, unknown(row), now) },
+      { title: "MESSAGE", cell: (row) => targetMessage(row) },
+    ],
+  };
+}
+
+/** Columns of `fleet status FLEET -o wide`: clusters × bundles. */
+export function bundleView(now: number): ListView<BundleRow> {
+  const unknown = ({ sync }: BundleRow): boolean => sync === "Unknown";
+  return {
+    name: ({ cluster, bundle }) => `${cluster}/${bundle}`,
+    empty: "No cluster has told about a bundle yet.",
+    columns: [
+      { title: "CLUSTER", cell: ({ cluster }) => cluster },
+      { title: "BUNDLE", cell: ({ bundle }) => bundle },
+      { title: "SYNC", cell: (row) => wordUnless(unknown(row), row.sync) },
+      { title: "HEALTH", cell: (row) => wordUnless(unknown(row), row.health) },
+      { title: "OBJECTS", cell: ({ healthy, objects }) => `${healthy}/${objects}` },
+      { title: "DRIFTED", cell: ({ drifted }) => countCell(drifted, "busy") },
+      { title: "FAILED", cell: ({ failed }) => countCell(failed, "bad") },
+      { title: "DIGEST", cell: ({ digest }) => shortRevision(digest.replace(/^sha256:/, "")) },
+      { title: "AS OF", cell: (row) => asOfCell(row.asOf, unknown(row), now) },
+      { title: "MESSAGE", cell: ({ message }) => message },
+    ],
+  };
+}
+
+function targetMessage(row: TargetRow): string {
+  if (row.clusterPhase === "Unknown") return "cluster cannot be reached";
+  if (row.clusterPhase === "Pending") return "no agent has joined yet";
+  if (row.prunesHeld > 0) return `${row.prunesHeld} deletions held: they need approval${row.message === "" ? "" : `; ${row.message}`}`;
+  return row.message || (row.problems[0]?.message ?? "");
+}
+
+/** What stands above the table: the fleet itself, and what is wrong with its source. */
+export function fleetHeading(fleet: FleetRow, now: number, paint: Paint): string[] {
+  const { tally } = fleet;
+  const behind = fleet.seenRevision !== null && fleet.seenRevision !== fleet.revision ? `; ${shortRevision(fleet.seenRevision)} was seen and is not released` : "";
+  return [
+    `${paint(fleet.name, "strong")}   ${fleet.repository} (${refText(fleet.ref)}${fleet.path ? `, path ${fleet.path}` : ""})`,
+    `revision ${shortRevision(fleet.revision)}${behind}; fetched ${agoOf(fleet.source.fetchedAt, now)}`,
+    `${paint(fleet.sync, toneOf(fleet.sync))} on ${tally.synced} of ${tally.clusters}, ${paint(fleet.health, toneOf(fleet.health))} on ${tally.current} of ${tally.clusters}` +
+      (tally.unknown > 0 ? `, ${paint(`Unknown on ${tally.unknown}`, "unsure")}` : "") +
+      (tally.drifted > 0 ? `, ${paint(`drifted on ${tally.drifted}`, "busy")}` : ""),
+    ...(fleet.deleting === null ? [] : [paint(`deleting; objects: ${fleet.deleting}`, "busy")]),
+    ...(fleet.source.error === null ? [] : [paint(`source: ${fleet.source.error}`, "bad")]),
+    ...fleet.problems.map((problem) => paint(problemLine(problem, "error"), "bad")),
+    ...fleet.warnings.map((problem) => paint(problemLine(problem, "warning"), "busy")),
+    "",
+  ];
+}
