@@ -33,7 +33,9 @@ const scalars = [
   ..."y n Y N yes no Yes NO on off On OFF true false TRUE False ~ null Null NULL".split(" "),
   ..."0 -0 +0 00 07 08 0777 -0777 0o17 0O17 0x1F 0XFF 0b101 -0b1 1_000 1__0 _1 1_ 0_7 +12 -12 12345678901 9007199254740991".split(" "),
   ..."1. .5 -.5 +.5 1.5 1e3 1E3 1e+3 1e-3 -1.5e3 1.e3 .e3 1e 1.2.3 1_0.5 0.0 -0.0 1e21 123456789012345678901234".split(" "),
-  ..."2001-01-01 2001-12-14t21:59:43.10-05:00 12:30 1:30:45 190:20:30 1.0.0 v1 0xZZ 0b2 0o8 - + . .. -a a-b a:b http://x/y a#b '' ' ' \"\" '1' \"yes\"".split(" "),
+  ..."2001-01-01 2001-12-14t21:59:43.10-05:00 12:30 1:30:45 190:20:30 1.0.0 v1 0xZZ 0b2 0o8 - + . .. -a a-b a:b http://x/y a#b '' ' ' \"\" '1' \"yes\"".split(
+    " ",
+  ),
   "a # comment",
   "!!str 1",
   "!!int '1'",
@@ -64,8 +66,14 @@ await describeWith(["kubectl"], "manifests are read as kubectl reads them", () =
   });
 
   it.each([
-    ["several documents, empty ones and comments", "---\n# a\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\n\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n---\n"],
-    ["a List", "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: ConfigMap, metadata: {name: a}}\n- {apiVersion: v1, kind: Secret, metadata: {name: b}}\n"],
+    [
+      "several documents, empty ones and comments",
+      "---\n# a\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\n\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n---\n",
+    ],
+    [
+      "a List",
+      "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: ConfigMap, metadata: {name: a}}\n- {apiVersion: v1, kind: Secret, metadata: {name: b}}\n",
+    ],
     ["anchors and merge keys", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\nx: &x {a: '1', b: '2'}\ndata: {<<: *x, b: '3'}\n"],
     ["JSON", '{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"a": "\\u00e9\\n"}}'],
     ["keys that are no text", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {1: a, 1.0e3: b, yes: c, 0x1f: d}\n"],
@@ -84,7 +92,10 @@ await describeWith(["kubectl"], "manifests are read as kubectl reads them", () =
       const { manifests, problems } = readManifests(name, readFileSync(join(folder, name)), { references: false });
       expect(problems).toEqual([]);
       const theirs = await kubectl(join(folder, name));
-      expect(manifests.map(({ content }) => canonicalJson(content)), name).toEqual(theirs.map((object) => canonicalJson(object)));
+      expect(
+        manifests.map(({ content }) => canonicalJson(content)),
+        name,
+      ).toEqual(theirs.map((object) => canonicalJson(object)));
       count += theirs.length;
     }
     expect(count).toBe(131);

@@ -30,7 +30,12 @@ async function render(path: string) {
     signal: AbortSignal.timeout(60_000),
   });
   const objects = bodies.flatMap((body) => unpackBody(body.digest, body.compressed));
-  return { problems: result.problems.map(describeProblem), warnings: result.warnings, objects, kinds: (kind: string) => objects.filter((object) => object.kind === kind).length };
+  return {
+    problems: result.problems.map(describeProblem),
+    warnings: result.warnings,
+    objects,
+    kinds: (kind: string) => objects.filter((object) => object.kind === kind).length,
+  };
 }
 
 if (!existsSync(folder)) {

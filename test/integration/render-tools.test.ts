@@ -19,7 +19,16 @@ import { describeWith } from "../harness/tools.ts";
 
 const renderTools = openRenderTools({ tool: findTool, versions: { helm: tools.helm.version, kustomize: tools.kustomize.version } });
 const policy = { drift: "heal", ignore: [], healthTimeoutMs: 1, pruneBudget: { objects: 5, percent: 10 } } as const;
-const bundle = (more: Partial<BundleSpec> = {}): BundleSpec => ({ name: "app", path: "app", dependsOn: [], values: {}, overlays: [], combine: "first", policy, ...more });
+const bundle = (more: Partial<BundleSpec> = {}): BundleSpec => ({
+  name: "app",
+  path: "app",
+  dependsOn: [],
+  values: {},
+  overlays: [],
+  combine: "first",
+  policy,
+  ...more,
+});
 const fleet = (bundles: readonly BundleSpec[], values = {}): FleetSpec => ({ name: "shop", clusters: {}, values, bundles });
 const prod: PlacedCluster = { name: "berlin-1", labels: { env: "prod", region: "eu" } };
 const patched = (patches: OverlaySpec["patches"]): BundleSpec["overlays"] => [{ clusters: {}, values: {}, patches }];
@@ -27,7 +36,16 @@ const patched = (patches: OverlaySpec["patches"]): BundleSpec["overlays"] => [{ 
 async function render(files: Record<string, string>, spec: FleetSpec, clusters = [prod]) {
   const bodies = new Map<string, RenderedBody>();
   const cache: RenderCache = { find: async () => undefined, save: async (key, body) => void bodies.set(key, body) };
-  const result = await renderFleet({ tree: treeOf(files), root: "", spec, clusters, tools: renderTools, memory: openSurveyMemory(), cache, signal: AbortSignal.timeout(60_000) });
+  const result = await renderFleet({
+    tree: treeOf(files),
+    root: "",
+    spec,
+    clusters,
+    tools: renderTools,
+    memory: openSurveyMemory(),
+    cache,
+    signal: AbortSignal.timeout(60_000),
+  });
   const objects = [...bodies.values()].flatMap((body) => unpackBody(body.digest, body.compressed));
   return { ...result, objects, named: (name: string): KubeObject | undefined => objects.find((object) => object.metadata.name === name) };
 }
@@ -50,7 +68,10 @@ await describeWith(["kustomize"], "rendering kustomizations", () => {
       fleet([bundle({ namespace: "shop" })]),
     );
     expect(text(problems)).toBe("");
-    expect(objects.map(({ kind, metadata }) => `${kind} ${metadata.namespace}/${metadata.name}`)).toEqual([expect.stringMatching(/^ConfigMap shop\/p-c-\w+$/), "Deployment shop/p-web"]);
+    expect(objects.map(({ kind, metadata }) => `${kind} ${metadata.namespace}/${metadata.name}`)).toEqual([
+      expect.stringMatching(/^ConfigMap shop\/p-c-\w+$/),
+      "Deployment shop/p-web",
+    ]);
     expect(objects[1]?.["spec"]).toEqual({ replicas: 1, paused: true });
   });
 
@@ -60,15 +81,30 @@ await describeWith(["kustomize"], "rendering kustomizations", () => {
   });
 
   it("replaces names in what it built", async () => {
-    const { named } = await render({ "app/kustomization.yaml": "resources: [a.yaml]", "app/a.yaml": deployment("a", "  paused: ${paused}\n  host: ${cluster.name}.${domain}\n") }, fleet([bundle()], { paused: true, domain: "example.com" }));
+    const { named } = await render(
+      { "app/kustomization.yaml": "resources: [a.yaml]", "app/a.yaml": deployment("a", "  paused: ${paused}\n  host: ${cluster.name}.${domain}\n") },
+      fleet([bundle()], { paused: true, domain: "example.com" }),
+    );
     expect(named("a")?.["spec"]).toEqual({ replicas: 1, paused: true, host: "berlin-1.example.com" });
   });
 
   it.each<[string, Record<string, string>, RegExp]>([
-    ["a file outside its root", { "app/kustomization.yaml": "resources: [../other/a.yaml]", "other/a.yaml": configMap("a") }, /not in or below.*Kustomize reads files only at or below/s],
+    [
+      "a file outside its root",
+      { "app/kustomization.yaml": "resources: [../other/a.yaml]", "other/a.yaml": configMap("a") },
+      /not in or below.*Kustomize reads files only at or below/s,
+    ],
     ["an unknown field", { "app/kustomization.yaml": "resourcez: [a.yaml]", "app/a.yaml": configMap("a") }, /unknown field "resourcez"/],
-    ["a patch without an object", { "app/kustomization.yaml": "resources: [a.yaml]\npatches: [{ path: p.yaml }]", "app/a.yaml": configMap("a"), "app/p.yaml": configMap("b") }, /no matches for Id/],
-    ["an object twice", { "app/kustomization.yaml": "resources: [a.yaml, b.yaml]", "app/a.yaml": configMap("a"), "app/b.yaml": configMap("a") }, /already registered id/],
+    [
+      "a patch without an object",
+      { "app/kustomization.yaml": "resources: [a.yaml]\npatches: [{ path: p.yaml }]", "app/a.yaml": configMap("a"), "app/p.yaml": configMap("b") },
+      /no matches for Id/,
+    ],
+    [
+      "an object twice",
+      { "app/kustomization.yaml": "resources: [a.yaml, b.yaml]", "app/a.yaml": configMap("a"), "app/b.yaml": configMap("a") },
+      /already registered id/,
+    ],
     ["broken YAML in a resource", { "app/kustomization.yaml": "resources: [a.yaml]", "app/a.yaml": "a: [\n" }, /a\.yaml/],
     ["nothing to build", { "app/kustomization.yaml": "resources: []\nnamespace: x\n" }, /kustomization\.yaml is empty|zero documents/],
   ])("tells %s, without the hub's paths", async (_name, files, says) => {
@@ -80,8 +116,14 @@ await describeWith(["kustomize"], "rendering kustomizations", () => {
   });
 
   it.each([
-    ["an executable generator", "apiVersion: someteam.example.com/v1\nkind: Evil\nmetadata:\n  name: x\n  annotations:\n    config.kubernetes.io/function: |\n      exec: { path: /bin/sh }\n"],
-    ["a container as a generator", "apiVersion: someteam.example.com/v1\nkind: Evil\nmetadata:\n  name: x\n  annotations:\n    config.kubernetes.io/function: |\n      container: { image: evil }\n"],
+    [
+      "an executable generator",
+      "apiVersion: someteam.example.com/v1\nkind: Evil\nmetadata:\n  name: x\n  annotations:\n    config.kubernetes.io/function: |\n      exec: { path: /bin/sh }\n",
+    ],
+    [
+      "a container as a generator",
+      "apiVersion: someteam.example.com/v1\nkind: Evil\nmetadata:\n  name: x\n  annotations:\n    config.kubernetes.io/function: |\n      container: { image: evil }\n",
+    ],
     ["a chart inflator", "apiVersion: builtin\nkind: HelmChartInflationGenerator\nmetadata: { name: x }\nname: redis\nrepo: https://example.com\n"],
     ["a plugin of the home folder", "apiVersion: someteam.example.com/v1\nkind: SomePlugin\nmetadata: { name: x }\n"],
   ])("runs no code for %s", async (_name, generator) => {
@@ -92,14 +134,23 @@ await describeWith(["kustomize"], "rendering kustomizations", () => {
 
   it("does not show a patch's secrets when it cannot be applied", async () => {
     const patch = "- op: replace\n  path: /data/absent/deeper\n  value: canary-hunter2-canary\n";
-    const { problems } = await render({ "app/kustomization.yaml": `resources: [a.yaml]\npatches: [{ path: p.yaml, target: { kind: ConfigMap } }]`, "app/a.yaml": configMap("a"), "app/p.yaml": patch }, fleet([bundle()]));
+    const { problems } = await render(
+      {
+        "app/kustomization.yaml": `resources: [a.yaml]\npatches: [{ path: p.yaml, target: { kind: ConfigMap } }]`,
+        "app/a.yaml": configMap("a"),
+        "app/p.yaml": patch,
+      },
+      fleet([bundle()]),
+    );
     expect(problems).toHaveLength(1);
     expect(text(problems)).not.toContain("canary-hunter2");
   });
 });
 
 await describeWith(["kustomize"], "patches of overlays", () => {
-  const files = { "app/a.yaml": `${deployment("web")}---\n${configMap("c")}---\napiVersion: example.com/v1\nkind: Kafka\nmetadata: { name: k }\nspec: { parts: [1, 2], keep: yes }\n` };
+  const files = {
+    "app/a.yaml": `${deployment("web")}---\n${configMap("c")}---\napiVersion: example.com/v1\nkind: Kafka\nmetadata: { name: k }\nspec: { parts: [1, 2], keep: yes }\n`,
+  };
 
   it("merge strategically, by JSON 6902, and custom resources by JSON merge", async () => {
     const { problems, named } = await render(
@@ -107,7 +158,9 @@ await describeWith(["kustomize"], "patches of overlays", () => {
       fleet([
         bundle({
           overlays: patched([
-            { patch: "apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: web }\nspec: { template: { spec: { containers: [{ name: a, image: b }] } } }\n" },
+            {
+              patch: "apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: web }\nspec: { template: { spec: { containers: [{ name: a, image: b }] } } }\n",
+            },
             { target: { kind: "Deployment", name: "w.*" }, patch: "- { op: replace, path: /spec/replicas, value: 5 }\n" },
             { target: { kind: "Kafka" }, patch: '{"apiVersion":"example.com/v1","kind":"Kafka","metadata":{"name":"any"},"spec":{"parts":[3]}}' },
           ]),
@@ -121,23 +174,35 @@ await describeWith(["kustomize"], "patches of overlays", () => {
 
   it("tell when they match nothing", async () => {
     const { problems } = await render(files, fleet([bundle({ overlays: patched([{ target: { kind: "Deployment", name: "wbe" }, patch: "[]" }]) })]));
-    expect(problems).toEqual([expect.objectContaining({ code: "patch-matches-nothing", message: expect.stringContaining("kind Deployment, name wbe"), bundle: "app" })]);
+    expect(problems).toEqual([
+      expect.objectContaining({ code: "patch-matches-nothing", message: expect.stringContaining("kind Deployment, name wbe"), bundle: "app" }),
+    ]);
   });
 
   it("tell where in fleet.yaml they stand", async () => {
-    const fleetFile = "kind: Fleet\nspec:\n  bundles:\n    - name: app\n      overlays:\n        - clusters: {}\n          patches:\n            - { target: { kind: Deployment, name: wbe }, patch: [] }\n";
-    const { problems } = await render({ ...files, "fleet.yaml": fleetFile }, fleet([bundle({ overlays: patched([{ target: { kind: "Deployment", name: "wbe" }, patch: "[]" }]) })]));
+    const fleetFile =
+      "kind: Fleet\nspec:\n  bundles:\n    - name: app\n      overlays:\n        - clusters: {}\n          patches:\n            - { target: { kind: Deployment, name: wbe }, patch: [] }\n";
+    const { problems } = await render(
+      { ...files, "fleet.yaml": fleetFile },
+      fleet([bundle({ overlays: patched([{ target: { kind: "Deployment", name: "wbe" }, patch: "[]" }]) })]),
+    );
     expect(problems).toEqual([expect.objectContaining({ code: "patch-matches-nothing", file: "fleet.yaml", line: 8, column: 15 })]);
   });
 
   it("tell when they cannot be applied", async () => {
-    const { problems } = await render(files, fleet([bundle({ overlays: patched([{ target: { kind: "Deployment" }, patch: "- { op: remove, path: /spec/absent }\n" }]) })]));
+    const { problems } = await render(
+      files,
+      fleet([bundle({ overlays: patched([{ target: { kind: "Deployment" }, patch: "- { op: remove, path: /spec/absent }\n" }]) })]),
+    );
     expect(problems).toEqual([expect.objectContaining({ code: "patch-failed", bundle: "app" })]);
   });
 
   it("may use names, and keep quoted text and numbers apart", async () => {
     const odd = `apiVersion: example.com/v1\nkind: Odd\nmetadata: { name: o }\nspec:\n  typed: \${n}\n  quoted: "\${n}"\n  strings: ["1", "yes", "0777", "1_000", "1e3", "~", "null", "1:30", "0o17", "2001-01-01", "", " ", "é"]\n  numbers: [1, 1.5, 1000000000000]\n`;
-    const { problems, named } = await render({ "app/a.yaml": odd }, fleet([bundle({ overlays: patched([{ target: { kind: "Odd" }, patch: "- { op: add, path: /spec/added, value: '${n}' }\n" }]) })], { n: 7 }));
+    const { problems, named } = await render(
+      { "app/a.yaml": odd },
+      fleet([bundle({ overlays: patched([{ target: { kind: "Odd" }, patch: "- { op: add, path: /spec/added, value: '${n}' }\n" }]) })], { n: 7 }),
+    );
     expect(text(problems)).toBe("");
     expect(named("o")?.["spec"]).toMatchObject({
       typed: 7,
@@ -148,7 +213,10 @@ await describeWith(["kustomize"], "patches of overlays", () => {
   });
 
   it("keep saying where an object was written", async () => {
-    const { problems } = await render({ "app/a.yaml": `${configMap("a")}---\n${configMap("b", "${absent}")}` }, fleet([bundle({ overlays: patched([{ target: { kind: "ConfigMap" }, patch: "- { op: add, path: /data/x, value: 'y' }\n" }]) })], { some: 1 }));
+    const { problems } = await render(
+      { "app/a.yaml": `${configMap("a")}---\n${configMap("b", "${absent}")}` },
+      fleet([bundle({ overlays: patched([{ target: { kind: "ConfigMap" }, patch: "- { op: add, path: /data/x, value: 'y' }\n" }]) })], { some: 1 }),
+    );
     expect(problems).toEqual([expect.objectContaining({ code: "unknown-value", file: "app/a.yaml", line: 11 })]);
   });
 });
@@ -161,12 +229,25 @@ await describeWith(["helm"], "rendering charts", () => {
       {
         "app/Chart.yaml": chart(),
         "app/values.yaml": `${values}gone: default\n`,
-        "app/crds/z.yaml": "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: { name: zones.example.com }\nspec: { group: example.com, scope: Cluster, names: { kind: Zone, plural: zones } }\n",
-        "app/templates/a.yaml": configMap("a", '"{{ .Release.Name }} {{ .Release.Namespace }} {{ .Values.image }} {{ .Values.tag }} {{ .Values.host }} {{ .Values.gone }} ${domain}"'),
+        "app/crds/z.yaml":
+          "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: { name: zones.example.com }\nspec: { group: example.com, scope: Cluster, names: { kind: Zone, plural: zones } }\n",
+        "app/templates/a.yaml": configMap(
+          "a",
+          '"{{ .Release.Name }} {{ .Release.Namespace }} {{ .Values.image }} {{ .Values.tag }} {{ .Values.host }} {{ .Values.gone }} ${domain}"',
+        ),
         "app/templates/z.yaml": "apiVersion: example.com/v1\nkind: Zone\nmetadata: { name: z }\n",
         "app/templates/NOTES.txt": "hello",
       },
-      fleet([bundle({ namespace: "shop", values: { tag: "v2", gone: null }, overlays: [{ clusters: { matchLabels: { env: "prod" } }, values: { tag: "v3" }, patches: [] }] })], { host: "${cluster.name}.example.com" }),
+      fleet(
+        [
+          bundle({
+            namespace: "shop",
+            values: { tag: "v2", gone: null },
+            overlays: [{ clusters: { matchLabels: { env: "prod" } }, values: { tag: "v3" }, patches: [] }],
+          }),
+        ],
+        { host: "${cluster.name}.example.com" },
+      ),
     );
     expect(text(problems)).toBe("");
     expect(objects.map(({ kind }) => kind).sort()).toEqual(["ConfigMap", "CustomResourceDefinition", "Zone"]);
@@ -183,7 +264,9 @@ await describeWith(["helm"], "rendering charts", () => {
     const regional = await render(byRegion, fleet([bundle()]), clusters);
     expect(regional.made).toBe(2);
     expect(regional.objects.map((object) => JSON.stringify(object["data"])).sort()).toEqual([`{"key":"eu"}`, `{"key":"no"}`]);
-    expect((await render({ ...base, "app/templates/a.yaml": configMap("a", "{{ .Values.global.flotilla.cluster.name }}") }, fleet([bundle()]), clusters)).made).toBe(3);
+    expect(
+      (await render({ ...base, "app/templates/a.yaml": configMap("a", "{{ .Values.global.flotilla.cluster.name }}") }, fleet([bundle()]), clusters)).made,
+    ).toBe(3);
   });
 
   it("takes dependencies from charts/ and, by file://, from the repository", async () => {
@@ -195,19 +278,34 @@ await describeWith(["helm"], "rendering charts", () => {
   });
 
   it("tells a dependency that is not there", async () => {
-    const { problems } = await render({ "app/Chart.yaml": chart("dependencies:\n  - name: redis\n    version: 1.x\n    repository: https://charts.example.com\n"), "app/templates/a.yaml": configMap("a") }, fleet([bundle()]));
+    const { problems } = await render(
+      {
+        "app/Chart.yaml": chart("dependencies:\n  - name: redis\n    version: 1.x\n    repository: https://charts.example.com\n"),
+        "app/templates/a.yaml": configMap("a"),
+      },
+      fleet([bundle()]),
+    );
     expect(text(problems)).toMatch(/^app\/Chart\.yaml:5:5: the chart depends on 'redis'.*; run 'helm dependency build app'/);
   });
 
   it("keeps hooks that install, leaves out those that test and delete, and warns", async () => {
     const hook = (name: string, kind: string) => configMap(name).replace(`name: ${name}`, `name: ${name}, annotations: { helm.sh/hook: "${kind}" }`);
-    const { objects, warnings } = await render({ "app/Chart.yaml": chart(), "app/templates/h.yaml": [hook("a", "pre-install,pre-upgrade"), hook("b", "post-delete"), hook("c", "test")].join("---\n") }, fleet([bundle()]));
+    const { objects, warnings } = await render(
+      { "app/Chart.yaml": chart(), "app/templates/h.yaml": [hook("a", "pre-install,pre-upgrade"), hook("b", "post-delete"), hook("c", "test")].join("---\n") },
+      fleet([bundle()]),
+    );
     expect(objects.map(({ metadata }) => metadata.name)).toEqual(["a"]);
-    expect(warnings.map(({ message }) => message)).toEqual([expect.stringMatching(/ConfigMap a is a Helm hook.*applied like any other/), expect.stringMatching(/ConfigMap b is a Helm hook.*left out/)]);
+    expect(warnings.map(({ message }) => message)).toEqual([
+      expect.stringMatching(/ConfigMap a is a Helm hook.*applied like any other/),
+      expect.stringMatching(/ConfigMap b is a Helm hook.*left out/),
+    ]);
   });
 
   it("warns of templates that differ from run to run", async () => {
-    const { warnings } = await render({ "app/Chart.yaml": chart(), "app/templates/a.yaml": `# one\n${configMap("a", "{{ randAlphaNum 8 | quote }}")}` }, fleet([bundle()]));
+    const { warnings } = await render(
+      { "app/Chart.yaml": chart(), "app/templates/a.yaml": `# one\n${configMap("a", "{{ randAlphaNum 8 | quote }}")}` },
+      fleet([bundle()]),
+    );
     expect(warnings).toEqual([expect.objectContaining({ code: "helm-unsteady-template", file: "app/templates/a.yaml", line: 6 })]);
   });
 
@@ -218,8 +316,16 @@ await describeWith(["helm"], "rendering charts", () => {
     ["YAML that is none", { "templates/a.yaml": "a: b\n  c: d\n" }, /^app\/templates\/a\.yaml.*YAML/s],
     ["a failure of its own", { "templates/a.yaml": '{{ fail "replicas must be odd" }}\n' }, /^app\/templates\/a\.yaml:1:\d+: .*replicas must be odd/s],
     ["a required value", { "templates/a.yaml": 'a: {{ required "host is required" .Values.host }}\n' }, /host is required/],
-    ["values that break the chart's schema", { "values.schema.json": '{"required": ["host"], "type": "object"}', "templates/a.yaml": configMap("a") }, /^app\/Chart\.yaml: .*schema/s],
-    ["a mistyped kind", { "templates/a.yaml": "apiVersion: apps/v1\nkind: Deploymnet\nmetadata: { name: a }\n" }, /^app\/templates\/a\.yaml:1:1: .*'Deployment'/],
+    [
+      "values that break the chart's schema",
+      { "values.schema.json": '{"required": ["host"], "type": "object"}', "templates/a.yaml": configMap("a") },
+      /^app\/Chart\.yaml: .*schema/s,
+    ],
+    [
+      "a mistyped kind",
+      { "templates/a.yaml": "apiVersion: apps/v1\nkind: Deploymnet\nmetadata: { name: a }\n" },
+      /^app\/templates\/a\.yaml:1:1: .*'Deployment'/,
+    ],
     ["no objects", { "templates/a.yaml": "{{ if .Values.on }}{{ end }}\n" }, /zero documents/],
     ["a Chart.yaml without a version", { "Chart.yaml": "apiVersion: v2\nname: web\n", "templates/a.yaml": configMap("a") }, /^app\/Chart\.yaml: .*version/s],
     ["an empty Chart.yaml", { "Chart.yaml": "", "templates/a.yaml": configMap("a") }, /^app\/Chart\.yaml: /],
@@ -231,13 +337,19 @@ await describeWith(["helm"], "rendering charts", () => {
   });
 
   it("does not show secret values in what Helm complains of", async () => {
-    const { problems } = await render({ "app/Chart.yaml": chart(), "app/templates/a.yaml": '{{ fail (printf "no %s" .Values.db.password) }}\n' }, fleet([bundle({ values: { db: { password: "canary-hunter2" } } })]));
+    const { problems } = await render(
+      { "app/Chart.yaml": chart(), "app/templates/a.yaml": '{{ fail (printf "no %s" .Values.db.password) }}\n' },
+      fleet([bundle({ values: { db: { password: "canary-hunter2" } } })]),
+    );
     expect(text(problems)).toMatch(/no …/);
     expect(text(problems)).not.toContain("canary-hunter2");
   });
 
   it("takes patches as others do", async () => {
-    const { named } = await render({ "app/Chart.yaml": chart(), "app/templates/a.yaml": deployment("a") }, fleet([bundle({ overlays: patched([{ target: { kind: "Deployment" }, patch: "- { op: replace, path: /spec/replicas, value: 9 }\n" }]) })]));
+    const { named } = await render(
+      { "app/Chart.yaml": chart(), "app/templates/a.yaml": deployment("a") },
+      fleet([bundle({ overlays: patched([{ target: { kind: "Deployment" }, patch: "- { op: replace, path: /spec/replicas, value: 9 }\n" }]) })]),
+    );
     expect(named("a")?.["spec"]).toEqual({ replicas: 9 });
   });
 
@@ -246,7 +358,15 @@ await describeWith(["helm"], "rendering charts", () => {
     const endless = '{{- define "x" }}{{ range until 100000 }}{{ range until 100000 }}{{ end }}{{ end }}{{ end }}{{ include "x" . }}';
     const files = { "app/Chart.yaml": chart(), "app/templates/a.yaml": endless };
     const hurried = { ...renderTools, run: async (...[name, run]: Parameters<typeof renderTools.run>) => renderTools.run(name, { ...run, timeMs: 1_000 }) };
-    const result = await renderFleet({ tree: treeOf(files), root: "", spec: fleet([bundle()]), clusters: [prod], tools: hurried, memory: openSurveyMemory(), signal: AbortSignal.timeout(60_000) });
+    const result = await renderFleet({
+      tree: treeOf(files),
+      root: "",
+      spec: fleet([bundle()]),
+      clusters: [prod],
+      tools: hurried,
+      memory: openSurveyMemory(),
+      signal: AbortSignal.timeout(60_000),
+    });
     expect(result.problems).toEqual([expect.objectContaining({ code: "render-timeout", file: "app/Chart.yaml" })]);
     const after = (await readdir(tmpdir())).filter((name) => name.startsWith("flotilla-render-"));
     expect(after.filter((name) => !before.includes(name))).toEqual([]);
@@ -269,10 +389,19 @@ await describeWith(["helm", "kustomize"], "the demo's fleet", () => {
       { name: "b", labels: { shop: "true", env: "staging" } },
       { name: "c", labels: { shop: "false", env: "prod" } },
     ];
-    const { problems, rendered, inputsOf, made } = await renderFleet({ tree: treeOfFolder(folder), root: "", spec: parsed.spec, clusters, tools: renderTools, memory: openSurveyMemory(), signal: AbortSignal.timeout(60_000) });
+    const { problems, rendered, inputsOf, made } = await renderFleet({
+      tree: treeOfFolder(folder),
+      root: "",
+      spec: parsed.spec,
+      clusters,
+      tools: renderTools,
+      memory: openSurveyMemory(),
+      signal: AbortSignal.timeout(60_000),
+    });
     expect(text(problems)).toBe("");
     expect(made).toBe(6);
-    const counts = (cluster: string) => parsed.spec.bundles.map(({ name }) => rendered.find((body) => body.bundle === name && body.inputs === inputsOf(cluster, name))?.objectCount);
+    const counts = (cluster: string) =>
+      parsed.spec.bundles.map(({ name }) => rendered.find((body) => body.bundle === name && body.inputs === inputsOf(cluster, name))?.objectCount);
     expect(counts("a")).toEqual([26, 13, 9]);
     expect(counts("b")).toEqual([26, 13, 9]);
     expect(counts("c")).toEqual([undefined, undefined, undefined]);
@@ -283,6 +412,16 @@ describe("without its program", () => {
   it("says which one is missing", async () => {
     const missing = openRenderTools({ tool: async (name) => Promise.reject(new Error(`${name} was not found`)), versions: { helm: "1", kustomize: "1" } });
     const files = { "app/Chart.yaml": chart(), "app/templates/a.yaml": configMap("a") };
-    await expect(renderFleet({ tree: treeOf(files), root: "", spec: fleet([bundle()]), clusters: [prod], tools: missing, memory: openSurveyMemory(), signal: AbortSignal.timeout(10_000) })).rejects.toThrow("helm was not found");
+    await expect(
+      renderFleet({
+        tree: treeOf(files),
+        root: "",
+        spec: fleet([bundle()]),
+        clusters: [prod],
+        tools: missing,
+        memory: openSurveyMemory(),
+        signal: AbortSignal.timeout(10_000),
+      }),
+    ).rejects.toThrow("helm was not found");
   });
 });

@@ -5,7 +5,16 @@ import { mergeValues } from "./merge-values.ts";
 
 const policy = { drift: "heal", ignore: [], healthTimeoutMs: 1, pruneBudget: { objects: 5, percent: 10 } } as const;
 const overlay = (env: string, more: object = {}) => ({ clusters: { matchLabels: { env } }, values: {}, patches: [], ...more });
-const bundle = (more: Partial<BundleSpec> = {}): BundleSpec => ({ name: "app", path: "app", dependsOn: [], values: {}, overlays: [], combine: "first", policy, ...more });
+const bundle = (more: Partial<BundleSpec> = {}): BundleSpec => ({
+  name: "app",
+  path: "app",
+  dependsOn: [],
+  values: {},
+  overlays: [],
+  combine: "first",
+  policy,
+  ...more,
+});
 const fleet = (values = {}): FleetSpec => ({ name: "shop", clusters: {}, values, bundles: [] });
 const plain = (...names: string[]): BundleUses => ({ kind: "plain", names });
 const helm = (...names: string[]): BundleUses => ({ kind: "helm", names });
@@ -18,7 +27,9 @@ describe("bundleInputs", () => {
     const uses = plain("domain");
     expect(bundleInputs(spec, bundle(), prod, "app", uses).names).toEqual({ domain: "example.com" });
     expect(inputsKey(bundleInputs(spec, bundle(), prod, "app", uses))).toBe(inputsKey(bundleInputs(spec, bundle(), dev, "app", uses)));
-    expect(inputsKey(bundleInputs(spec, bundle(), prod, "app", plain("cluster.name")))).not.toBe(inputsKey(bundleInputs(spec, bundle(), dev, "app", plain("cluster.name"))));
+    expect(inputsKey(bundleInputs(spec, bundle(), prod, "app", plain("cluster.name")))).not.toBe(
+      inputsKey(bundleInputs(spec, bundle(), dev, "app", plain("cluster.name"))),
+    );
   });
 
   it("does not depend on the order in which values are written", () => {
@@ -49,8 +60,12 @@ describe("bundleInputs", () => {
 
   it("gives a chart what it asks of the cluster and nothing else", () => {
     expect(bundleInputs(fleet(), bundle(), prod, "app", helm()).values).toEqual({});
-    expect(bundleInputs(fleet(), bundle(), prod, "app", helm("cluster.labels.region")).values).toEqual({ global: { flotilla: { cluster: { labels: { region: "eu" } } } } });
-    expect(bundleInputs(fleet(), bundle(), prod, "app", helm("cluster.labels", "cluster.name")).values).toEqual({ global: { flotilla: { cluster: { name: "berlin-1", labels: prod.labels } } } });
+    expect(bundleInputs(fleet(), bundle(), prod, "app", helm("cluster.labels.region")).values).toEqual({
+      global: { flotilla: { cluster: { labels: { region: "eu" } } } },
+    });
+    expect(bundleInputs(fleet(), bundle(), prod, "app", helm("cluster.labels", "cluster.name")).values).toEqual({
+      global: { flotilla: { cluster: { name: "berlin-1", labels: prod.labels } } },
+    });
   });
 
   it("substitutes strictly only where somebody gave values", () => {

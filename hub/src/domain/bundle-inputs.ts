@@ -55,7 +55,14 @@ export function pathsOf(bundle: BundleSpec): string[] {
  * @param path what pathFor gave, from the repository's root; `uses` is what was found there.
  * @param overlays those that count; by default the ones that match the cluster.
  */
-export function bundleInputs(spec: FleetSpec, bundle: BundleSpec, cluster: PlacedCluster, path: string, uses: BundleUses, overlays = overlaysFor(bundle, cluster)): BundleInputs {
+export function bundleInputs(
+  spec: FleetSpec,
+  bundle: BundleSpec,
+  cluster: PlacedCluster,
+  path: string,
+  uses: BundleUses,
+  overlays = overlaysFor(bundle, cluster),
+): BundleInputs {
   const values = mergeValues(spec.values, bundle.values, ...overlays.map((overlay) => overlay.values));
   const patches = overlays.flatMap((overlay) => overlay.patches);
   const shared = { bundle: bundle.name, kind: uses.kind, path, patches, ...(bundle.namespace === undefined ? {} : { namespace: bundle.namespace }) };
@@ -114,7 +121,9 @@ function chartValues(values: Values, cluster: PlacedCluster, names: readonly str
   if (names.length === 0) return values;
   const labels = names.includes("cluster.labels")
     ? cluster.labels
-    : Object.fromEntries(names.flatMap((name) => (name.startsWith("cluster.labels.") ? [[name.slice("cluster.labels.".length), clusterValue(name, cluster) ?? ""]] : [])));
+    : Object.fromEntries(
+        names.flatMap((name) => (name.startsWith("cluster.labels.") ? [[name.slice("cluster.labels.".length), clusterValue(name, cluster) ?? ""]] : [])),
+      );
   const asked = { ...(names.includes("cluster.name") ? { name: cluster.name } : {}), ...(Object.keys(labels).length === 0 ? {} : { labels }) };
   return mergeValues(values, { global: { flotilla: { cluster: asked } } });
 }

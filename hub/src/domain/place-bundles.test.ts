@@ -5,7 +5,16 @@ import type { BundleSpec, FleetSpec } from "./fleet-spec.ts";
 import { inDependencyOrder, placeBundles, problemsOfContest, type PlaceRequest } from "./place-bundles.ts";
 
 const policy = { drift: "heal", ignore: [], healthTimeoutMs: 1, pruneBudget: { objects: 5, percent: 10 } } as const;
-const bundle = (name: string, more: Partial<BundleSpec> = {}): BundleSpec => ({ name, path: name, dependsOn: [], values: {}, overlays: [], combine: "first", policy, ...more });
+const bundle = (name: string, more: Partial<BundleSpec> = {}): BundleSpec => ({
+  name,
+  path: name,
+  dependsOn: [],
+  values: {},
+  overlays: [],
+  combine: "first",
+  policy,
+  ...more,
+});
 const fleet = (bundles: readonly BundleSpec[], more: Partial<FleetSpec> = {}): FleetSpec => ({ name: "shop", clusters: {}, values: {}, bundles, ...more });
 const body = (...objectIds: string[]) => ({ digest: `digest of ${objectIds.join()}`, objectCount: objectIds.length, bodyBytes: 1, objectIds });
 const id = (name: string) => `/ConfigMap/default/${name}`;
@@ -62,7 +71,10 @@ describe("placeBundles", () => {
     expect(targets[0]?.bundles[0]?.excluded).toEqual([id("x")]);
     expect(targets[0]?.problems[0]?.message).toBe("ConfigMap default/x belongs to bundle 'core' of fleet 'platform', which had it first: it is left out here");
     const [contest] = contests.get("one") ?? [];
-    expect(contest && problemsOfContest(contest).forOwner).toMatchObject({ bundle: "core", message: expect.stringContaining("bundle 'a' of fleet 'shop' wants ConfigMap default/x too") });
+    expect(contest && problemsOfContest(contest).forOwner).toMatchObject({
+      bundle: "core",
+      message: expect.stringContaining("bundle 'a' of fleet 'shop' wants ConfigMap default/x too"),
+    });
   });
 
   it("changes the digest when an object becomes contested, and changes it back", () => {
@@ -89,13 +101,22 @@ describe("placeBundles", () => {
 
   it("gives every cluster the same target whatever the order of clusters and bundles", () => {
     fc.assert(
-      fc.property(fc.shuffledSubarray(["one", "two", "three", "four"], { minLength: 4 }), fc.shuffledSubarray(["a", "b", "c"], { minLength: 3 }), (names, order) => {
-        const bodies = { a: body(id("a")), b: body(id("b")), c: body(id("c")) };
-        const placed = (clusters: readonly string[], bundles: readonly string[]) =>
-          new Map(place(fleet(bundles.map((name) => bundle(name))), bodies, { clusters: clusters.map((name) => ({ name, labels: {} })) }).targets.map((target) => [target.cluster, target.digest]));
-        const reference = placed(["one", "two", "three", "four"], ["a", "b", "c"]);
-        for (const [cluster, digest] of placed(names, order)) expect(digest).toBe(reference.get(cluster));
-      }),
+      fc.property(
+        fc.shuffledSubarray(["one", "two", "three", "four"], { minLength: 4 }),
+        fc.shuffledSubarray(["a", "b", "c"], { minLength: 3 }),
+        (names, order) => {
+          const bodies = { a: body(id("a")), b: body(id("b")), c: body(id("c")) };
+          const placed = (clusters: readonly string[], bundles: readonly string[]) =>
+            new Map(
+              place(fleet(bundles.map((name) => bundle(name))), bodies, { clusters: clusters.map((name) => ({ name, labels: {} })) }).targets.map((target) => [
+                target.cluster,
+                target.digest,
+              ]),
+            );
+          const reference = placed(["one", "two", "three", "four"], ["a", "b", "c"]);
+          for (const [cluster, digest] of placed(names, order)) expect(digest).toBe(reference.get(cluster));
+        },
+      ),
     );
   });
 });
@@ -104,7 +125,12 @@ describe("settleClaims", () => {
   const anyId: fc.Arbitrary<string> = fc.constantFrom("p", "q", "r", "s", "t");
   const anyIds = fc.uniqueArray(anyId, { maxLength: 5 }).map((ids) => ids.sort());
   const anyOwner: fc.Arbitrary<Owner> = fc.record({ fleet: fc.constantFrom("mine", "other"), bundle: fc.constantFrom("a", "b", "c", "gone") });
-  const anyCase = fc.record({ a: anyIds, b: anyIds, c: anyIds, owners: fc.array(fc.tuple(anyId, anyOwner), { maxLength: 5 }).map((entries) => new Map(entries)) });
+  const anyCase = fc.record({
+    a: anyIds,
+    b: anyIds,
+    c: anyIds,
+    owners: fc.array(fc.tuple(anyId, anyOwner), { maxLength: 5 }).map((entries) => new Map(entries)),
+  });
 
   it("gives every object one owner, never takes from another fleet, and leaves out exactly the rest", () => {
     fc.assert(
@@ -137,7 +163,14 @@ describe("settleClaims", () => {
 
   it("lets the owner of now keep an object against a bundle written before it", () => {
     const owners = new Map<string, Owner>([["x", { fleet: "mine", bundle: "b" }]]);
-    const { contests } = settleClaims("mine", [{ bundle: "a", objectIds: ["x"] }, { bundle: "b", objectIds: ["x"] }], owners);
+    const { contests } = settleClaims(
+      "mine",
+      [
+        { bundle: "a", objectIds: ["x"] },
+        { bundle: "b", objectIds: ["x"] },
+      ],
+      owners,
+    );
     expect(contests).toEqual([{ objectId: "x", owner: { fleet: "mine", bundle: "b" }, claimant: { fleet: "mine", bundle: "a" } }]);
   });
 });

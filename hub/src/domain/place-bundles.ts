@@ -85,12 +85,26 @@ export function problemsOfContest(contest: Contest): { readonly forClaimant: Pro
   const what = describeObjectId(objectId);
   const shared = { code: "object-claimed-twice", object: objectId };
   return {
-    forClaimant: { ...shared, message: `${what} belongs to ${describeOwner(owner, claimant.fleet)}, which had it first: it is left out here`, bundle: claimant.bundle, hint: "take it out of one of the two" },
-    forOwner: { ...shared, message: `${describeOwner(claimant, owner.fleet)} wants ${what} too: it stays here`, bundle: owner.bundle, hint: "take it out of one of the two" },
+    forClaimant: {
+      ...shared,
+      message: `${what} belongs to ${describeOwner(owner, claimant.fleet)}, which had it first: it is left out here`,
+      bundle: claimant.bundle,
+      hint: "take it out of one of the two",
+    },
+    forOwner: {
+      ...shared,
+      message: `${describeOwner(claimant, owner.fleet)} wants ${what} too: it stays here`,
+      bundle: owner.bundle,
+      hint: "take it out of one of the two",
+    },
   };
 }
 
-function placeCluster(request: PlaceRequest, cluster: string, order: readonly BundleSpec[]): { target: PlacedTarget; claims: Claim[]; contests: readonly Contest[] } | undefined {
+function placeCluster(
+  request: PlaceRequest,
+  cluster: string,
+  order: readonly BundleSpec[],
+): { target: PlacedTarget; claims: Claim[]; contests: readonly Contest[] } | undefined {
   const { fleet, revision, spec } = request;
   const bodies = new Map<string, PlacedBody>();
   for (const { name } of spec.bundles) {
@@ -101,8 +115,17 @@ function placeCluster(request: PlaceRequest, cluster: string, order: readonly Bu
   const claimants = spec.bundles.map(({ name }) => ({ bundle: name, objectIds: bodies.get(name)?.objectIds ?? [] }));
   const settled = settleClaims(fleet, claimants, request.ownersIn(cluster) ?? new Map<string, Owner>());
   const bundles = order.flatMap((bundle) => toTargetBundle(bundle, bodies.get(bundle.name), settled.contests));
-  const digest = targetDigest(bundles.map(({ name, digest: body, dependsOn, policy, excluded }) => ({ name, digest: body, dependsOn, policy: excluded.length === 0 ? policy : { ...policy, excluded } })));
-  const claims = spec.bundles.map(({ name }) => ({ cluster, fleet, bundle: name, objectIds: settled.owned.get(name) ?? [] })).filter(({ objectIds }) => objectIds.length > 0);
+  const digest = targetDigest(
+    bundles.map(({ name, digest: body, dependsOn, policy, excluded }) => ({
+      name,
+      digest: body,
+      dependsOn,
+      policy: excluded.length === 0 ? policy : { ...policy, excluded },
+    })),
+  );
+  const claims = spec.bundles
+    .map(({ name }) => ({ cluster, fleet, bundle: name, objectIds: settled.owned.get(name) ?? [] }))
+    .filter(({ objectIds }) => objectIds.length > 0);
   return { target: { fleet, cluster, revision, digest, bundles, problems: tellContests(fleet, settled.contests) }, claims, contests: settled.contests };
 }
 

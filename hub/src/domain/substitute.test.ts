@@ -12,13 +12,26 @@ describe("substitute", () => {
 
   it("gives a bare reference the value with its type", () => {
     const values = { n: 3, on: true, tolerations: [{ key: "a" }], none: null };
-    expect(run({ n: typed("${n}"), on: typed("${on}"), list: typed("${tolerations}"), none: typed("${none}") }, values).object).toEqual({ n: 3, on: true, list: [{ key: "a" }], none: null });
+    expect(run({ n: typed("${n}"), on: typed("${on}"), list: typed("${tolerations}"), none: typed("${none}") }, values).object).toEqual({
+      n: 3,
+      on: true,
+      list: [{ key: "a" }],
+      none: null,
+    });
   });
 
   it("keeps text where Kubernetes wants text", () => {
     const values = { n: 3, on: true };
-    const object = { metadata: { labels: { a: typed("${n}") }, annotations: { b: typed("${on}") } }, data: { c: typed("${n}") }, spec: { containers: [{ args: [typed("${n}")], env: [{ name: "x", value: typed("${n}") }] }], replicas: typed("${n}") } };
-    expect(run(object, values).object).toEqual({ metadata: { labels: { a: "3" }, annotations: { b: "true" } }, data: { c: "3" }, spec: { containers: [{ args: ["3"], env: [{ name: "x", value: "3" }] }], replicas: 3 } });
+    const object = {
+      metadata: { labels: { a: typed("${n}") }, annotations: { b: typed("${on}") } },
+      data: { c: typed("${n}") },
+      spec: { containers: [{ args: [typed("${n}")], env: [{ name: "x", value: typed("${n}") }] }], replicas: typed("${n}") },
+    };
+    expect(run(object, values).object).toEqual({
+      metadata: { labels: { a: "3" }, annotations: { b: "true" } },
+      data: { c: "3" },
+      spec: { containers: [{ args: ["3"], env: [{ name: "x", value: "3" }] }], replicas: 3 },
+    });
   });
 
   it("takes the default when there is no value", () => {
@@ -38,7 +51,17 @@ describe("substitute", () => {
   });
 
   it("leaves unknown names when nobody gave values, but not the cluster's", () => {
-    expect(run("${datasource} ${cluster.labels.env}", {}, false)).toEqual({ object: "${datasource} ${cluster.labels.env}", bad: [expect.objectContaining({ name: "cluster.labels.env" })] });
+    expect(run("${datasource} ${cluster.labels.env}", {}, false)).toEqual({
+      object: "${datasource} ${cluster.labels.env}",
+      bad: [expect.objectContaining({ name: "cluster.labels.env" })],
+    });
+  });
+
+  it("leaves defaults and escapes alone when nobody gave values", () => {
+    expect(run("${HOME:-/root} $${x} ${x:=1} $${cluster.name} ${cluster.labels.env:=dev}", {}, false)).toEqual({
+      object: "${HOME:-/root} $${x} ${x:=1} ${cluster.name} dev",
+      bad: [],
+    });
   });
 
   it("refuses a map inside text", () => {

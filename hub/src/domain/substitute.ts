@@ -31,7 +31,7 @@ export interface BadReference {
 }
 
 export interface SubstituteOptions {
-  /** Unknown names are told. Otherwise they are left as written, except those under "cluster.". */
+  /** Unknown names are told. Otherwise only names under "cluster." mean anything, and all else is left as written. */
   readonly strict: boolean;
   /** Whether `$${` becomes `${`. Off where what is left is substituted once more. Default on. */
   readonly escapes?: boolean;
@@ -78,14 +78,14 @@ export function substitute(template: Template, values: NamedValues, options: Sub
   };
   const replaceText = (text: string, path: readonly (string | number)[]): string => {
     if (!text.includes("${")) return text;
-    return text.replace(reference, (written: string, name: string | undefined, fallback: string | undefined) => {
-      if (name === undefined) return options.escapes === false ? written : "${";
+    return text.replace(reference, (written: string, name: string | undefined, fallback: string | undefined, offset: number) => {
+      if (name === undefined) return isEscape(text, offset, options) ? "${" : written;
       const value = Object.hasOwn(values, name) ? values[name] : undefined;
+      // Where nobody gave values it is the shell's, or a dashboard's, default and all.
+      if (value === undefined && !options.strict && !isClusterName(name)) return written;
       if (value === undefined || value === null) {
         if (fallback !== undefined) return fallback;
         if (value === null) return "";
-        // Left for others, unless it speaks of the cluster: nobody else knows that one.
-        if (!options.strict && !isClusterName(name)) return written;
         bad.push({ name, path, why: "unknown" });
         return written;
       }
@@ -108,6 +108,11 @@ function wantsString(path: readonly (string | number)[]): boolean {
   const [own, above, aboveThat] = [path.at(-1), path.at(-2), path.at(-3)].map(String);
   if (own === undefined || above === undefined) return false;
   return stringKeys.has(own) || stringMembers.has(above) || (path.length === 2 && stringTops.has(above)) || (own === "value" && aboveThat === "env");
+}
+
+/** Whether `$${` at an offset stands for `${`: wherever names are replaced, else only before the cluster's. */
+function isEscape(text: string, offset: number, options: SubstituteOptions): boolean {
+  return options.escapes !== false && (options.strict || isClusterName(text.slice(offset + "$${".length)));
 }
 
 function textOf(value: boolean | number | string | null): string {

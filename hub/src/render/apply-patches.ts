@@ -30,15 +30,28 @@ export async function applyPatches(options: {
   if (idle.length > 0) return { manifests: [], problems: idle };
   const origins = new Map(manifests.map((manifest) => [identity(manifest), manifest]));
   return withScratchFolder(async (scratch) => {
-    const kustomization = { resources: ["objects.yaml"], patches: patches.map(({ target, patch }) => ({ ...(target === undefined ? {} : { target }), patch })) };
+    const kustomization = {
+      resources: ["objects.yaml"],
+      patches: patches.map(({ target, patch }) => ({ ...(target === undefined ? {} : { target }), patch })),
+    };
     const objects = manifests.map((manifest) => canonicalJson(encode(manifest.content))).join("\n---\n");
-    await scratch.write(new Map([["patched/kustomization.yaml", JSON.stringify(kustomization)], ["patched/objects.yaml", objects]]));
+    await scratch.write(
+      new Map([
+        ["patched/kustomization.yaml", JSON.stringify(kustomization)],
+        ["patched/objects.yaml", objects],
+      ]),
+    );
     const outcome = await tools.run("kustomize", { args: ["build", "./patched"], folder: scratch.path, signal });
     const ended = problemOfEnd("kustomize", outcome);
     if (ended !== undefined) return { manifests: [], problems: [{ ...ended, ...placeOf(0) }] };
     if (outcome.ended !== "well") {
       const complaint = cleanComplaint("complaints" in outcome ? outcome.complaints : "", { scrub: scratch.scrub });
-      return { manifests: [], problems: [{ code: "patch-failed", message: `a patch cannot be applied: ${complaint}`, ...placeOf(0), hint: "look at the overlay's patches in fleet.yaml" }] };
+      return {
+        manifests: [],
+        problems: [
+          { code: "patch-failed", message: `a patch cannot be applied: ${complaint}`, ...placeOf(0), hint: "look at the overlay's patches in fleet.yaml" },
+        ],
+      };
     }
     const patched = readManifests("patches", outcome.output, { references: true });
     return { manifests: patched.manifests.map((manifest) => fromOrigin(manifest, origins)), problems: patched.problems };
@@ -49,7 +62,9 @@ export async function applyPatches(options: {
 function fromOrigin(manifest: Manifest, origins: ReadonlyMap<string, Manifest>): Manifest {
   const content = decode(manifest.content) as Manifest["content"];
   const origin = origins.get(identity(manifest));
-  return origin === undefined ? { content, place: manifest.place, placeOf: () => manifest.place } : { content, place: origin.place, placeOf: (path) => origin.placeOf(path) };
+  return origin === undefined
+    ? { content, place: manifest.place, placeOf: () => manifest.place }
+    : { content, place: origin.place, placeOf: (path) => origin.placeOf(path) };
 }
 
 function identity({ content }: Manifest): string {
@@ -74,8 +89,14 @@ function decode(value: Template): Template {
 }
 
 function nothingMatches({ target }: PatchSpec, index: number): Problem {
-  const named = Object.entries(target ?? {}).map(([key, value]) => `${key} ${value}`).join(", ");
-  return { code: "patch-matches-nothing", message: `patch ${index + 1} is for ${named}, and no object is that`, hint: "check kind and name of the target, or take the patch out of the overlay" };
+  const named = Object.entries(target ?? {})
+    .map(([key, value]) => `${key} ${value}`)
+    .join(", ");
+  return {
+    code: "patch-matches-nothing",
+    message: `patch ${index + 1} is for ${named}, and no object is that`,
+    hint: "check kind and name of the target, or take the patch out of the overlay",
+  };
 }
 
 /** Whether some object can be the target. Selectors and patterns beyond alternatives and `.*` are left to Kustomize. */
@@ -89,7 +110,7 @@ function mayMatch({ target }: PatchSpec, manifests: readonly Manifest[]): boolea
       matchesPattern(version, versionOf(String(apiVersion))) &&
       matchesPattern(wantedKind, String(kind)) &&
       matchesPattern(name, String(metadata?.name)) &&
-      (metadata?.namespace === undefined || matchesPattern(namespace, String(metadata.namespace)))
+      (typeof metadata?.namespace !== "string" || matchesPattern(namespace, metadata.namespace))
     );
   });
 }

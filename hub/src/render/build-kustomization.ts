@@ -42,7 +42,9 @@ function complaintOf(text: string, options: { readonly file: string; readonly fi
   const scrubbed = options.scrub(text);
   const named = [...scrubbed.matchAll(/['"]([^'"\s]+\.(?:ya?ml|json|env|properties|txt))['":]/g)].map((match) => match[1] ?? "").reverse();
   const restricted = scrubbed.includes("security; file");
-  const found = restricted ? undefined : named.map((name) => options.files.find((path) => path === name || path.endsWith(`/${name}`))).find((path) => path !== undefined);
+  const found = restricted
+    ? undefined
+    : named.map((name) => options.files.find((path) => path === name || path.endsWith(`/${name}`))).find((path) => path !== undefined);
   const file = found ?? options.file;
   const line = /\bline (\d+)/.exec(scrubbed)?.[1];
   return { code: "kustomize-failed", message: `Kustomize: ${message}`, file, ...(line === undefined ? {} : { line: Number(line) }), ...hintFor(scrubbed) };
@@ -55,8 +57,10 @@ function innermost(text: string): string {
 }
 
 function hintFor(text: string): { hint?: string } {
-  if (/security; file .* is not in or below/s.test(text)) return { hint: "Kustomize reads files only at or below the kustomization that names them: move the file, or make its folder a base" };
-  if (/may not add resource with an already registered id/.test(text)) return { hint: "two resources have one kind, name and namespace: rename one, or take it away" };
+  if (/security; file .* is not in or below/s.test(text))
+    return { hint: "Kustomize reads files only at or below the kustomization that names them: move the file, or make its folder a base" };
+  if (/may not add resource with an already registered id/.test(text))
+    return { hint: "two resources have one kind, name and namespace: rename one, or take it away" };
   if (/no matches for Id|failed to find unique target/.test(text)) return { hint: "the patch names an object that is not among the resources" };
   if (/unknown field|invalid Kustomization/.test(text)) return { hint: "see the fields of a kustomization at kubectl.docs.kubernetes.io" };
   return {};

@@ -50,6 +50,10 @@ describe("checkObject", () => {
   });
 
   it("tells everything at once", () => {
-    expect(checkObject({ apiVersion: "v1", kind: "Pdo", metadata: { labels: { a: 1 } } }).map(({ code }) => code)).toEqual(["unknown-kind", "missing-name", "text-wanted"]);
+    expect(checkObject({ apiVersion: "v1", kind: "Pdo", metadata: { labels: { a: 1 } } }).map(({ code }) => code)).toEqual([
+      "unknown-kind",
+      "missing-name",
+      "text-wanted",
+    ]);
   });
 });

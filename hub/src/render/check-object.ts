@@ -40,9 +40,16 @@ function checkText(content: { readonly [key: string]: Json }, field: "apiVersion
   const value = content[field];
   if (typeof value === "string" && value !== "") return [];
   const example = field === "kind" ? "Deployment" : "apps/v1";
-  if (value !== undefined && value !== null && value !== "") return [{ code: `wrong-${dashed(field)}`, message: `${field} is a ${typeof value}, not text`, hint: `for example ${field}: ${example}`, path: [field] }];
-  const near = nearestName(field, Object.keys(content).filter((key) => key !== "kind" && key !== "metadata"));
-  const hint = near === undefined ? "is this file a manifest? Move other YAML files out of the bundle's folder, or into a folder whose name begins with '.'" : `did you mean '${field}' where '${near}' stands?`;
+  if (value !== undefined && value !== null && value !== "")
+    return [{ code: `wrong-${dashed(field)}`, message: `${field} is a ${typeof value}, not text`, hint: `for example ${field}: ${example}`, path: [field] }];
+  const near = nearestName(
+    field,
+    Object.keys(content).filter((key) => key !== "kind" && key !== "metadata"),
+  );
+  const hint =
+    near === undefined
+      ? "is this file a manifest? Move other YAML files out of the bundle's folder, or into a folder whose name begins with '.'"
+      : `did you mean '${field}' where '${near}' stands?`;
   return [{ code: `missing-${dashed(field)}`, message: `the document has no ${field}`, hint, path: near === undefined ? [] : [near] }];
 }
 
@@ -50,19 +57,36 @@ function checkKind(apiVersion: string, kind: string): Complaint[] {
   const group = groupOf(apiVersion);
   const version = versionOf(apiVersion);
   const gone = removalOf(apiVersion, kind);
-  if (gone !== undefined) return [{ code: "removed-api-version", message: `${apiVersion} ${kind} was removed in Kubernetes ${gone.since}`, hint: `use ${gone.instead}`, path: ["apiVersion"] }];
-  if (group === "kustomize.config.k8s.io") return [{ code: "unknown-kind", message: `a ${kind} of Kustomize is no Kubernetes object`, hint: "call the file kustomization.yaml", path: ["kind"] }];
+  if (gone !== undefined)
+    return [
+      {
+        code: "removed-api-version",
+        message: `${apiVersion} ${kind} was removed in Kubernetes ${gone.since}`,
+        hint: `use ${gone.instead}`,
+        path: ["apiVersion"],
+      },
+    ];
+  if (group === "kustomize.config.k8s.io")
+    return [{ code: "unknown-kind", message: `a ${kind} of Kustomize is no Kubernetes object`, hint: "call the file kustomization.yaml", path: ["kind"] }];
   if (!/^[A-Z][A-Za-z0-9]*$/.test(kind)) return [unknownKind(apiVersion, kind)];
   const home = apiVersionOfKind.get(kind);
   if (!/^v[0-9]+((alpha|beta)[0-9]+)?$/.test(version)) {
-    return [{ code: "wrong-api-version", message: `'${apiVersion}' is not an apiVersion`, hint: home === undefined ? "write group/version, for example apps/v1" : `${kind} is in ${home}`, path: ["apiVersion"] }];
+    return [
+      {
+        code: "wrong-api-version",
+        message: `'${apiVersion}' is not an apiVersion`,
+        hint: home === undefined ? "write group/version, for example apps/v1" : `${kind} is in ${home}`,
+        path: ["apiVersion"],
+      },
+    ];
   }
   if (!isBuiltInGroup(group)) return checkCustomGroup(apiVersion, group, kind, home);
   const kinds = kindsByApiVersion.get(apiVersion);
   if (kinds?.has(kind)) return [];
   const ofGroup = home !== undefined && groupOf(home) === group;
   if (ofGroup && /(alpha|beta)/.test(version)) return [];
-  if (ofGroup || home !== undefined) return [{ code: "wrong-api-version", message: `${apiVersion} has no ${kind}`, hint: `${kind} is in ${home}`, path: ["apiVersion"] }];
+  if (ofGroup || home !== undefined)
+    return [{ code: "wrong-api-version", message: `${apiVersion} has no ${kind}`, hint: `${kind} is in ${home}`, path: ["apiVersion"] }];
   // New alpha and beta kinds come with every release; in a stable version a name that we do not know is a slip.
   if (kinds === undefined && /(alpha|beta)/.test(version)) return [];
   return [unknownKind(apiVersion, kind)];
@@ -79,12 +103,18 @@ function checkCustomGroup(apiVersion: string, group: string, kind: string, home:
 function unknownKind(apiVersion: string, kind: string): Complaint {
   const near = nearestName(kind, kindsByApiVersion.get(apiVersion) ?? []) ?? nearestName(kind, apiVersionOfKind.keys());
   const nearHome = near === undefined || kindsByApiVersion.get(apiVersion)?.has(near) ? undefined : apiVersionOfKind.get(near);
-  const hint = near === undefined ? "a custom resource needs the apiVersion of its definition" : `did you mean '${near}'${nearHome === undefined ? "" : ` of ${nearHome}`}?`;
+  const hint =
+    near === undefined
+      ? "a custom resource needs the apiVersion of its definition"
+      : `did you mean '${near}'${nearHome === undefined ? "" : ` of ${nearHome}`}?`;
   return { code: "unknown-kind", message: `${apiVersion} has no kind '${kind}'`, hint, path: ["kind"] };
 }
 
 function checkMetadata(kind: string, metadata: Json | undefined): Complaint[] {
-  if (!isMap(metadata)) return [{ code: "missing-name", message: `the ${kind} has no metadata`, hint: "add metadata with a name", path: metadata === undefined ? [] : ["metadata"] }];
+  if (!isMap(metadata))
+    return [
+      { code: "missing-name", message: `the ${kind} has no metadata`, hint: "add metadata with a name", path: metadata === undefined ? [] : ["metadata"] },
+    ];
   const texts = [...checkTexts(metadata, "labels", ["metadata"]), ...checkTexts(metadata, "annotations", ["metadata"])];
   return [...checkName(kind, metadata), ...checkNamespace(kind, metadata["namespace"]), ...texts];
 }
@@ -97,7 +127,8 @@ function checkName(kind: string, metadata: { readonly [key: string]: Json }): Co
     const message = generated ? `the ${kind} has a generateName and no name: every sync would make another one` : `the ${kind} has no name`;
     return [{ code: generated ? "generate-name" : "missing-name", message, hint: "give it a metadata.name", path }];
   }
-  if (typeof name !== "string") return [{ code: "wrong-name", message: `the name of the ${kind} is a ${typeof name}, not text`, hint: "put it in quotes", path }];
+  if (typeof name !== "string")
+    return [{ code: "wrong-name", message: `the name of the ${kind} is a ${typeof name}, not text`, hint: "put it in quotes", path }];
   if (name.includes("${")) return [];
   if (name.length > 253 || name === "." || name === ".." || /[/%\s\u0000-\u001f]/.test(name)) {
     return [{ code: "wrong-name", message: `'${name.slice(0, 80)}' cannot name a ${kind}`, hint: "at most 253 characters, without '/', '%' and spaces", path }];
@@ -108,7 +139,14 @@ function checkName(kind: string, metadata: { readonly [key: string]: Json }): Co
 function checkNamespace(kind: string, namespace: Json | undefined): Complaint[] {
   if (namespace === undefined || namespace === null || namespace === "") return [];
   if (typeof namespace === "string" && /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(namespace)) return [];
-  return [{ code: "wrong-namespace", message: `the namespace of the ${kind} is not a name`, hint: "lower-case letters, digits and '-', at most 63 characters", path: ["metadata", "namespace"] }];
+  return [
+    {
+      code: "wrong-namespace",
+      message: `the namespace of the ${kind} is not a name`,
+      hint: "lower-case letters, digits and '-', at most 63 characters",
+      path: ["metadata", "namespace"],
+    },
+  ];
 }
 
 /** ConfigMaps and Secrets hold text only; `replicas: 3` and `enabled: yes` are the usual slips. */
@@ -123,7 +161,12 @@ function checkTexts(parent: { readonly [key: string]: Json }, field: string, pat
   if (!isMap(texts)) return [{ code: "text-wanted", message: `${field} is not a map`, hint: "write key: value pairs", path: [...path, field] }];
   return Object.entries(texts)
     .filter(([, value]) => typeof value !== "string" && value !== null)
-    .map(([key, value]) => ({ code: "text-wanted", message: `${field} holds text only, and '${key}' is a ${shapeOf(value)}`, hint: "put the value in quotes", path: [...path, field, key] }));
+    .map(([key, value]) => ({
+      code: "text-wanted",
+      message: `${field} holds text only, and '${key}' is a ${shapeOf(value)}`,
+      hint: "put the value in quotes",
+      path: [...path, field, key],
+    }));
 }
 
 function shapeOf(value: Json): string {

@@ -19,10 +19,20 @@ export function detectKind(tree: SourceTree, path: string): BundleKind | Problem
   const kustomizations = kustomizationNames.filter((name) => tree.kindOf(inFolder(path, name)) === "file");
   const [kustomization, another] = kustomizations;
   if (kustomization !== undefined && isChart) {
-    return { code: "ambiguous-bundle", message: `the folder has both Chart.yaml and ${kustomization}`, file: inFolder(path, kustomization), hint: "keep one of them, or put the chart into a folder of its own" };
+    return {
+      code: "ambiguous-bundle",
+      message: `the folder has both Chart.yaml and ${kustomization}`,
+      file: inFolder(path, kustomization),
+      hint: "keep one of them, or put the chart into a folder of its own",
+    };
   }
   if (kustomization !== undefined && another !== undefined) {
-    return { code: "ambiguous-bundle", message: `the folder has both ${kustomization} and ${another}`, file: inFolder(path, another), hint: "keep one of them" };
+    return {
+      code: "ambiguous-bundle",
+      message: `the folder has both ${kustomization} and ${another}`,
+      file: inFolder(path, another),
+      hint: "keep one of them",
+    };
   }
   return isChart ? "helm" : kustomization === undefined ? "plain" : "kustomize";
 }
@@ -33,5 +43,10 @@ export function inFolder(folder: string, name: string): string {
 }
 
 function missingPath(path: string): Problem {
-  return { code: "missing-path", message: `there is nothing at ${path === "" ? "the repository's root" : path}`, file: path, hint: "check the bundle's path in fleet.yaml; it is relative to the fleet's folder" };
+  return {
+    code: "missing-path",
+    message: `there is nothing at ${path === "" ? "the repository's root" : path}`,
+    file: path,
+    hint: "check the bundle's path in fleet.yaml; it is relative to the fleet's folder",
+  };
 }

@@ -37,7 +37,12 @@ const removed: readonly (readonly [versions: string, kinds: string, since: strin
   ["apiextensions.k8s.io/v1beta1", "CustomResourceDefinition", "1.22", "apiextensions.k8s.io/v1"],
   ["apiregistration.k8s.io/v1beta1", "APIService", "1.22", "apiregistration.k8s.io/v1"],
   ["admissionregistration.k8s.io/v1beta1", "MutatingWebhookConfiguration ValidatingWebhookConfiguration", "1.22", "admissionregistration.k8s.io/v1"],
-  ["rbac.authorization.k8s.io/v1alpha1 rbac.authorization.k8s.io/v1beta1", "ClusterRole ClusterRoleBinding Role RoleBinding", "1.22", "rbac.authorization.k8s.io/v1"],
+  [
+    "rbac.authorization.k8s.io/v1alpha1 rbac.authorization.k8s.io/v1beta1",
+    "ClusterRole ClusterRoleBinding Role RoleBinding",
+    "1.22",
+    "rbac.authorization.k8s.io/v1",
+  ],
   ["batch/v1beta1 batch/v2alpha1", "CronJob", "1.25", "batch/v1"],
   ["autoscaling/v2beta1", "HorizontalPodAutoscaler", "1.25", "autoscaling/v2"],
   ["autoscaling/v2beta2", "HorizontalPodAutoscaler", "1.26", "autoscaling/v2"],
@@ -79,7 +84,9 @@ const clusterKinds: ReadonlySet<string> = new Set([
 ]);
 
 const removedKinds: ReadonlyMap<string, { readonly since: string; readonly instead: string }> = new Map(
-  removed.flatMap(([versions, kinds, since, instead]) => versions.split(" ").flatMap((version) => kinds.split(" ").map((kind) => [`${version} ${kind}`, { since, instead }] as const))),
+  removed.flatMap(([versions, kinds, since, instead]) =>
+    versions.split(" ").flatMap((version) => kinds.split(" ").map((kind) => [`${version} ${kind}`, { since, instead }] as const)),
+  ),
 );
 
 /** Whether a group belongs to Kubernetes itself ("" and "apps" do). */

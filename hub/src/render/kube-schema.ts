@@ -22,7 +22,8 @@ const kubeInteger = defineScalarTag<number>("tag:yaml.org,2002:int", {
     const value = unsignedInteger(digits.replace(/^[-+]/, ""));
     if (Number.isNaN(value)) return NOT_RESOLVED;
     // Between 2^53 and 2^64 kubectl keeps every digit and we could not; beyond it is a float for both.
-    if (value > Number.MAX_SAFE_INTEGER && value < 2 ** 64) throw new ScalarError(`the number ${source} has more digits than can be kept exactly; put it in quotes if it is text`);
+    if (value > Number.MAX_SAFE_INTEGER && value < 2 ** 64)
+      throw new ScalarError(`the number ${source} has more digits than can be kept exactly; put it in quotes if it is text`);
     return value === 0 ? 0 : negative ? -value : value;
   },
   identify: (value) => Number.isInteger(value),
@@ -39,7 +40,8 @@ const kubeFloat = defineScalarTag<number>("tag:yaml.org,2002:float", {
   resolve: (source) => {
     const digits = source.replaceAll("_", "");
     const value = decimal.test(digits) ? Number(digits) : Number.NaN;
-    if (unsupported.test(digits) || Math.abs(value) === Number.POSITIVE_INFINITY) throw new ScalarError(`${source} is no number that Kubernetes takes; put it in quotes if it is text`);
+    if (unsupported.test(digits) || Math.abs(value) === Number.POSITIVE_INFINITY)
+      throw new ScalarError(`${source} is no number that Kubernetes takes; put it in quotes if it is text`);
     return Number.isNaN(value) ? NOT_RESOLVED : value;
   },
   identify: (value) => typeof value === "number",

@@ -23,7 +23,9 @@ describe("readManifests", () => {
   });
 
   it("gives items of a typed list what the list says", () => {
-    expect(values("kind: ConfigMapList\napiVersion: v1\nitems: [{metadata: {name: a}}]")).toEqual([{ apiVersion: "v1", kind: "ConfigMap", metadata: { name: "a" } }]);
+    expect(values("kind: ConfigMapList\napiVersion: v1\nitems: [{metadata: {name: a}}]")).toEqual([
+      { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "a" } },
+    ]);
   });
 
   it("reads JSON, also with tabs", () => {
@@ -68,11 +70,25 @@ describe("readManifests", () => {
   });
 
   it.each([
-    ["a document that unfolds for ever", `a: &a [1,1,1,1,1,1,1,1,1,1]\n${[..."bcdefgh"].map((name, index) => `${name}: &${name} [${Array(10).fill(`*${"abcdefgh"[index]}`).join(",")}]`).join("\n")}`, /unfolds/],
+    [
+      "a document that unfolds for ever",
+      `a: &a [1,1,1,1,1,1,1,1,1,1]\n${[..."bcdefgh"].map((name, index) => `${name}: &${name} [${Array(10).fill(`*${"abcdefgh"[index]}`).join(",")}]`).join("\n")}`,
+      /unfolds/,
+    ],
     ["a document that holds itself", "a: &a [*a]", /unfolds|unidentified|alias/],
-    ["too many aliases", `a: &a 1\nb: [${Array(aliasesPerDocumentMax + 1).fill("*a").join(",")}]`, /alias/],
+    [
+      "too many aliases",
+      `a: &a 1\nb: [${Array(aliasesPerDocumentMax + 1)
+        .fill("*a")
+        .join(",")}]`,
+      /alias/,
+    ],
     ["nesting without end", `a: ${"[".repeat(20_000)}`, /depth|deep|nest/i],
-    ["nesting built of aliases", `a0: &a0 {x: 1}\n${Array.from({ length: 200 }, (_, index) => `a${index + 1}: &a${index + 1} {x: *a${index}}`).join("\n")}`, /deeper/],
+    [
+      "nesting built of aliases",
+      `a0: &a0 {x: 1}\n${Array.from({ length: 200 }, (_, index) => `a${index + 1}: &a${index + 1} {x: *a${index}}`).join("\n")}`,
+      /deeper/,
+    ],
     ["a prototype", '{"__proto__": {"polluted": true}}', /__proto__/],
     ["text that is not UTF-8", Uint8Array.from([0x61, 0x3a, 0x20, 0xff, 0xfe]), /UTF-8/],
     ["a document that is a list", "- a\n- b\n", /list/],
@@ -90,7 +106,33 @@ describe("readManifests", () => {
   });
 
   it("never throws, whatever the bytes", () => {
-    const pieces = ["a: ", "- ", "{", "}", "[", "]", "&x ", "*x", "\n", "  ", "|", ">", "'", '"', "---\n", "!!binary ", "<<: ", "?", "${x}", "\t", "#", "0x", ".inf", "\u0000", "é"];
+    const pieces = [
+      "a: ",
+      "- ",
+      "{",
+      "}",
+      "[",
+      "]",
+      "&x ",
+      "*x",
+      "\n",
+      "  ",
+      "|",
+      ">",
+      "'",
+      '"',
+      "---\n",
+      "!!binary ",
+      "<<: ",
+      "?",
+      "${x}",
+      "\t",
+      "#",
+      "0x",
+      ".inf",
+      "\u0000",
+      "é",
+    ];
     let seed = 7;
     for (let round = 0; round < 3_000; round += 1) {
       let text = "";

@@ -122,15 +122,32 @@ function readDocument(document: DocumentSource, options: ReadOptions): { manifes
   try {
     [content] = constructFromEvents([...events], { source, schema: options.references ? kubeTemplateSchema : kubeSchema, maxAliases: aliasesPerDocumentMax });
   } catch (error) {
-    return { manifests: [], problems: [error instanceof ScalarError ? { code: "invalid-yaml", message: error.message, ...place(start) } : yamlProblem(file, error)] };
+    return {
+      manifests: [],
+      problems: [error instanceof ScalarError ? { code: "invalid-yaml", message: error.message, ...place(start) } : yamlProblem(file, error)],
+    };
   }
   if (content === null || content === undefined) return { manifests: [], problems: [] };
   const size = sizeOf(content);
-  if (size.values > valuesPerDocumentMax) return { manifests: [], problems: [{ ...tooLarge(file, `unfolds to more than ${valuesPerDocumentMax} values`), ...place(start) }] };
-  if (size.depth > manifestDepthMax) return { manifests: [], problems: [{ ...tooLarge(file, `nests deeper than ${manifestDepthMax} levels`), ...place(start) }] };
+  if (size.values > valuesPerDocumentMax)
+    return { manifests: [], problems: [{ ...tooLarge(file, `unfolds to more than ${valuesPerDocumentMax} values`), ...place(start) }] };
+  if (size.depth > manifestDepthMax)
+    return { manifests: [], problems: [{ ...tooLarge(file, `nests deeper than ${manifestDepthMax} levels`), ...place(start) }] };
   const unsafe = unsafeKey(content);
-  if (unsafe !== undefined) return { manifests: [], problems: [{ code: "unsafe-key", message: `the key '${unsafe}' is refused`, ...place(start), hint: "give it another name" }] };
-  if (!isRecord(content)) return { manifests: [], problems: [{ code: "not-an-object", message: `a ${describeShape(content)} stands where a Kubernetes object should`, ...place(start), hint: "every document needs apiVersion, kind and metadata" }] };
+  if (unsafe !== undefined)
+    return { manifests: [], problems: [{ code: "unsafe-key", message: `the key '${unsafe}' is refused`, ...place(start), hint: "give it another name" }] };
+  if (!isRecord(content))
+    return {
+      manifests: [],
+      problems: [
+        {
+          code: "not-an-object",
+          message: `a ${describeShape(content)} stands where a Kubernetes object should`,
+          ...place(start),
+          hint: "every document needs apiVersion, kind and metadata",
+        },
+      ],
+    };
   const placeOf = (path: readonly (string | number)[]): Place => place(offsetOf(events, source, path));
   return flatten({ content, place: place(start), placeOf });
 }
@@ -146,7 +163,12 @@ function flatten(manifest: Manifest): { manifests: Manifest[]; problems: Problem
     const placeOf = (path: readonly (string | number)[]): Place => manifest.placeOf(["items", index, ...path]);
     if (!isRecord(item)) problems.push({ code: "not-an-object", message: `item ${index + 1} of the ${kind} is not an object`, ...placeOf([]) });
     // Items of a typed list may leave out what the list says.
-    else manifests.push({ content: kind === "List" ? item : { apiVersion: manifest.content["apiVersion"] ?? null, kind: kind.slice(0, -"List".length), ...item }, place: placeOf([]), placeOf });
+    else
+      manifests.push({
+        content: kind === "List" ? item : { apiVersion: manifest.content["apiVersion"] ?? null, kind: kind.slice(0, -"List".length), ...item },
+        place: placeOf([]),
+        placeOf,
+      });
   }
   return { manifests, problems };
 }
@@ -155,7 +177,8 @@ function yamlProblem(file: string, error: unknown): Problem {
   if (!(error instanceof YAMLException)) return { code: "invalid-yaml", message: "the file cannot be read as YAML", file, hint: "look at how deeply it nests" };
   // A map as a key is told at the map that holds it; what people meant is a template's braces.
   const braces = error.reason.startsWith("a key must be text") ? (error.mark?.buffer.indexOf("{{") ?? -1) : -1;
-  if (error.mark !== undefined && braces >= 0) return { code: "invalid-yaml", message: error.reason, ...placesIn(file, error.mark.buffer)(braces), hint: templateHint };
+  if (error.mark !== undefined && braces >= 0)
+    return { code: "invalid-yaml", message: error.reason, ...placesIn(file, error.mark.buffer)(braces), hint: templateHint };
   const place = error.mark === undefined ? { file } : { file, line: error.mark.line + 1, column: error.mark.column + 1 };
   const hint = yamlHint(error.reason, error.mark === undefined ? "" : linesAround(error.mark.buffer, error.mark.position));
   return { code: error.reason.startsWith("duplicated") ? "duplicate-key" : "invalid-yaml", message: error.reason, ...place, hint };

@@ -2,7 +2,7 @@ import type { Problem } from "../domain/problem.ts";
 import { RefusedPathError, resolveInside, type SourceTree } from "../domain/source-tree.ts";
 import { bundleFilesMax, kustomizationsMax } from "../limits.ts";
 import { isMap } from "../domain/merge-values.ts";
-import { inFolder, kustomizationOf } from "./detect-kind.ts";
+import { kustomizationOf } from "./detect-kind.ts";
 import { readManifests, type Manifest } from "./kube-yaml.ts";
 
 /** Everything that one kustomization reads, directly or through others. */
@@ -61,7 +61,17 @@ export async function kustomizeClosure(tree: SourceTree, folder: string): Promis
     if (visited.has(next)) continue;
     visited.add(next);
     if (visited.size > kustomizationsMax || files.size > bundleFilesMax) {
-      return { files: [], problems: [{ code: "too-many-files", message: `the kustomization reads more than ${kustomizationsMax} others or ${bundleFilesMax} files`, file: folder, hint: "split the bundle" }] };
+      return {
+        files: [],
+        problems: [
+          {
+            code: "too-many-files",
+            message: `the kustomization reads more than ${kustomizationsMax} others or ${bundleFilesMax} files`,
+            file: folder,
+            hint: "split the bundle",
+          },
+        ],
+      };
     }
     const file = kustomizationOf(tree, next);
     if (file === undefined) {
@@ -89,12 +99,18 @@ async function followFile(walk: Walk): Promise<void> {
   walk.problems.push(...problems);
   const [manifest] = manifests;
   if (manifest === undefined) {
-    if (problems.length === 0) walk.problems.push({ code: "zero-documents", message: "the kustomization is empty", file: walk.file, hint: "add resources, or take the file away" });
+    if (problems.length === 0)
+      walk.problems.push({ code: "zero-documents", message: "the kustomization is empty", file: walk.file, hint: "add resources, or take the file away" });
     return;
   }
   for (const [field, remedy] of Object.entries(refusedFields)) {
     if (manifest.content[field] === undefined) continue;
-    walk.problems.push({ code: "remote-reference", message: `${field} is refused: charts are not fetched while rendering`, ...manifest.placeOf([field]), hint: remedy });
+    walk.problems.push({
+      code: "remote-reference",
+      message: `${field} is refused: charts are not fetched while rendering`,
+      ...manifest.placeOf([field]),
+      hint: remedy,
+    });
   }
   for (const reference of referencesOf(manifest)) follow(walk, manifest, reference);
   if (["generators", "transformers", "validators"].some((field) => manifest.content[field] !== undefined)) addFolder(walk);
@@ -105,8 +121,24 @@ function follow(walk: Walk, manifest: Manifest, reference: Reference): void {
   const resolved = resolveInside(folder, reference.text);
   const kind = resolved === undefined ? undefined : tree.kindOf(resolved);
   if (resolved !== undefined && kind === "file") walk.files.add(resolved);
-  else if (resolved !== undefined && kind === "folder" && reference.shape === "file or folder") walk.pending.push(resolved);
+  else if (resolved !== undefined && kind === "folder" && reference.shape === "file or folder") followFolder(walk, manifest, reference, resolved);
   else walk.problems.push(problemOfReference(walk, manifest, reference, resolved));
+}
+
+function followFolder({ tree, pending, problems }: Walk, manifest: Manifest, reference: Reference, folder: string): void {
+  if (kustomizationOf(tree, folder) !== undefined) {
+    pending.push(folder);
+    return;
+  }
+  const hint = "name its files one by one, or give it a kustomization.yaml";
+  problems.push(
+    tree.refused(folder) ?? {
+      code: "missing-path",
+      message: `the folder '${reference.text}' has no kustomization.yaml`,
+      ...manifest.placeOf(reference.path),
+      hint,
+    },
+  );
 }
 
 function problemOfReference({ tree, folder }: Walk, manifest: Manifest, reference: Reference, resolved: string | undefined): Problem {
@@ -116,11 +148,22 @@ function problemOfReference({ tree, folder }: Walk, manifest: Manifest, referenc
     const hint = "copy what it names into the repository, or add that repository as a fleet of its own";
     return { code: "remote-reference", message: `'${withoutCredentials(shown)}' is remote: nothing is fetched while rendering`, ...place, hint };
   }
-  if (resolved === undefined) return { code: "path-outside-repository", message: `'${shown}' leads out of the repository`, ...place, hint: "name something inside the repository, relative to this file" };
+  if (resolved === undefined)
+    return {
+      code: "path-outside-repository",
+      message: `'${shown}' leads out of the repository`,
+      ...place,
+      hint: "name something inside the repository, relative to this file",
+    };
   const refused = tree.refused(resolved);
   if (refused !== undefined) return { ...refused, hint: refused.hint ?? `named by ${place.file}:${place.line}` };
   if (tree.kindOf(resolved) === "folder") return { code: "missing-path", message: `'${shown}' is a folder, and a file is wanted here`, ...place };
-  return { code: "missing-path", message: `there is nothing at '${shown}'`, ...place, hint: `looked for ${resolved || "."}, from ${folder || "the repository's root"}` };
+  return {
+    code: "missing-path",
+    message: `there is nothing at '${shown}'`,
+    ...place,
+    hint: `looked for ${resolved || "."}, from ${folder || "the repository's root"}`,
+  };
 }
 
 /** Files that configurations of generators and transformers name in turn: the folder whole, which Kustomize may read anyway. */
@@ -177,7 +220,13 @@ function afterKey(text: string): string {
 
 /** What Kustomize would take for a URL or a Git repository. */
 function isRemote(text: string): boolean {
-  return /^[a-z][a-z0-9+.-]*:/i.test(text) || /^[^/\s]+@[^/\s]+:/.test(text) || /^(github\.com|gitlab\.com|bitbucket\.org|gh:|git::)/i.test(text) || /[?&](ref|version)=/.test(text) || /^[\w.-]+\.[a-z]{2,}\/[^/]+\/[^/]+/i.test(text);
+  return (
+    /^[a-z][a-z0-9+.-]*:/i.test(text) ||
+    /^[^/\s]+@[^/\s]+:/.test(text) ||
+    /^(github\.com|gitlab\.com|bitbucket\.org|gh:|git::)/i.test(text) ||
+    /[?&](ref|version)=/.test(text) ||
+    /^[\w.-]+\.[a-z]{2,}\/[^/]+\/[^/]+/i.test(text)
+  );
 }
 
 function withoutCredentials(url: string): string {

@@ -52,7 +52,8 @@ export function normaliseObjects(placed: readonly PlacedObject[], options: Norma
     warnings.push(...warningsOf(content, object, id, place));
     problems.push(...tooLarge(object, id, place));
   }
-  if (byId.size > maxObjectsPerBundle) problems.push({ code: "too-many-objects", message: `the bundle has ${byId.size} objects; it may have ${maxObjectsPerBundle}`, hint: "split the bundle" });
+  if (byId.size > maxObjectsPerBundle)
+    problems.push({ code: "too-many-objects", message: `the bundle has ${byId.size} objects; it may have ${maxObjectsPerBundle}`, hint: "split the bundle" });
   const objectIds = [...byId.keys()].sort();
   const objects = objectIds.flatMap((id) => byId.get(id)?.object ?? []);
   return { objects, objectIds, problems, warnings };
@@ -66,7 +67,17 @@ export function clusterKindOf(content: Json): string[] {
 }
 
 /** Members of metadata that only a server sets. With server-side apply they make conflicts. */
-const serverMetadata = new Set(["uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "selfLink", "generateName"]);
+const serverMetadata = new Set([
+  "uid",
+  "resourceVersion",
+  "generation",
+  "creationTimestamp",
+  "deletionTimestamp",
+  "deletionGracePeriodSeconds",
+  "managedFields",
+  "selfLink",
+  "generateName",
+]);
 const lastApplied = "kubectl.kubernetes.io/last-applied-configuration";
 
 function normalise(object: KubeObject, namespace: string, clusterKinds: ReadonlySet<string>): KubeObject {
@@ -79,7 +90,12 @@ function normalise(object: KubeObject, namespace: string, clusterKinds: Readonly
     ...rest,
     apiVersion: object.apiVersion,
     kind: object.kind,
-    metadata: { ...kept, name: object.metadata.name, ...(Object.keys(texts).length === 0 ? {} : { annotations: texts }), ...(scoped ? {} : { namespace: written || namespace }) },
+    metadata: {
+      ...kept,
+      name: object.metadata.name,
+      ...(Object.keys(texts).length === 0 ? {} : { annotations: texts }),
+      ...(scoped ? {} : { namespace: written || namespace }),
+    },
   });
 }
 
@@ -92,24 +108,62 @@ function withoutEmptyTimes<T>(value: T): T {
 }
 
 function duplicate(id: string, first: Place, second: Place): Problem {
-  return { code: "duplicate-object", message: `${describeObjectId(id)} is already in ${first.file}:${first.line}`, ...second, hint: "keep one of them, or give one another name or namespace", object: id };
+  return {
+    code: "duplicate-object",
+    message: `${describeObjectId(id)} is already in ${first.file}:${first.line}`,
+    ...second,
+    hint: "keep one of them, or give one another name or namespace",
+    object: id,
+  };
 }
 
 function tooLarge(object: KubeObject, id: string, place: Place): Problem[] {
   const bytes = Buffer.byteLength(canonicalJson(object));
   if (bytes <= maxObjectBytes) return [];
-  return [{ code: "object-too-large", message: `${describeObjectId(id)} has ${bytes} bytes; Kubernetes stores at most ${maxObjectBytes}`, ...place, hint: "split it, or keep the content elsewhere", object: id }];
+  return [
+    {
+      code: "object-too-large",
+      message: `${describeObjectId(id)} has ${bytes} bytes; Kubernetes stores at most ${maxObjectBytes}`,
+      ...place,
+      hint: "split it, or keep the content elsewhere",
+      object: id,
+    },
+  ];
 }
 
 function warningsOf(written: Json, object: KubeObject, id: string, place: Place): Problem[] {
   const warnings: Problem[] = [];
   if (isMap(written) && isMap(written["metadata"])) {
     const server = ["uid", "resourceVersion", "managedFields"].filter((key) => isMap(written["metadata"]) && (written["metadata"][key] ?? null) !== null);
-    if (server.length > 0) warnings.push({ code: "server-fields", message: `${describeObjectId(id)} carries ${server.join(", ")}, which only a server sets: left out`, ...place, hint: "take them out of the file", object: id });
+    if (server.length > 0)
+      warnings.push({
+        code: "server-fields",
+        message: `${describeObjectId(id)} carries ${server.join(", ")}, which only a server sets: left out`,
+        ...place,
+        hint: "take them out of the file",
+        object: id,
+      });
   }
   if (object.kind !== "Secret" || groupOf(object.apiVersion) !== "") return warnings;
-  if ("sops" in object) return [...warnings, { code: "sops-secret", message: `${describeObjectId(id)} is encrypted with SOPS, which this release does not decrypt`, ...place, hint: "leave it out of the bundle for now", object: id }];
+  if ("sops" in object)
+    return [
+      ...warnings,
+      {
+        code: "sops-secret",
+        message: `${describeObjectId(id)} is encrypted with SOPS, which this release does not decrypt`,
+        ...place,
+        hint: "leave it out of the bundle for now",
+        object: id,
+      },
+    ];
   const holdsValues = [object["data"], object["stringData"]].some((map) => typeof map === "object" && map !== null && Object.keys(map).length > 0);
-  if (holdsValues) warnings.push({ code: "plain-secret", message: `${describeObjectId(id)} is a Secret in plain text: whoever reads the repository reads it`, ...place, hint: "encrypt it, or let the cluster fetch it (External Secrets)", object: id });
+  if (holdsValues)
+    warnings.push({
+      code: "plain-secret",
+      message: `${describeObjectId(id)} is a Secret in plain text: whoever reads the repository reads it`,
+      ...place,
+      hint: "encrypt it, or let the cluster fetch it (External Secrets)",
+      object: id,
+    });
   return warnings;
 }

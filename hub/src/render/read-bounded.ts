@@ -11,5 +11,9 @@ export async function readBounded(tree: SourceTree, paths: readonly string[]): P
   let bytes = 0;
   for (const content of contents.values()) bytes += content.length;
   if (bytes <= bundleBytesMax) return contents;
-  throw new RefusedPathError({ code: "bundle-too-large", message: `the bundle's files have ${bytes} bytes; they may have ${bundleBytesMax}`, hint: "split the bundle" });
+  throw new RefusedPathError({
+    code: "bundle-too-large",
+    message: `the bundle's files have ${bytes} bytes; they may have ${bundleBytesMax}`,
+    hint: "split the bundle",
+  });
 }

@@ -72,21 +72,32 @@ export function renderKey(request: Pick<RenderRequest, "survey" | "inputs" | "cl
  */
 export async function renderBundle(request: RenderRequest): Promise<RenderOutcome> {
   const { inputs } = request;
-  const fail = (problems: readonly Problem[]): RenderOutcome => ({ ok: false, problems: problems.slice(0, problemsPerBundleMax).map((problem) => ({ ...problem, bundle: inputs.bundle })) });
+  const fail = (problems: readonly Problem[]): RenderOutcome => ({
+    ok: false,
+    problems: problems.slice(0, problemsPerBundleMax).map((problem) => ({ ...problem, bundle: inputs.bundle })),
+  });
   try {
     if (inputs.missing.length > 0) return fail(inputs.missing.map((name) => missingOfCluster(name)));
     const made = await makeManifests(request);
     if (made.problems.length > 0) return fail(made.problems);
-    const patched = inputs.patches.length === 0 ? { manifests: made.manifests, problems: [] } : await applyPatches({ ...request, manifests: made.manifests, patches: inputs.patches });
+    const patched =
+      inputs.patches.length === 0
+        ? { manifests: made.manifests, problems: [] }
+        : await applyPatches({ ...request, manifests: made.manifests, patches: inputs.patches });
     if (patched.problems.length > 0) return fail(patched.problems);
     const substituted = patched.manifests.map((manifest) => substituteManifest(manifest, request));
-    const normal = normaliseObjects(substituted.map(({ object }) => object), { namespace: inputs.namespace ?? "default", clusterKinds: new Set(request.clusterKinds) });
+    const normal = normaliseObjects(
+      substituted.map(({ object }) => object),
+      { namespace: inputs.namespace ?? "default", clusterKinds: new Set(request.clusterKinds) },
+    );
     const problems = [...substituted.flatMap((outcome) => outcome.problems), ...normal.problems];
     if (problems.length > 0) return fail(problems);
     if (normal.objects.length === 0) return fail([nothingThere(inputs)]);
     const body = packBody(normal.objects);
     if (body.compressed.length > maxBodyBytes) return fail([bodyTooLarge(body.compressed.length)]);
-    const warnings = [...request.survey.warnings, ...made.warnings, ...normal.warnings].slice(0, problemsPerBundleMax).map((warning) => ({ ...warning, bundle: inputs.bundle }));
+    const warnings = [...request.survey.warnings, ...made.warnings, ...normal.warnings]
+      .slice(0, problemsPerBundleMax)
+      .map((warning) => ({ ...warning, bundle: inputs.bundle }));
     return { ok: true, body: { ...body, objectIds: normal.objectIds, warnings, key: renderKey(request) } };
   } catch (error) {
     if (error instanceof RefusedPathError) return fail([error.problem]);
@@ -108,7 +119,16 @@ async function makeManifests({ tree, survey, inputs, tools, signal }: RenderRequ
     case "kustomize":
       return { ...(await buildKustomization({ tree, folder: survey.path, files: [...survey.files.values()], tools, signal })), warnings: [] };
     case "helm":
-      return templateChart({ tree, folder: survey.path, files: survey.files, release: inputs.bundle, namespace: inputs.namespace ?? "default", values: inputs.values ?? {}, tools, signal });
+      return templateChart({
+        tree,
+        folder: survey.path,
+        files: survey.files,
+        release: inputs.bundle,
+        namespace: inputs.namespace ?? "default",
+        values: inputs.values ?? {},
+        tools,
+        signal,
+      });
   }
 }
 
@@ -142,11 +162,22 @@ function asWritten(template: Template): Json {
 
 function problemOfReference({ name, path, why }: BadReference, manifest: Manifest, declaredNames: readonly string[]): Problem {
   const place = manifest.placeOf(path);
-  if (why === "not a scalar") return { code: "value-not-scalar", message: `'${name}' is a map or a list, and stands inside text`, ...place, hint: "let the reference stand alone and without quotes, or name one value in it" };
+  if (why === "not a scalar")
+    return {
+      code: "value-not-scalar",
+      message: `'${name}' is a map or a list, and stands inside text`,
+      ...place,
+      hint: "let the reference stand alone and without quotes, or name one value in it",
+    };
   if (isClusterName(name)) return { ...missingOfCluster(name), ...place };
   const near = suggestName(name, declaredNames, "values");
   const otherwise = `if it is meant as text, write $\${${name}}, or annotate the object with ${substituteAnnotation}: disabled, or set substitute: false on the bundle`;
-  return { code: "unknown-value", message: `there is no value '${name}'`, ...place, hint: near === undefined ? `give it under values in fleet.yaml; ${otherwise}` : `${near} Otherwise, ${otherwise}` };
+  return {
+    code: "unknown-value",
+    message: `there is no value '${name}'`,
+    ...place,
+    hint: near === undefined ? `give it under values in fleet.yaml; ${otherwise}` : `${near} Otherwise, ${otherwise}`,
+  };
 }
 
 /** Held against the clusters that lack it, not against the fleet: see renderFleet. */
@@ -159,12 +190,26 @@ function missingOfCluster(name: string): Problem {
 }
 
 function nothingThere(inputs: BundleInputs): Problem {
-  const what = inputs.kind === "helm" ? "the chart makes no objects with these values" : inputs.kind === "kustomize" ? "the kustomization makes no objects" : "the folder holds no manifests";
-  return { code: "zero-documents", message: `${what}: zero documents, and an empty bundle is never taken for "delete everything"`, file: inputs.path, hint: "to remove a bundle, take it out of fleet.yaml" };
+  const what =
+    inputs.kind === "helm"
+      ? "the chart makes no objects with these values"
+      : inputs.kind === "kustomize"
+        ? "the kustomization makes no objects"
+        : "the folder holds no manifests";
+  return {
+    code: "zero-documents",
+    message: `${what}: zero documents, and an empty bundle is never taken for "delete everything"`,
+    file: inputs.path,
+    hint: "to remove a bundle, take it out of fleet.yaml",
+  };
 }
 
 function bodyTooLarge(bytes: number): Problem {
-  return { code: "bundle-too-large", message: `the bundle has ${bytes} bytes compressed; it may have ${maxBodyBytes}, and ${maxUnpackedBodyBytes} unpacked`, hint: "split the bundle" };
+  return {
+    code: "bundle-too-large",
+    message: `the bundle has ${bytes} bytes compressed; it may have ${maxBodyBytes}, and ${maxUnpackedBodyBytes} unpacked`,
+    hint: "split the bundle",
+  };
 }
 
 function isDiskFull(error: unknown): boolean {

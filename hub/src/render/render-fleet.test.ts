@@ -12,21 +12,45 @@ import { treeOf } from "./tree-for-tests.ts";
 /** Plain manifests need no program. */
 const noTools: RenderTools = { versions: { helm: "1", kustomize: "1" }, run: async () => Promise.reject(new Error("no tool here")) };
 const policy = { drift: "heal", ignore: [], healthTimeoutMs: 1, pruneBudget: { objects: 5, percent: 10 } } as const;
-const bundle = (name: string, more: Partial<BundleSpec> = {}): BundleSpec => ({ name, path: name, dependsOn: [], values: {}, overlays: [], combine: "first", policy, ...more });
+const bundle = (name: string, more: Partial<BundleSpec> = {}): BundleSpec => ({
+  name,
+  path: name,
+  dependsOn: [],
+  values: {},
+  overlays: [],
+  combine: "first",
+  policy,
+  ...more,
+});
 const fleet = (bundles: readonly BundleSpec[], values = {}): FleetSpec => ({ name: "shop", clusters: {}, values, bundles });
 const one: PlacedCluster = { name: "one", labels: { env: "prod" } };
 const configMap = (name: string, value = "x") => `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: ${name} }\ndata:\n  key: ${value}\n`;
 
-async function render(files: Record<string, string>, spec: FleetSpec, more: { clusters?: readonly PlacedCluster[]; cache?: RenderCache; everyOverlay?: boolean; root?: string; refused?: Record<string, string> } = {}) {
+async function render(
+  files: Record<string, string>,
+  spec: FleetSpec,
+  more: { clusters?: readonly PlacedCluster[]; cache?: RenderCache; everyOverlay?: boolean; root?: string; refused?: Record<string, string> } = {},
+) {
   const { clusters = [one], refused, ...rest } = more;
-  return renderFleet({ tree: treeOf(files, refused), root: "", spec, clusters, tools: noTools, memory: openSurveyMemory(), signal: new AbortController().signal, ...rest });
+  return renderFleet({
+    tree: treeOf(files, refused),
+    root: "",
+    spec,
+    clusters,
+    tools: noTools,
+    memory: openSurveyMemory(),
+    signal: new AbortController().signal,
+    ...rest,
+  });
 }
 
 function memoryCache(): RenderCache & { readonly bodies: Map<string, RenderedBody> } {
   const bodies = new Map<string, RenderedBody>();
   const find = async (key: string): Promise<KnownBody | undefined> => {
     const body = bodies.get(key);
-    return body && { digest: body.digest, objectCount: body.objectCount, bodyBytes: body.compressed.length, objectIds: body.objectIds, warnings: body.warnings };
+    return (
+      body && { digest: body.digest, objectCount: body.objectCount, bodyBytes: body.compressed.length, objectIds: body.objectIds, warnings: body.warnings }
+    );
   };
   return { bodies, find, save: async (key, body) => void bodies.set(key, body) };
 }
@@ -39,7 +63,10 @@ async function objectsOf(files: Record<string, string>, spec: FleetSpec, cluster
 
 describe("renderFleet", () => {
   it("renders three times for a thousand clusters in three environments", async () => {
-    const clusters = Array.from({ length: 1_000 }, (_, index) => ({ name: `c${index}`, labels: { env: ["prod", "staging", "dev"][index % 3] ?? "", region: `r${index % 7}` } }));
+    const clusters = Array.from({ length: 1_000 }, (_, index) => ({
+      name: `c${index}`,
+      labels: { env: ["prod", "staging", "dev"][index % 3] ?? "", region: `r${index % 7}` },
+    }));
     const overlays = ["prod", "staging", "dev"].map((env) => ({ clusters: { matchLabels: { env } }, values: { env }, patches: [] }));
     const fleetSpec = fleet([bundle("app", { overlays })], { domain: "example.com" });
     const { made, rendered, inputsOf } = await render({ "app/a.yaml": configMap("a", "${env}.${domain}") }, fleetSpec, { clusters });
@@ -50,7 +77,9 @@ describe("renderFleet", () => {
 
   it("renders once per cluster only where a manifest asks for the cluster", async () => {
     const clusters = Array.from({ length: 10 }, (_, index) => ({ name: `c${index}`, labels: {} }));
-    const { made } = await render({ "app/a.yaml": configMap("a", "${cluster.name}"), "base/b.yaml": configMap("b") }, fleet([bundle("app"), bundle("base")]), { clusters });
+    const { made } = await render({ "app/a.yaml": configMap("a", "${cluster.name}"), "base/b.yaml": configMap("b") }, fleet([bundle("app"), bundle("base")]), {
+      clusters,
+    });
     expect(made).toBe(11);
   });
 
@@ -69,13 +98,21 @@ describe("renderFleet", () => {
   it("gives equal bodies for equal objects, however they are written", async () => {
     const [a, b] = await Promise.all([
       render({ "app/1.yaml": `${configMap("a")}---\n${configMap("b")}` }, fleet([bundle("app")])),
-      render({ "app/x/b.json": '{"kind":"ConfigMap","apiVersion":"v1","data":{"key":"x"},"metadata":{"namespace":"default","name":"b","creationTimestamp":null},"status":{}}', "app/y.yml": configMap("a") }, fleet([bundle("app")])),
+      render(
+        {
+          "app/x/b.json":
+            '{"kind":"ConfigMap","apiVersion":"v1","data":{"key":"x"},"metadata":{"namespace":"default","name":"b","creationTimestamp":null},"status":{}}',
+          "app/y.yml": configMap("a"),
+        },
+        fleet([bundle("app")]),
+      ),
     ]);
     expect(a.rendered[0]?.digest).toBe(b.rendered[0]?.digest);
   });
 
   it("gives objects their namespace, unless their kind has none", async () => {
-    const crd = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: { name: zones.example.com }\nspec: { group: example.com, scope: Cluster, names: { kind: Zone, plural: zones } }\n";
+    const crd =
+      "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: { name: zones.example.com }\nspec: { group: example.com, scope: Cluster, names: { kind: Zone, plural: zones } }\n";
     const files = {
       "app/a.yaml": configMap("a"),
       "app/b.yaml": "apiVersion: v1\nkind: Namespace\nmetadata: { name: b, namespace: nonsense }\n",
@@ -84,13 +121,22 @@ describe("renderFleet", () => {
       "defs/crd.yaml": crd,
     };
     const { rendered } = await render(files, fleet([bundle("app", { namespace: "shop" }), bundle("defs")]));
-    expect(rendered.flatMap(({ objectIds }) => objectIds).sort()).toEqual(["/ConfigMap/shop/a", "/Namespace//b", "apiextensions.k8s.io/CustomResourceDefinition//zones.example.com", "example.com/Other/own/d", "example.com/Zone//c"]);
+    expect(rendered.flatMap(({ objectIds }) => objectIds).sort()).toEqual([
+      "/ConfigMap/shop/a",
+      "/Namespace//b",
+      "apiextensions.k8s.io/CustomResourceDefinition//zones.example.com",
+      "example.com/Other/own/d",
+      "example.com/Zone//c",
+    ]);
   });
 
   it("leaves out what only a server sets", async () => {
-    const text = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: a\n  uid: 1-2\n  resourceVersion: '5'\n  creationTimestamp: null\n  managedFields: []\n  annotations: { kubectl.kubernetes.io/last-applied-configuration: '{}' }\nspec: { template: { metadata: { creationTimestamp: null, labels: { a: b } } } }\nstatus: { replicas: 1 }\n";
+    const text =
+      "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: a\n  uid: 1-2\n  resourceVersion: '5'\n  creationTimestamp: null\n  managedFields: []\n  annotations: { kubectl.kubernetes.io/last-applied-configuration: '{}' }\nspec: { template: { metadata: { creationTimestamp: null, labels: { a: b } } } }\nstatus: { replicas: 1 }\n";
     const { objects } = await objectsOf({ "app/a.yaml": text }, fleet([bundle("app")]));
-    expect(objects).toEqual([{ apiVersion: "apps/v1", kind: "Deployment", metadata: { name: "a", namespace: "default" }, spec: { template: { metadata: { labels: { a: "b" } } } } }]);
+    expect(objects).toEqual([
+      { apiVersion: "apps/v1", kind: "Deployment", metadata: { name: "a", namespace: "default" }, spec: { template: { metadata: { labels: { a: "b" } } } } },
+    ]);
   });
 
   it("reads plain folders without what is hidden, without fleet.yaml and without other files", async () => {
@@ -129,9 +175,24 @@ describe("renderFleet", () => {
 
   it.each<[string, Record<string, string>, string, RegExp]>([
     ["invalid YAML", { "app/a.yaml": "a: [\n" }, "invalid-yaml", /^app\/a\.yaml:\d/],
-    ["a kind that is not", { "app/a.yaml": "apiVersion: apps/v1\nkind: Deploymnet\nmetadata: { name: a }\n" }, "unknown-kind", /^app\/a\.yaml:2:1: .*'Deploymnet'; did you mean 'Deployment'\?/],
-    ["an object twice", { "app/a.yaml": configMap("a"), "app/b.yaml": `# b\n${configMap("a")}` }, "duplicate-object", /^app\/b\.yaml:2:1: ConfigMap default\/a is already in app\/a\.yaml:1/],
-    ["an object too large", { "app/a.yaml": configMap("a", "x".repeat(1_600_000)) }, "object-too-large", /^app\/a\.yaml:1:1: ConfigMap default\/a has \d+ bytes/],
+    [
+      "a kind that is not",
+      { "app/a.yaml": "apiVersion: apps/v1\nkind: Deploymnet\nmetadata: { name: a }\n" },
+      "unknown-kind",
+      /^app\/a\.yaml:2:1: .*'Deploymnet'; did you mean 'Deployment'\?/,
+    ],
+    [
+      "an object twice",
+      { "app/a.yaml": configMap("a"), "app/b.yaml": `# b\n${configMap("a")}` },
+      "duplicate-object",
+      /^app\/b\.yaml:2:1: ConfigMap default\/a is already in app\/a\.yaml:1/,
+    ],
+    [
+      "an object too large",
+      { "app/a.yaml": configMap("a", "x".repeat(1_600_000)) },
+      "object-too-large",
+      /^app\/a\.yaml:1:1: ConfigMap default\/a has \d+ bytes/,
+    ],
     ["no manifests", { "app/notes.txt": "" }, "zero-documents", /zero documents/],
     ["only empty documents", { "app/a.yaml": "---\n# nothing\n" }, "zero-documents", /zero documents/],
     ["nothing at the path", { "apps/a.yaml": configMap("a") }, "missing-path", /there is nothing at app/],
@@ -158,12 +219,17 @@ describe("renderFleet", () => {
   it("tells the problems of all bundles at once, each once", async () => {
     const clusters = [one, { name: "two", labels: { env: "dev" } }];
     const overlays = [{ clusters: { matchLabels: { env: "dev" } }, values: { a: 1 }, patches: [] }];
-    const { problems } = await render({ "app/a.yaml": "a: [", "b/b.yaml": "kind: X" }, fleet([bundle("app", { overlays, values: { a: 2 } }), bundle("b")]), { clusters });
+    const { problems } = await render({ "app/a.yaml": "a: [", "b/b.yaml": "kind: X" }, fleet([bundle("app", { overlays, values: { a: 2 } }), bundle("b")]), {
+      clusters,
+    });
     expect(problems.map(({ bundle: name }) => name)).toEqual(["app", "b"]);
   });
 
   it("warns of Secrets in plain text without showing them", async () => {
-    const { warnings } = await render({ "app/a.yaml": "apiVersion: v1\nkind: Secret\nmetadata: { name: s }\nstringData: { password: canary-hunter2 }\n" }, fleet([bundle("app")]));
+    const { warnings } = await render(
+      { "app/a.yaml": "apiVersion: v1\nkind: Secret\nmetadata: { name: s }\nstringData: { password: canary-hunter2 }\n" },
+      fleet([bundle("app")]),
+    );
     expect(warnings).toEqual([expect.objectContaining({ code: "plain-secret", file: "app/a.yaml", line: 1 })]);
     expect(JSON.stringify(warnings)).not.toContain("canary-hunter2");
   });
@@ -173,6 +239,8 @@ describe("renderFleet", () => {
     const files = { "app/a.yaml": configMap("a", "x${n}"), "prod/b.yaml": "a: [" };
     expect((await render({ "app/a.yaml": "a: [" }, fleet([bundle("app")]), { clusters: [] })).problems).toHaveLength(1);
     expect((await render(files, fleet([bundle("app", { overlays })]), { clusters: [] })).problems).toEqual([]);
-    expect((await render(files, fleet([bundle("app", { overlays })]), { clusters: [], everyOverlay: true })).problems.map(({ file }) => file)).toEqual(["prod/b.yaml"]);
+    expect((await render(files, fleet([bundle("app", { overlays })]), { clusters: [], everyOverlay: true })).problems.map(({ file }) => file)).toEqual([
+      "prod/b.yaml",
+    ]);
   });
 });

@@ -121,7 +121,12 @@ async function surveyAll({ tree, root, spec, memory }: RenderFleetRequest): Prom
     for (const path of pathsOf(bundle)) {
       const inRepository = resolveInside(root, path === "" ? "." : path);
       if (inRepository === undefined) {
-        problems.push({ code: "path-outside-repository", message: `the path '${path}' leads out of the repository`, bundle: bundle.name, hint: "name a folder inside the repository" });
+        problems.push({
+          code: "path-outside-repository",
+          message: `the path '${path}' leads out of the repository`,
+          bundle: bundle.name,
+          hint: "name a folder inside the repository",
+        });
         continue;
       }
       if (surveys.has(path)) continue;
@@ -152,7 +157,8 @@ function planRenders({ spec, clusters, everyOverlay }: RenderFleetRequest, surve
       byKey.set(jobId(bundle.name, job.key), job);
       byCluster.get(cluster.name)?.set(bundle.name, job.key);
     }
-    for (const job of jobsForNobody(spec, bundle, surveys, { selected: selected.length, everyOverlay: everyOverlay === true })) byKey.set(jobId(bundle.name, job.key), job);
+    for (const job of jobsForNobody(spec, bundle, surveys, { selected: selected.length, everyOverlay: everyOverlay === true }))
+      byKey.set(jobId(bundle.name, job.key), job);
   }
   return { byKey, byCluster };
 }
@@ -164,12 +170,19 @@ function likeness(bundle: BundleSpec, cluster: PlacedCluster, asksOfCluster: boo
 }
 
 /** What to render though no cluster asks for it: everything for `fleet lint`; a new fleet's bundles, so that an error is told before the first cluster joins. */
-function jobsForNobody(spec: FleetSpec, bundle: BundleSpec, surveys: ReadonlyMap<string, BundleSurvey>, options: { selected: number; everyOverlay: boolean }): RenderJob[] {
+function jobsForNobody(
+  spec: FleetSpec,
+  bundle: BundleSpec,
+  surveys: ReadonlyMap<string, BundleSurvey>,
+  options: { selected: number; everyOverlay: boolean },
+): RenderJob[] {
   if (!options.everyOverlay && options.selected > 0) return [];
   const choices: (readonly OverlaySpec[])[] = options.everyOverlay ? [[], ...bundle.overlays.map((overlay) => [overlay])] : [[]];
   return choices.flatMap((overlays) => {
     const survey = surveys.get(overlays[0]?.path ?? bundle.path);
-    return survey === undefined ? [] : [{ ...makeJob(spec, bundle, someCluster, survey, overlays), tentative: overlays.length === 0 && bundle.overlays.length > 0 }];
+    return survey === undefined
+      ? []
+      : [{ ...makeJob(spec, bundle, someCluster, survey, overlays), tentative: overlays.length === 0 && bundle.overlays.length > 0 }];
   });
 }
 
@@ -203,7 +216,8 @@ async function readFleetFile({ tree, root, spec }: RenderFleetRequest): Promise<
 function placeOfPatch({ spec }: RenderFleetRequest, job: RenderJob, fleetFile: Manifest | undefined, index: number): Place | undefined {
   let left = index;
   for (const overlay of job.overlays) {
-    if (left < overlay.patches.length) return fleetFile?.placeOf(["spec", "bundles", spec.bundles.indexOf(job.bundle), "overlays", job.bundle.overlays.indexOf(overlay), "patches", left]);
+    if (left < overlay.patches.length)
+      return fleetFile?.placeOf(["spec", "bundles", spec.bundles.indexOf(job.bundle), "overlays", job.bundle.overlays.indexOf(overlay), "patches", left]);
     left -= overlay.patches.length;
   }
   return undefined;
@@ -211,7 +225,16 @@ function placeOfPatch({ spec }: RenderFleetRequest, job: RenderJob, fleetFile: M
 
 async function renderJob(fleet: RenderFleetRequest, job: RenderJob, { clusterKinds, fleetFile }: OfFleet): Promise<JobOutcome> {
   const { tree, tools, cache, signal } = fleet;
-  const request = { tree, survey: job.survey, inputs: job.inputs, clusterKinds, declaredNames: job.names, placeOfPatch: (index: number) => placeOfPatch(fleet, job, fleetFile, index), tools, signal };
+  const request = {
+    tree,
+    survey: job.survey,
+    inputs: job.inputs,
+    clusterKinds,
+    declaredNames: job.names,
+    placeOfPatch: (index: number) => placeOfPatch(fleet, job, fleetFile, index),
+    tools,
+    signal,
+  };
   const key = renderKey(request);
   const found = await cache?.find(key);
   if (found !== undefined) return { job, body: found, problems: [], made: false };

@@ -18,7 +18,11 @@ export interface RenderTools {
  * @param options.tool where a program is; asked when it is first needed.
  * @param options.atOnce runs at once; default rendersAtOnce.
  */
-export function openRenderTools(options: { readonly tool: (name: RenderToolName) => Promise<string>; readonly versions: Readonly<Record<RenderToolName, string>>; readonly atOnce?: number }): RenderTools {
+export function openRenderTools(options: {
+  readonly tool: (name: RenderToolName) => Promise<string>;
+  readonly versions: Readonly<Record<RenderToolName, string>>;
+  readonly atOnce?: number;
+}): RenderTools {
   const slot = limitAtOnce(options.atOnce ?? rendersAtOnce);
   return {
     versions: options.versions,

@@ -45,7 +45,9 @@ describe("runSandboxed", () => {
   it("rejects when the tool is not there", async () => {
     const outcome = withScratchFolder(async ({ path }) => runSandboxed({ file: "/nonexistent/tool", args: [], folder: path, signal: never }));
     // With the confining programs in front it is they that say so.
-    await expect(outcome.then(({ ended }) => ended)).resolves.toBe("badly").catch(async () => expect(outcome).rejects.toThrow(/ENOENT/));
+    await expect(outcome.then(({ ended }) => ended))
+      .resolves.toBe("badly")
+      .catch(async () => expect(outcome).rejects.toThrow(/ENOENT/));
   });
 
   it.runIf(hasNetworkTakenAway())("has no network, not even this machine's own", async () => {

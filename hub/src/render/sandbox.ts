@@ -1,6 +1,14 @@
 import { spawn, spawnSync } from "node:child_process";
 import { join } from "node:path";
-import { renderAddressBytesMax, renderCpuSeconds, renderErrorBytesMax, renderFileBytesMax, renderMs, renderOutputBytesMax, renderSoftBytesMax } from "../limits.ts";
+import {
+  renderAddressBytesMax,
+  renderCpuSeconds,
+  renderErrorBytesMax,
+  renderFileBytesMax,
+  renderMs,
+  renderOutputBytesMax,
+  renderSoftBytesMax,
+} from "../limits.ts";
 
 /** Where the confining programs lie. Neither tool starts programs unless a plugin or a flag says so, and there is neither. */
 const systemPath = "/usr/bin:/bin:/usr/sbin";
@@ -102,7 +110,10 @@ let known: readonly string[] | undefined;
  * stays one. Tried once.
  */
 export function confinement(): readonly string[] {
-  known ??= process.platform === "linux" ? wrappers().reduce<string[]>((prefix, choices) => [...prefix, ...(choices.find((choice) => works([...prefix, ...choice])) ?? [])], []) : [];
+  known ??=
+    process.platform === "linux"
+      ? wrappers().reduce<string[]>((prefix, choices) => [...prefix, ...(choices.find((choice) => works([...prefix, ...choice])) ?? [])], [])
+      : [];
   return known;
 }
 

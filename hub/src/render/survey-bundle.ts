@@ -70,10 +70,21 @@ async function survey(tree: SourceTree, path: string, memory: SurveyMemory): Pro
   const listed = await listFiles(tree, path, kind);
   if (listed.problems.length > 0) return { ok: false, problems: listed.problems };
   const sources = [...new Set(listed.files.values())].sort();
-  if (sources.length > bundleFilesMax) return { ok: false, problems: [{ code: "too-many-files", message: `the bundle has ${sources.length} files; it may have ${bundleFilesMax}`, file: path, hint: "split the bundle" }] };
+  if (sources.length > bundleFilesMax)
+    return {
+      ok: false,
+      problems: [
+        { code: "too-many-files", message: `the bundle has ${sources.length} files; it may have ${bundleFilesMax}`, file: path, hint: "split the bundle" },
+      ],
+    };
   const blobs = new Map(sources.map((source) => [source, tree.idOf(source) ?? ""]));
   const facts = await factsOf(tree, blobs, kind, memory);
-  const contentId = sha256([...listed.files].map(([name, source]) => `${name}\0${blobs.get(source)}\n`).sort().join(""));
+  const contentId = sha256(
+    [...listed.files]
+      .map(([name, source]) => `${name}\0${blobs.get(source)}\n`)
+      .sort()
+      .join(""),
+  );
   return { ok: true, survey: { kind, path, files: listed.files, contentId, ...facts } };
 }
 
@@ -91,7 +102,12 @@ function plainFiles(tree: SourceTree, path: string): { files: ReadonlyMap<string
   if (tree.kindOf(path) === "file") return { files: new Map([[path, path]]), problems: [] };
   const inside = tree.files(path).map((file) => file.path);
   const relative = (file: string): string => (path === "" ? file : file.slice(path.length + 1));
-  const shown = inside.filter((file) => !relative(file).split("/").some((part) => part.startsWith(".")));
+  const shown = inside.filter(
+    (file) =>
+      !relative(file)
+        .split("/")
+        .some((part) => part.startsWith(".")),
+  );
   const nested = shown.filter((file) => /\/(kustomization\.ya?ml|Kustomization|Chart\.yaml)$/.test(`/${relative(file)}`));
   const manifests = shown.filter((file) => /\.(ya?ml|json)$/.test(file) && !/^fleet\.ya?ml$/.test(relative(file)));
   const problems = nested.map((file): Problem => ({
@@ -116,7 +132,10 @@ async function factsOf(tree: SourceTree, blobs: ReadonlyMap<string, string>, kin
     const text = Buffer.from(contents.get(file) ?? new Uint8Array()).toString("utf8");
     const isTemplate = kind === "helm" && file.includes("/templates/");
     if (isTemplate) warnings.push(...unsteadyTemplates(file, text));
-    memory.set(keyOf(file), { names: kind === "helm" ? clusterNamesInTemplate(text) : namesIn(text), clusterKinds: isTemplate ? [] : clusterKindsIn(file, text) });
+    memory.set(keyOf(file), {
+      names: kind === "helm" ? clusterNamesInTemplate(text) : namesIn(text),
+      clusterKinds: isTemplate ? [] : clusterKindsIn(file, text),
+    });
   }
   const facts = texts.flatMap((file) => memory.get(keyOf(file)) ?? []);
   return { names: distinct(facts.flatMap((fact) => fact.names)), clusterKinds: distinct(facts.flatMap((fact) => fact.clusterKinds)), warnings };

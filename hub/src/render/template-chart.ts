@@ -33,7 +33,14 @@ export async function chartFiles(tree: SourceTree, folder: string, nesting = 0):
   const content = (await tree.read([chartFile])).get(chartFile) ?? new Uint8Array();
   const { manifests, problems } = readManifests(chartFile, content, { references: false });
   const [chart] = manifests;
-  if (chart === undefined) return { files, problems: problems.length > 0 ? problems : [{ code: "helm-chart-invalid", message: "Chart.yaml is empty", file: chartFile, hint: "a chart needs apiVersion: v2, a name and a version" }] };
+  if (chart === undefined)
+    return {
+      files,
+      problems:
+        problems.length > 0
+          ? problems
+          : [{ code: "helm-chart-invalid", message: "Chart.yaml is empty", file: chartFile, hint: "a chart needs apiVersion: v2, a name and a version" }],
+    };
   const dependencies = chart.content["dependencies"];
   const found: Problem[] = [...problems];
   for (const [index, dependency] of (Array.isArray(dependencies) ? (dependencies as readonly unknown[]) : []).entries()) {
@@ -48,7 +55,12 @@ export async function chartFiles(tree: SourceTree, folder: string, nesting = 0):
       found.push(...inner.problems);
     } else {
       const hint = local === undefined ? `run 'helm dependency build ${folder || "."}' and commit its charts/ folder` : `there is no chart at ${local}`;
-      found.push({ code: "helm-missing-dependency", message: `the chart depends on '${name}', which is not in its charts/ folder: nothing is fetched while rendering`, ...place, hint });
+      found.push({
+        code: "helm-missing-dependency",
+        message: `the chart depends on '${name}', which is not in its charts/ folder: nothing is fetched while rendering`,
+        ...place,
+        hint,
+      });
     }
   }
   return { files, problems: found };
@@ -79,14 +91,33 @@ export async function templateChart(options: {
   const { tree, folder, files, release, namespace, values, tools, signal } = options;
   const chartFile = inFolder(folder, "Chart.yaml");
   if (release.length > releaseNameCharsMax) {
-    return failed({ code: "helm-release-name", message: `Helm takes release names of at most ${releaseNameCharsMax} characters, and the bundle is '${release}'`, file: chartFile, hint: "give the bundle a shorter name" });
+    return failed({
+      code: "helm-release-name",
+      message: `Helm takes release names of at most ${releaseNameCharsMax} characters, and the bundle is '${release}'`,
+      file: chartFile,
+      hint: "give the bundle a shorter name",
+    });
   }
   const contents = await readBounded(tree, [...new Set(files.values())]);
   return withScratchFolder(async (scratch) => {
     const written = [...files].map(([path, source]) => [`chart/${path}`, contents.get(source) ?? new Uint8Array()] as const);
     await scratch.write(new Map<string, Uint8Array | string>([...written, ["values.json", canonicalJson(values)]]));
     // Names and namespaces are checked (RFC 1123), so none of them can be taken for an option.
-    const args = ["template", release, "./chart", "--namespace", namespace, "--values", "values.json", "--include-crds", "--skip-tests", "--kube-version", chartKubeVersion, "--color", "never"];
+    const args = [
+      "template",
+      release,
+      "./chart",
+      "--namespace",
+      namespace,
+      "--values",
+      "values.json",
+      "--include-crds",
+      "--skip-tests",
+      "--kube-version",
+      chartKubeVersion,
+      "--color",
+      "never",
+    ];
     const outcome = await tools.run("helm", { args, folder: scratch.path, signal });
     const ended = problemOfEnd("helm", outcome);
     if (ended !== undefined) return failed({ ...ended, file: chartFile });
@@ -109,7 +140,12 @@ function readOutput(output: string, folder: string): { manifests: Manifest[]; pr
       const at = { file: templateAt(place.line), line: 1, column: 1 };
       return { content, place: at, placeOf: () => at };
     }),
-    problems: problems.map(({ code, message, hint, line }) => ({ code, message: `${message} (in what the template made)`, file: templateAt(line ?? 1), ...(hint === undefined ? {} : { hint }) })),
+    problems: problems.map(({ code, message, hint, line }) => ({
+      code,
+      message: `${message} (in what the template made)`,
+      file: templateAt(line ?? 1),
+      ...(hint === undefined ? {} : { hint }),
+    })),
   };
 }
 
@@ -180,7 +216,8 @@ function hintFor(text: string, yamlLine: string | undefined): string | undefined
 }
 
 /** Functions whose answer differs from run to run. */
-const unsteady = /\{\{[^}]*\b(rand(?:AlphaNum|Alpha|Ascii|Numeric|Bytes|Int)|uuidv4|now|gen(?:CA|SelfSignedCert|SignedCert|PrivateKey)\w*|htpasswd|bcrypt|lookup)\b/;
+const unsteady =
+  /\{\{[^}]*\b(rand(?:AlphaNum|Alpha|Ascii|Numeric|Bytes|Int)|uuidv4|now|gen(?:CA|SelfSignedCert|SignedCert|PrivateKey)\w*|htpasswd|bcrypt|lookup)\b/;
 
 /** Templates whose output is not the same every time: told, because every new render would change the cluster. */
 export function unsteadyTemplates(path: string, text: string): Problem[] {
@@ -188,8 +225,18 @@ export function unsteadyTemplates(path: string, text: string): Problem[] {
   if (found === null) return [];
   const name = found[1] ?? "";
   const { line, column } = placesIn(path, text)(found.index);
-  const message = name === "lookup" ? "lookup finds nothing: charts are rendered without a cluster" : `${name} gives another answer every time the chart is rendered`;
-  return [{ code: "helm-unsteady-template", message, file: path, line, column, hint: name === "lookup" ? "give what it should find in values" : "give a fixed value in values, or keep it in a Secret that is not in this chart" }];
+  const message =
+    name === "lookup" ? "lookup finds nothing: charts are rendered without a cluster" : `${name} gives another answer every time the chart is rendered`;
+  return [
+    {
+      code: "helm-unsteady-template",
+      message,
+      file: path,
+      line,
+      column,
+      hint: name === "lookup" ? "give what it should find in values" : "give a fixed value in values, or keep it in a Secret that is not in this chart",
+    },
+  ];
 }
 
 /** What a chart's templates ask of the cluster under .Values.global.flotilla, as names for BundleUses. */

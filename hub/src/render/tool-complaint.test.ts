@@ -6,7 +6,9 @@ const secret = "canary-hunter2";
 
 describe("cleanComplaint", () => {
   it("keeps what a person needs", () => {
-    expect(clean("Error: accumulating resources from 'apps/storefront/overlays/production/patches': no such file at /tmp/x/apps/a.yaml\n")).toBe("accumulating resources from 'apps/storefront/overlays/production/patches': no such file at apps/a.yaml");
+    expect(clean("Error: accumulating resources from 'apps/storefront/overlays/production/patches': no such file at /tmp/x/apps/a.yaml\n")).toBe(
+      "accumulating resources from 'apps/storefront/overlays/production/patches': no such file at apps/a.yaml",
+    );
   });
 
   it.each([

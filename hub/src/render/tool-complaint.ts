@@ -12,7 +12,11 @@ export function cleanComplaint(text: string, options: { readonly scrub: (text: s
     .scrub(text)
     .split("\n")
     .filter((line) => !/^(W?A?R?N?I?N?G: |level=|time=|# Warning)/.test(line) || /error/i.test(line));
-  const joined = lines.join("\n").trim().replace(/^Error: /, "").replace(/\n\nUse --debug flag[^\n]*/, "");
+  const joined = lines
+    .join("\n")
+    .trim()
+    .replace(/^Error: /, "")
+    .replace(/\n\nUse --debug flag[^\n]*/, "");
   const hidden = hideValues(hideRepeated(joined), options.values ?? {});
   return hidden.length > renderMessageCharsMax ? `${hidden.slice(0, renderMessageCharsMax)}…` : hidden;
 }

@@ -4,12 +4,16 @@ import { join } from "node:path";
 import { RefusedPathError, type SourceTree, type TreeFile } from "../domain/source-tree.ts";
 
 /** A tree in memory; what is listed as refused stands for symlinks and their like. */
-export function treeOf(contents: Readonly<Record<string, string | Uint8Array>>, refused: Readonly<Record<string, string>> = {}): SourceTree & { readonly reads: string[] } {
+export function treeOf(
+  contents: Readonly<Record<string, string | Uint8Array>>,
+  refused: Readonly<Record<string, string>> = {},
+): SourceTree & { readonly reads: string[] } {
   const paths = Object.keys(contents).sort();
   const reads: string[] = [];
   const blobOf = (path: string): string => sha256(contents[path] ?? "");
   const inside = (folder: string): string[] => paths.filter((path) => folder === "" || path === folder || path.startsWith(`${folder}/`));
-  const refusal = (path: string): string | undefined => Object.keys(refused).find((bad) => path === "" || bad === path || bad.startsWith(`${path}/`) || path.startsWith(`${bad}/`));
+  const refusal = (path: string): string | undefined =>
+    Object.keys(refused).find((bad) => path === "" || bad === path || bad.startsWith(`${path}/`) || path.startsWith(`${bad}/`));
   const fileOf = (path: string): TreeFile => ({ path, bytes: contents[path]?.length ?? 0, blob: blobOf(path) });
   const problemOf = (bad: string): { code: string; message: string; file: string } => ({ code: "symlink", message: refused[bad] ?? "", file: bad });
   return {
