@@ -20,6 +20,8 @@ export interface HubConfig {
   readonly databaseUrl: string | undefined;
   /** Undefined: an embedded nats-server with its store in the data folder. */
   readonly natsUrl: string | undefined;
+  /** Where the embedded nats-server listens; agents connect to it. TLS by the hub's CA except on loopback. */
+  readonly natsListen: ListenAddress;
   /** Credentials file for natsUrl; undefined uses the hub's own operator identity. */
   readonly natsCreds: string | undefined;
   readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined;
@@ -42,6 +44,7 @@ const startFlags = {
   "public-address": { type: "string" },
   "database-url": { type: "string" },
   "nats-url": { type: "string" },
+  "nats-listen": { type: "string" },
   "nats-creds": { type: "string" },
   "tls-cert": { type: "string" },
   "tls-key": { type: "string" },
@@ -72,6 +75,7 @@ export function readConfig(args: readonly string[], env: Readonly<Record<string,
     publicAddress: text("public-address") ?? "localhost",
     databaseUrl: url("--database-url", text("database-url", "DATABASE_URL"), ["postgres:", "postgresql:"]),
     natsUrl: url("--nats-url", text("nats-url", "NATS_URL"), ["nats:", "tls:"]),
+    natsListen: address("--nats-listen", text("nats-listen") ?? "127.0.0.1:7423"),
     natsCreds: text("nats-creds"),
     tls: tlsFiles(text("tls-cert"), text("tls-key")),
     encryptionKeyFile: text("encryption-key-file") ?? join(dataDir, "encryption-key"),

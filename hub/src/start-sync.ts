@@ -5,6 +5,7 @@ import { openRenderTools } from "./render/render-tools.ts";
 import { openSurveyMemory } from "./render/survey-bundle.ts";
 import type { PreviousRevision } from "./source/fetch-revision.ts";
 import { nextDueAt } from "./source/next-due.ts";
+import { DamagedCloneError } from "./source/read-fleet-tree.ts";
 import type { GitSource } from "./source/open-source.ts";
 import { renderCache } from "./store/bodies.ts";
 import { dropDeletedFleets } from "./store/delete-fleet.ts";
@@ -75,7 +76,14 @@ function followPorts(options: SyncOptions): FollowPorts {
       return { problem: undefined, found: foundOf(outcome.revisions) };
     },
     saveFetchOutcome: (lease, repository, outcome) => saveFetchOutcome(pool, lease, repository, outcome),
-    syncFleet: (repository, job) => syncFleet({ ...fleetPorts, openTree: (revision) => source.openTree(repository.url, revision) }, job),
+    async syncFleet(repository, job) {
+      try {
+        await syncFleet({ ...fleetPorts, openTree: (revision) => source.openTree(repository.url, revision) }, job);
+      } catch (error) {
+        if (error instanceof DamagedCloneError) await source.forget(repository.url);
+        throw error;
+      }
+    },
     dropDeletedFleets: async (repositoryId) => void (await dropDeletedFleets(pool, repositoryId)),
     nextDueAt,
     report,

@@ -33,12 +33,12 @@ export interface HubProcess {
 
 export async function startHub(options: HubProcessOptions): Promise<HubProcess> {
   const { dataDir, folder, name = "hub", build = "source", args = [] } = options;
-  const ports = { api: await freePort(), link: await freePort(), enrol: await freePort() };
+  const ports = { api: await freePort(), link: await freePort(), enrol: await freePort(), nats: await freePort() };
   const url = `http://127.0.0.1:${ports.api}`;
   const flags = [
     "start",
     ...["--data-dir", dataDir, "--listen", `127.0.0.1:${ports.api}`, "--link-listen", `127.0.0.1:${ports.link}`],
-    ...["--enrol-listen", `127.0.0.1:${ports.enrol}`, "--public-address", "localhost"],
+    ...["--enrol-listen", `127.0.0.1:${ports.enrol}`, "--nats-listen", `127.0.0.1:${ports.nats}`, "--public-address", "localhost"],
     ...args,
   ];
   const start = (env: NodeJS.ProcessEnv): Promise<ServerProcess> =>

@@ -111,17 +111,20 @@ export async function followRepositories(ports: FollowPorts, hints: FollowHints,
 
 async function followRepository(ports: FollowPorts, hints: FollowHints, slots: Slots, lease: Lease, id: string, signal: AbortSignal): Promise<void> {
   const placedAt = new Map<string, number>();
+  // Another replica's clone is not here: begin with a fetch, whatever the rows say.
+  let isFirst = true;
   while (!signal.aborted) {
     const repository = await ports.readRepository(id);
     if (repository === undefined) return;
     const fleets = await ports.listFleets(id);
     const now = new Date();
-    const dueAt = repository.failures === 0 && fleets.some(isNew) ? now : ports.nextDueAt(repository, now);
+    const dueAt = isFirst || (repository.failures === 0 && fleets.some(isNew)) ? now : ports.nextDueAt(repository, now);
     const placementDue = fleets.some(({ name }) => (placedAt.get(name) ?? 0) + placementNetMs <= now.getTime()) || hints.hasPlacement(fleets);
     if (dueAt > now && !placementDue) {
       await hints.wait(Math.min(dueAt.getTime() - now.getTime(), hintPollMs), signal);
       continue;
     }
+    isFirst = false;
     await slots.run(() => followOnce(ports, hints, lease, repository, fleets, { fetchDue: dueAt <= now, placedAt }, signal));
   }
 }
@@ -166,7 +169,7 @@ async function fetchAll(
   signal: AbortSignal,
 ): Promise<{ found: FetchResult["found"]; cause: SyncCause }> {
   const startedAt = new Date();
-  const refs = new Map(fleets.filter(({ deleting }) => deleting === null).map(({ ref }) => [refKey(ref), ref]));
+  const refs = new Map(fleets.filter(({ deleting }) => deleting === null).flatMap(refsOf).map((ref) => [refKey(ref), ref]));
   const result = await ports.fetch(repository, [...refs.values()], signal);
   const fetchedAt = new Date();
   await ports.saveFetchOutcome(lease, repository, { problem: result.problem, startedAt });
@@ -179,6 +182,11 @@ async function fetchAll(
   };
   const found = result.problem === undefined ? result.found : new Map([...refs.keys()].map((key) => [key, [result.problem as Problem]]));
   return { found: new Map([...found].map(([key, outcome]) => [key, "revision" in outcome ? outcome : outcome.map((problem) => ({ ...problem, ofSource: true as const }))])), cause };
+}
+
+/** What the fleet follows; and the last good revision where a newer one is bad, so that it can be placed again. */
+function refsOf({ ref, revision, seenRevision }: FollowedFleet): GitRef[] {
+  return revision === null || revision === seenRevision ? [ref] : [ref, { commit: revision }];
 }
 
 /** A fleet whose ref was not asked for now: what it had is what it has. */

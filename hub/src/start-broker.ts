@@ -1,0 +1,126 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { connect, type NatsConnection, type TlsOptions } from "@nats-io/transport-node";
+import type { Logger } from "pino";
+import type { HubConfig } from "./config.ts";
+import { startEmbeddedNats } from "./embedded/nats.ts";
+import { type BrokerIdentity, openBrokerIdentity, readBrokerIdentity } from "./stream/broker-identity.ts";
+import type { CertificateAuthority } from "./stream/certificate-authority.ts";
+import type { HubSecrets } from "./stream/hub-secrets.ts";
+import { startClaimsPusher } from "./stream/push-broker-claims.ts";
+
+export interface Broker {
+  readonly connection: NatsConnection;
+  readonly identity: BrokerIdentity;
+  /** As agents reach it. */
+  readonly urls: readonly string[];
+  /** PEM; "" for plain NATS on loopback and for certificates that the system trusts. */
+  readonly ca: string;
+  /** Something was revoked: push the account again. */
+  onRevoked(): void;
+  /** The hub's own connection; before the store it writes to. */
+  close(): Promise<void>;
+}
+
+export interface BrokerOptions {
+  readonly config: HubConfig;
+  readonly ca: CertificateAuthority;
+  readonly secrets: HubSecrets;
+  readRevoked(): Promise<readonly { readonly publicKey: string; readonly revokedAt: Date }[]>;
+  readonly log: Logger;
+}
+
+/** The broker: an embedded nats-server in the data folder, or the one that was given. */
+export async function startBroker(options: BrokerOptions): Promise<Broker> {
+  const { config, log, readRevoked } = options;
+  const identity = config.natsCreds === undefined ? await openBrokerIdentity(options.secrets) : await readBrokerIdentity(config.natsCreds);
+  const server = config.natsUrl === undefined ? await startServer(options, identity) : undefined;
+  const servers = server?.servers ?? (config.natsUrl ?? "").split(",");
+  const tls = server?.tls;
+  const connection = await connect({
+    servers: [...servers],
+    name: "flotilla-hub",
+    authenticator: identity.hubAuthenticator(),
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 250,
+    waitOnFirstConnect: true,
+    ...(tls === undefined ? {} : { tls }),
+  });
+  const pusher = startClaimsPusher({
+    identity,
+    servers,
+    ...(tls === undefined ? {} : { tls }),
+    readRevoked,
+    ...(server === undefined ? {} : { onClaims: (operator) => server.reload(operator) }),
+    log,
+  });
+  return {
+    connection,
+    identity,
+    urls: server?.agentUrls ?? servers,
+    ca: server?.ca ?? "",
+    onRevoked: () => pusher.hint(),
+    async close() {
+      await pusher.close();
+      await connection.close().catch(() => undefined);
+      await server?.stop();
+    },
+  };
+}
+
+const brokerCertificateRenewMs = 24 * 3_600_000;
+
+interface OwnServer {
+  readonly servers: readonly string[];
+  readonly agentUrls: readonly string[];
+  readonly ca: string;
+  readonly tls: TlsOptions | undefined;
+  reload(operator: { jwt: string; accounts: readonly { id: string; jwt: string }[]; systemAccountId: string }): Promise<void>;
+  stop(): Promise<void>;
+}
+
+async function startServer({ config, ca, readRevoked, log }: BrokerOptions, identity: BrokerIdentity): Promise<OwnServer> {
+  const { host, port } = config.natsListen;
+  const storeDir = join(config.dataDir, "nats");
+  const operator = await identity.operator?.claims(await readRevoked());
+  const tls = isLoopback(host) ? undefined : await writeCertificate(storeDir, ca, [config.publicAddress, "localhost"]);
+  const server = await startEmbeddedNats({ storeDir, log, host, port, ...(operator === undefined ? {} : { operator }), ...(tls === undefined ? {} : { tls }) });
+  let claims = operator;
+  const renewing = setInterval(() => {
+    if (tls === undefined || claims === undefined) return;
+    void writeCertificate(storeDir, ca, [config.publicAddress, "localhost"])
+      .then(() => claims && server.reload(claims))
+      .catch((error: unknown) => log.error({ err: error }, "the broker's certificate could not be renewed"));
+  }, brokerCertificateRenewMs);
+  renewing.unref();
+  const scheme = tls === undefined ? "nats" : "tls";
+  return {
+    servers: [`${scheme}://localhost:${server.port}`],
+    agentUrls: [`${scheme}://${config.publicAddress}:${server.port}`],
+    ca: tls === undefined ? "" : ca.caPem,
+    tls: tls === undefined ? undefined : { ca: ca.caPem },
+    async reload(changed) {
+      claims = { ...changed, accounts: [...changed.accounts] };
+      await server.reload(changed);
+    },
+    async stop() {
+      clearInterval(renewing);
+      await server.stop();
+    },
+  };
+}
+
+/** Made anew at every start and every day after. */
+async function writeCertificate(folder: string, ca: CertificateAuthority, names: readonly string[]): Promise<{ certFile: string; keyFile: string }> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const files = { certFile: join(folder, "server.crt"), keyFile: join(folder, "server.key") };
+  const { chainPem, keyPem } = await ca.issueServer(names);
+  await writeFile(files.certFile, chainPem);
+  await writeFile(files.keyFile, keyPem, { mode: 0o600 });
+  return files;
+}
+
+/** Whether nobody outside this machine can reach a listener there. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127\./.test(host);
+}
