@@ -215,7 +215,7 @@ async function fetchTips(fetch: Fetch, clone: Clone, tips: readonly RemoteTip[],
 async function fetchObjects(fetch: Fetch, clone: Clone, tips: readonly RemoteTip[], depth: readonly string[], missing: Map<string, RefOutcome>): Promise<void> {
   if (tips.length === 0) return;
   const stamp = String(Date.now()).padStart(13, "0");
-  const refspecs = tips.flatMap(({ ref, object, commit }) => [`+${object}:${trackedRef(ref)}`, `+${object}:refs/flotilla/seen/${stamp}-${commit}`]);
+  const refspecs = tips.flatMap(({ ref, object }) => [`+${object}:${trackedRef(ref)}`, `+${object}:refs/flotilla/seen/${stamp}-${object}`]);
   const output = await runRemote(fetch, clone.gitDir, [...fetchArgs, ...depth, "--end-of-options", fetch.request.repository.url, ...new Set(refspecs)], fetchMs);
   if (output.ok) return;
   const diagnosis = diagnose(fetch, output);

@@ -63,7 +63,8 @@ function namesUnder(remote: RemoteRefs, prefix: string): string[] {
 
 /** Why a ref is not at the server, seen with all of its branches and tags. */
 export function explainMissing(ref: GitRef, remote: RemoteRefs): Problem {
-  if (remote.size === 0) return { code: "empty-repository", message: "the repository is empty", hint: "push a first commit" };
+  // Git takes a web page for a repository without refs.
+  if (remote.size === 0) return { code: "empty-repository", message: "the repository is empty", hint: "push a first commit; if it has some, the address leads to a web page (a sign-in?) instead of the repository" };
   const [kind = "", name = ""] = refKey(ref).split(/:(.*)/s);
   const tags = tagNames(remote);
   if (kind === "semver") {
