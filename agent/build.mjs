@@ -20,6 +20,8 @@ await build({
   legalComments: "none",
   define: { FLOTILLA_VERSION: JSON.stringify(version) },
   // CommonJS dependencies (grpc-js, pino) ask for require and __dirname.
-  banner: { js: 'import{createRequire as __cr}from"node:module";import{fileURLToPath as __fp}from"node:url";const require=__cr(import.meta.url);const __filename=__fp(import.meta.url);const __dirname=__fp(new URL(".",import.meta.url));' },
+  banner: {
+    js: 'import{createRequire as __cr}from"node:module";import{fileURLToPath as __fp}from"node:url";const require=__cr(import.meta.url);const __filename=__fp(import.meta.url);const __dirname=__fp(new URL(".",import.meta.url));',
+  },
   logLevel: "warning",
 });

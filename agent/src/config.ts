@@ -83,7 +83,14 @@ export function readConfig(args: readonly string[], env: NodeJS.ProcessEnv): Age
   return {
     hub: check("--hub", text("hub"), /^(\[[0-9a-fA-F:]+\]|[^\s:/]+):\d{1,5}$/, "takes host:port, e.g. hub.example.com:7422"),
     token: text("token"),
-    caHash: check("--ca-hash", text("ca-hash")?.replace(/^sha256:/, "").toLowerCase(), /^[0-9a-f]{64}$/, "takes the 64 hexadecimal digits printed with the token"),
+    caHash: check(
+      "--ca-hash",
+      text("ca-hash")
+        ?.replace(/^sha256:/, "")
+        .toLowerCase(),
+      /^[0-9a-f]{64}$/,
+      "takes the 64 hexadecimal digits printed with the token",
+    ),
     cluster: clusterName(text("cluster")),
     kubeconfig,
     context: text("context"),

@@ -86,3 +86,56 @@ export const engineLimits = {
   /** One report stays under proto's maxReportBytes with its envelope. */
   reportBytes: 800_000,
 } as const;
+
+/** The outbox and what publishes it. */
+export const reportLimits = {
+  /** Disk that unconfirmed reports may take: a busy cluster writes this in days without a hub. */
+  outboxBytes: 64 * MiB,
+  outboxRecords: 200_000,
+  /** The outbox is an eighth of its bound at a time: what is dropped or confirmed goes by whole segments. */
+  segmentsPerOutbox: 8,
+  minSegmentBytes: 4 * KiB,
+  /** Reports waiting for the disk; beyond it the caller is told. */
+  pendingBytes: 8 * MiB,
+  /** A disk that refuses is tried again. */
+  diskRetryMs: 1_000,
+  /** Messages published and not acknowledged by the broker. */
+  window: 64,
+  windowBytes: 4 * MiB,
+  /** Records read from disk at a time. */
+  readRecords: 64,
+  readBytes: 2 * MiB,
+  /** A broker that does not acknowledge within this is asked again. */
+  ackMs: 5_000,
+  /** Everything is published and the hub does not confirm it: published again after this, ever more slowly. */
+  stallMinMs: 10_000,
+  stallMaxMs: 5 * 60_000,
+  brokerConnectMs: 5_000,
+  brokerRetryMinMs: 250,
+  brokerRetryMaxMs: 30_000,
+  /** Pings find a broker that vanished: within two of these. */
+  brokerPingMs: 10_000,
+} as const;
+
+/** The link. */
+export const linkLimits = {
+  /** TCP, TLS and Welcome together. */
+  greetingMs: 15_000,
+  /** A stream that lived this long was a good one: the next wait is short again. */
+  stableMs: 10_000,
+  /** Bodies asked for at a time: one, or as many small ones as fit. */
+  bodiesInFlightBytes: 8 * MiB,
+  /** A body that could not be kept (the API server is away) is asked for again. */
+  bodyRetryMs: 5_000,
+  /** Ids of commands that were carried out, so that one that comes twice is done once. */
+  commandIdsKept: 1_000,
+  callMs: 10_000,
+  /** Renewal at two thirds of the certificate's life, a tenth earlier or later; failures are tried again. */
+  renewAt: 2 / 3,
+  renewJitter: 0.1,
+  renewRetryMinMs: 30_000,
+  renewRetryMaxMs: 5 * 60_000,
+  /** Node's longest timer is 24 days; certificates are looked at more often. */
+  renewLookMaxMs: 3_600_000,
+  enrolMs: 20_000,
+} as const;

@@ -13,7 +13,10 @@ export function openOtlpTracer(attributes: Readonly<Record<string, string>>): St
   });
   const tracer: Tracer = provider.getTracer("flotilla-agent");
   const propagator = new W3CTraceContextPropagator();
-  const getter = { get: (carrier: { traceparent: string }, key: string) => (key === "traceparent" ? carrier.traceparent : undefined), keys: () => ["traceparent"] };
+  const getter = {
+    get: (carrier: { traceparent: string }, key: string) => (key === "traceparent" ? carrier.traceparent : undefined),
+    keys: () => ["traceparent"],
+  };
   return {
     start: (name, traceparent, spanAttributes, startedAtMs) => {
       const parent = traceparent === "" ? ROOT_CONTEXT : propagator.extract(ROOT_CONTEXT, { traceparent }, getter);

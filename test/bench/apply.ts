@@ -31,10 +31,29 @@ function benchObjects(namespace: string, version: string, count = perKind): Benc
     const metadata = { name, namespace, annotations: { "bench.example/version": version } };
     const put = (collection: string, object: BenchObject["object"]) => objects.push({ path: `${collection}/${name}`, object });
     put(`/api/v1/namespaces/${namespace}/serviceaccounts`, { apiVersion: "v1", kind: "ServiceAccount", metadata });
-    put(`/api/v1/namespaces/${namespace}/configmaps`, { apiVersion: "v1", kind: "ConfigMap", metadata, ...{ data: { text: `${version}${"x".repeat(2_000)}` } } });
-    put(`/api/v1/namespaces/${namespace}/services`, { apiVersion: "v1", kind: "Service", metadata, ...{ spec: { selector: { app: name }, ports: [{ name: "http", port: 80, targetPort: 8080 }] } } });
-    const container = { name: "main", image: `example/app:${version}`, ports: [{ containerPort: 8080 }], resources: { requests: { cpu: "10m", memory: "16Mi" } } };
-    const spec = { replicas: 1, selector: { matchLabels: { app: name } }, template: { metadata: { labels: { app: name } }, spec: { serviceAccountName: name, containers: [container] } } };
+    put(`/api/v1/namespaces/${namespace}/configmaps`, {
+      apiVersion: "v1",
+      kind: "ConfigMap",
+      metadata,
+      ...{ data: { text: `${version}${"x".repeat(2_000)}` } },
+    });
+    put(`/api/v1/namespaces/${namespace}/services`, {
+      apiVersion: "v1",
+      kind: "Service",
+      metadata,
+      ...{ spec: { selector: { app: name }, ports: [{ name: "http", port: 80, targetPort: 8080 }] } },
+    });
+    const container = {
+      name: "main",
+      image: `example/app:${version}`,
+      ports: [{ containerPort: 8080 }],
+      resources: { requests: { cpu: "10m", memory: "16Mi" } },
+    };
+    const spec = {
+      replicas: 1,
+      selector: { matchLabels: { app: name } },
+      template: { metadata: { labels: { app: name } }, spec: { serviceAccountName: name, containers: [container] } },
+    };
     put(`/apis/apps/v1/namespaces/${namespace}/deployments`, { apiVersion: "apps/v1", kind: "Deployment", metadata, ...{ spec } });
   }
   return objects;
@@ -79,7 +98,13 @@ function bareApply(session: ClientHttp2Session, token: string, { path, object }:
 async function engineRun(agent: TestEngine, target: TestTarget): Promise<number> {
   const started = performance.now();
   await agent.accept(target);
-  const isApplied = () => agent.reports.some((report) => report.fleet === target.target.fleet && report.generation === target.target.generation && report.phases.some(({ phase, error }) => phase === "apply" && error === ""));
+  const isApplied = () =>
+    agent.reports.some(
+      (report) =>
+        report.fleet === target.target.fleet &&
+        report.generation === target.target.generation &&
+        report.phases.some(({ phase, error }) => phase === "apply" && error === ""),
+    );
   await waitFor(isApplied, { what: "the apply", timeoutMs: 120_000, everyMs: 2 });
   const seconds = (performance.now() - started) / 1000;
   await agent.waitForQuiet();
@@ -91,12 +116,13 @@ async function applyFigures(cluster: KubeCluster, rounds: number, say: (line: st
   // The first requests of a young API server are no measure of anything.
   await bareLoop(cluster, benchObjects("warm", "1", 50));
   const spent = { bare: [0, 0], engine: [0, 0] };
+  const add = (to: number[], step: number, seconds: number) => (to[step] = (to[step] ?? 0) + seconds);
   for (let round = 0; round < rounds; round++) {
     for (const [step, version] of ["1", "2"].entries()) {
       const bareObjects = benchObjects(`bare-${round}`, version);
-      spent.bare[step]! += await bareLoop(cluster, bareObjects);
+      add(spent.bare, step, await bareLoop(cluster, bareObjects));
       const bundle = { name: "all", objects: benchObjects(`agent-${round}`, version).map(({ object }) => object) };
-      spent.engine[step]! += await engineRun(agent, testTarget(`bench-${round}`, step + 1, [bundle]));
+      add(spent.engine, step, await engineRun(agent, testTarget(`bench-${round}`, step + 1, [bundle])));
       say(`  … round ${round + 1}, ${step === 0 ? "first apply" : "update"} done`);
     }
   }
@@ -118,7 +144,10 @@ async function memoryFigures(cluster: KubeCluster): Promise<Figure[]> {
   const args = ["--cluster", testClusterName, "--kubeconfig", cluster.kubeconfig, "--state-dir", folder, "--hub", "localhost:1", "--identity", "file"];
   const agent = spawnService("agent", { args, build: "bundle", nodeArgs: [] });
   try {
-    await waitFor(async () => (await cluster.client.list("/apis/apps/v1/namespaces/memory/deployments")).length === 125, { what: "the objects", timeoutMs: 60_000 });
+    await waitFor(async () => (await cluster.client.list("/apis/apps/v1/namespaces/memory/deployments")).length === 125, {
+      what: "the objects",
+      timeoutMs: 60_000,
+    });
     // The first seconds after an apply still hold its garbage; what stays is what an edge box pays for.
     const samples: number[] = [];
     await waitFor(
@@ -140,9 +169,32 @@ async function memoryFigures(cluster: KubeCluster): Promise<Figure[]> {
 
 /** An identity towards a hub that is not there. */
 async function unreachableIdentity(): Promise<string> {
-  const made = await promisify(execFile)("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", `/CN=${testClusterName}`, "-keyout", "-"]);
-  const [privateKeyPem, certificatePem] = ["PRIVATE KEY", "CERTIFICATE"].map((label) => new RegExp(`-----BEGIN ${label}-----[^]*?-----END ${label}-----\\n`).exec(made.stdout)?.[0] ?? "");
-  return JSON.stringify({ cluster: testClusterName, privateKeyPem, certificatePem, caPem: certificatePem, linkAddress: "localhost:1", enrolAddress: "localhost:1" });
+  const made = await promisify(execFile)("openssl", [
+    "req",
+    "-x509",
+    "-newkey",
+    "ec",
+    "-pkeyopt",
+    "ec_paramgen_curve:P-256",
+    "-nodes",
+    "-days",
+    "2",
+    "-subj",
+    `/CN=${testClusterName}`,
+    "-keyout",
+    "-",
+  ]);
+  const [privateKeyPem, certificatePem] = ["PRIVATE KEY", "CERTIFICATE"].map(
+    (label) => new RegExp(`-----BEGIN ${label}-----[^]*?-----END ${label}-----\\n`).exec(made.stdout)?.[0] ?? "",
+  );
+  return JSON.stringify({
+    cluster: testClusterName,
+    privateKeyPem,
+    certificatePem,
+    caPem: certificatePem,
+    linkAddress: "localhost:1",
+    enrolAddress: "localhost:1",
+  });
 }
 
 async function statusMiB(pid: number, field: string): Promise<number> {

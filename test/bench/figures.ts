@@ -41,8 +41,20 @@ function figureReport(name: string, figures: readonly Figure[]): FigureReport {
   const [cpu] = cpus();
   return {
     name,
-    machine: { cpu: cpu?.model.trim() ?? "unknown", cores: cpus().length, memoryGiB: Math.round(totalmem() / 2 ** 30), system: `${platform()} ${arch()}`, node: process.version },
-    figures: figures.map((figure) => ({ name: figure.name, value: rounded(figure.value), unit: figure.unit, target: figure.target ?? null, ok: meetsTarget(figure) })),
+    machine: {
+      cpu: cpu?.model.trim() ?? "unknown",
+      cores: cpus().length,
+      memoryGiB: Math.round(totalmem() / 2 ** 30),
+      system: `${platform()} ${arch()}`,
+      node: process.version,
+    },
+    figures: figures.map((figure) => ({
+      name: figure.name,
+      value: rounded(figure.value),
+      unit: figure.unit,
+      target: figure.target ?? null,
+      ok: meetsTarget(figure),
+    })),
   };
 }
 
@@ -53,7 +65,12 @@ function table(figures: readonly Figure[]): string {
   });
   const all = [["figure", "value", "unit", "target", ""], ...rows];
   const widths = (all[0] ?? []).map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
-  const lines = all.map((row) => row.map((cell, column) => (column === 1 ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0))).join("  ").trimEnd());
+  const lines = all.map((row) =>
+    row
+      .map((cell, column) => (column === 1 ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0)))
+      .join("  ")
+      .trimEnd(),
+  );
   return `${lines.join("\n")}\n`;
 }
 

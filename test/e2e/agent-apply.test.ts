@@ -36,7 +36,9 @@ await describeWith(kubeTools, "the agent applies", () => {
     expect(agent.objects.has("ConfigMap default/three")).toBe(false);
     await agent.waitForEvent("Pruned", /three/);
     expect(agent.objects.get("ConfigMap default/one")?.change).toBe(Change.CONFIGURED);
-    expect(agent.reports.flatMap((report) => report.phases.map((phase) => phase.phase))).toEqual(expect.arrayContaining(["receive", "plan", "apply", "healthy"]));
+    expect(agent.reports.flatMap((report) => report.phases.map((phase) => phase.phase))).toEqual(
+      expect.arrayContaining(["receive", "plan", "apply", "healthy"]),
+    );
   });
 
   it("applies a definition and an object of it from one bundle, and namespaces before what lies in them", async () => {
@@ -92,7 +94,14 @@ await describeWith(kubeTools, "the agent applies", () => {
       metadata: { name: "no-red" },
       spec: { policyName: "no-red", validationActions: ["Deny"] },
     });
-    await waitFor(() => cluster.client.create("/api/v1/namespaces/default/configmaps?dryRun=All", configMap("probe", { colour: "red" })).then(() => false, () => true), { what: "the policy in force" });
+    await waitFor(
+      () =>
+        cluster.client.create("/api/v1/namespaces/default/configmaps?dryRun=All", configMap("probe", { colour: "red" })).then(
+          () => false,
+          () => true,
+        ),
+      { what: "the policy in force" },
+    );
     await agent.accept(testTarget("admission", 1, [{ name: "web", objects: [configMap("red", { colour: "red" }), configMap("blue", { colour: "blue" })] }]));
     expect((await agent.waitForEvent("ApplyFailed", /red/)).message).toMatch(/red is not allowed here/);
     await waitFor(() => agent.objects.get("ConfigMap default/blue")?.sync === SyncState.SYNCED);
@@ -119,10 +128,19 @@ await describeWith(kubeTools, "the agent applies", () => {
         { name: "app", dependsOn: ["base"], objects: [configMap("after")] },
       ]),
     );
-    await waitFor(() => /waits for bundle base: Deployment default\/slow/.test(agent.objects.get("ConfigMap default/after")?.message ?? ""), { what: "the reason" });
+    await waitFor(() => /waits for bundle base: Deployment default\/slow/.test(agent.objects.get("ConfigMap default/after")?.message ?? ""), {
+      what: "the reason",
+    });
     expect(await cluster.client.find("/api/v1/namespaces/default/configmaps/after")).toBeUndefined();
     await cluster.client.mergePatch("/apis/apps/v1/namespaces/default/deployments/slow/status", {
-      status: { observedGeneration: 1, replicas: 1, updatedReplicas: 1, readyReplicas: 1, availableReplicas: 1, conditions: [{ type: "Available", status: "True" }] },
+      status: {
+        observedGeneration: 1,
+        replicas: 1,
+        updatedReplicas: 1,
+        readyReplicas: 1,
+        availableReplicas: 1,
+        conditions: [{ type: "Available", status: "True" }],
+      },
     });
     await waitFor(() => cluster.client.find("/api/v1/namespaces/default/configmaps/after"), { what: "the waiting bundle" });
     await waitFor(() => agent.summary("depends")?.health === Health.CURRENT && agent.summary("depends")?.sync === SyncState.SYNCED);

@@ -10,7 +10,8 @@ await describeWith(kubeTools, "the agent answers drift", () => {
   let cluster: KubeCluster;
   let agent: TestEngine;
   const path = (name: string) => `/api/v1/namespaces/default/configmaps/${name}`;
-  const writes = async () => (await cluster.auditedRequests()).filter((request) => /^(create|update|patch|delete)$/.test(request.verb) && request.userAgent === "flotilla-agent");
+  const writes = async () =>
+    (await cluster.auditedRequests()).filter((request) => /^(create|update|patch|delete)$/.test(request.verb) && request.userAgent === "flotilla-agent");
 
   beforeAll(async () => {
     cluster = await startKubeCluster({ name: "agent-drift", auditLog: true });
@@ -24,7 +25,9 @@ await describeWith(kubeTools, "the agent answers drift", () => {
 
   it("heals an edit and a deletion in under two seconds, and names field, values and manager", async () => {
     agent = await startEngine(cluster);
-    await agent.sync(testTarget("heals", 1, [{ name: "web", driftMode: heal, objects: [configMap("edited"), configMap("deleted"), deployment("scaled", { replicas: 2 })] }]));
+    await agent.sync(
+      testTarget("heals", 1, [{ name: "web", driftMode: heal, objects: [configMap("edited"), configMap("deleted"), deployment("scaled", { replicas: 2 })] }]),
+    );
     const edited = Date.now();
     await cluster.client.mergePatch(`${path("edited")}?fieldManager=kubectl-edit`, { data: { a: "by hand" } });
     await waitFor(async () => (await cluster.client.get(path("edited"))).data.a === "1", { what: "the heal", timeoutMs: 2_000, everyMs: 10 });
@@ -38,7 +41,10 @@ await describeWith(kubeTools, "the agent answers drift", () => {
     await agent.waitForEvent("DriftDetected", /deleted by somebody/);
 
     await cluster.client.mergePatch("/apis/apps/v1/namespaces/default/deployments/scaled?fieldManager=kubectl-scale", { spec: { replicas: 7 } });
-    await waitFor(async () => (await cluster.client.get("/apis/apps/v1/namespaces/default/deployments/scaled")).spec.replicas === 2, { timeoutMs: 2_000, everyMs: 10 });
+    await waitFor(async () => (await cluster.client.get("/apis/apps/v1/namespaces/default/deployments/scaled")).spec.replicas === 2, {
+      timeoutMs: 2_000,
+      everyMs: 10,
+    });
     await waitFor(() => agent.summary("heals")?.sync === SyncState.SYNCED);
   });
 
@@ -67,7 +73,9 @@ await describeWith(kubeTools, "the agent answers drift", () => {
     await agent.sync(testTarget("careful", 1, [{ name: "web", driftMode: unlessDrifted, objects: [configMap("kept"), configMap("free")] }]));
     await cluster.client.mergePatch(path("kept"), { data: { a: "by hand" } });
     await agent.waitForEvent("DriftReported", /kept/);
-    await agent.accept(testTarget("careful", 2, [{ name: "web", driftMode: unlessDrifted, objects: [configMap("kept", { a: "2" }), configMap("free", { a: "2" })] }]));
+    await agent.accept(
+      testTarget("careful", 2, [{ name: "web", driftMode: unlessDrifted, objects: [configMap("kept", { a: "2" }), configMap("free", { a: "2" })] }]),
+    );
     await waitFor(async () => (await cluster.client.get(path("free"))).data.a === "2");
     await agent.waitForQuiet();
     expect((await cluster.client.get(path("kept"))).data).toEqual({ a: "by hand" });
@@ -98,7 +106,8 @@ await describeWith(kubeTools, "the agent answers drift", () => {
     let value = 0;
     const fight = async () => {
       while (!stop.signal.aborted) {
-        if ((await cluster.client.get(path("fought"))).data.a === "1") await cluster.client.mergePatch(`${path("fought")}?fieldManager=rival`, { data: { a: `rival ${value++}` } });
+        if ((await cluster.client.get(path("fought"))).data.a === "1")
+          await cluster.client.mergePatch(`${path("fought")}?fieldManager=rival`, { data: { a: `rival ${value++}` } });
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
     };

@@ -9,7 +9,16 @@ import { silentLog } from "@flotilla/agent/log";
 import { idOnlyTracer } from "@flotilla/agent/telemetry";
 import { packBody } from "@flotilla/proto/body";
 import { digestOf, type KubeObject } from "@flotilla/proto/digest";
-import { Change, Health, SyncState, type ClusterEvent, type FleetReport, type ObjectState, type ReportEnvelope, type Summary } from "@flotilla/proto/gen/report";
+import {
+  Change,
+  Health,
+  SyncState,
+  type ClusterEvent,
+  type FleetReport,
+  type ObjectState,
+  type ReportEnvelope,
+  type Summary,
+} from "@flotilla/proto/gen/report";
 import { TargetSchema, type Target, type TargetBundleSchema } from "@flotilla/proto/gen/target";
 import type { KubeCluster } from "../harness/kube-cluster.ts";
 import { waitFor } from "../harness/wait-for.ts";
@@ -17,7 +26,10 @@ import { waitFor } from "../harness/wait-for.ts";
 export const testClusterName = "c1";
 
 /** A bundle as a test writes it. */
-export interface TestBundle extends Omit<MessageInitShape<typeof TargetBundleSchema>, "$typeName" | "$unknown" | "digest" | "objectCount" | "bodyBytes" | "name"> {
+export interface TestBundle extends Omit<
+  MessageInitShape<typeof TargetBundleSchema>,
+  "$typeName" | "$unknown" | "digest" | "objectCount" | "bodyBytes" | "name"
+> {
   readonly name: string;
   readonly objects: readonly object[];
 }
@@ -37,7 +49,12 @@ export function testTarget(fleet: string, generation: number, bundles: readonly 
     revision: String(generation).padStart(40, "0"),
     digest: digestOf({ generation, bundles: packed.map(({ bundle, body }) => [bundle, body.digest]) }),
     complete: true,
-    bundles: packed.map(({ bundle, body }) => ({ ...bundle, digest: body.digest, objectCount: body.objectCount, bodyBytes: BigInt(body.compressed.byteLength) })),
+    bundles: packed.map(({ bundle, body }) => ({
+      ...bundle,
+      digest: body.digest,
+      objectCount: body.objectCount,
+      bodyBytes: BigInt(body.compressed.byteLength),
+    })),
     ...more,
   });
   return { target, bodies: new Map(packed.map(({ body }) => [body.digest, body.compressed])) };
@@ -81,7 +98,14 @@ export async function startEngine(cluster: KubeCluster, options: { kubeconfig?: 
       return Promise.resolve(seq);
     },
   };
-  const engine = new Engine({ cluster: testClusterName, client, state: new StateObjects(client), sink, tracer: idOnlyTracer, log: process.env.FLOTILLA_TEST_LOG ? consoleLog : silentLog });
+  const engine = new Engine({
+    cluster: testClusterName,
+    client,
+    state: new StateObjects(client),
+    sink,
+    tracer: idOnlyTracer,
+    log: silentLog,
+  });
   await engine.start();
   const accept = async ({ target, bodies }: TestTarget) => {
     for (const [digest, body] of bodies) await engine.bodies.put(digest, body);
@@ -98,12 +122,20 @@ export async function startEngine(cluster: KubeCluster, options: { kubeconfig?: 
     sync: async (wanted, timeoutMs = 30_000) => {
       await accept(wanted);
       const { fleet, generation } = wanted.target;
-      await waitFor(() => summaries.get(fleet)?.generation === generation && summaries.get(fleet)?.summary?.sync === SyncState.SYNCED, { what: `fleet ${fleet} in sync (${summaries.get(fleet)?.summary?.message})`, timeoutMs, everyMs: 10 }).catch((error: Error) => {
+      await waitFor(() => summaries.get(fleet)?.generation === generation && summaries.get(fleet)?.summary?.sync === SyncState.SYNCED, {
+        what: `fleet ${fleet} in sync (${summaries.get(fleet)?.summary?.message})`,
+        timeoutMs,
+        everyMs: 10,
+      }).catch((error: Error) => {
         throw new Error(`${error.message}; summary: ${summaries.get(fleet)?.summary?.message}`, { cause: error });
       });
     },
     waitForEvent: (reason, matches = /(?:)/, timeoutMs = 15_000) =>
-      waitFor(() => events.find((event) => event.reason === reason && matches.test(event.message)), { what: `event ${reason} ${matches}`, timeoutMs, everyMs: 10 }).catch((error: Error) => {
+      waitFor(() => events.find((event) => event.reason === reason && matches.test(event.message)), {
+        what: `event ${reason} ${matches}`,
+        timeoutMs,
+        everyMs: 10,
+      }).catch((error: Error) => {
         throw new Error(`${error.message}; events: ${events.map((event) => `${event.reason}: ${event.message}`).join("\n")}`, { cause: error });
       }),
     waitForQuiet: async () => {
@@ -116,13 +148,6 @@ export async function startEngine(cluster: KubeCluster, options: { kubeconfig?: 
     },
   };
 }
-
-const consoleLog = {
-  debug: (fields: object, message: string) => console.log("debug", message, fields),
-  info: (fields: object, message: string) => console.log("info", message, fields),
-  warn: (fields: object, message: string) => console.log("warn", message, fields),
-  error: (fields: object, message: string) => console.log("error", message, fields),
-};
 
 /** Put a target into a cluster as an agent would have kept it: an engine that starts next goes on with it. */
 export async function keepTarget(cluster: KubeCluster, { target, bodies }: TestTarget): Promise<void> {
@@ -139,7 +164,12 @@ function keyOf(id: ObjectState["id"]): string {
   return id ? `${id.kind} ${id.namespace === "" ? "" : `${id.namespace}/`}${id.name}` : "";
 }
 
-export const configMap = (name: string, data: Record<string, string> = { a: "1" }, namespace = "default") => ({ apiVersion: "v1", kind: "ConfigMap", metadata: { name, namespace }, data });
+export const configMap = (name: string, data: Record<string, string> = { a: "1" }, namespace = "default") => ({
+  apiVersion: "v1",
+  kind: "ConfigMap",
+  metadata: { name, namespace },
+  data,
+});
 
 export const deployment = (name: string, more: { image?: string; replicas?: number; namespace?: string } = {}) => ({
   apiVersion: "apps/v1",
@@ -148,7 +178,10 @@ export const deployment = (name: string, more: { image?: string; replicas?: numb
   spec: {
     replicas: more.replicas ?? 1,
     selector: { matchLabels: { app: name } },
-    template: { metadata: { labels: { app: name } }, spec: { containers: [{ name: "main", image: more.image ?? "example/app:1", ports: [{ containerPort: 80 }] }] } },
+    template: {
+      metadata: { labels: { app: name } },
+      spec: { containers: [{ name: "main", image: more.image ?? "example/app:1", ports: [{ containerPort: 80 }] }] },
+    },
   },
 });
 
@@ -160,7 +193,19 @@ export const crd = (plural: string, kind: string, group = "test.example") => ({
     group,
     scope: "Namespaced",
     names: { plural, singular: kind.toLowerCase(), kind },
-    versions: [{ name: "v1", served: true, storage: true, schema: { openAPIV3Schema: { type: "object", properties: { spec: { type: "object", properties: { size: { type: "integer", default: 3 }, label: { type: "string" } } } } } } }],
+    versions: [
+      {
+        name: "v1",
+        served: true,
+        storage: true,
+        schema: {
+          openAPIV3Schema: {
+            type: "object",
+            properties: { spec: { type: "object", properties: { size: { type: "integer", default: 3 }, label: { type: "string" } } } },
+          },
+        },
+      },
+    ],
   },
 });
 

@@ -32,7 +32,7 @@ await describeWith(kubeTools, "the agent prunes", () => {
     await agent.accept(testTarget("held", 2, [{ name: "web", objects: [...many.slice(0, 14), "held-new"].map((name) => configMap(name, { a: "2" })) }]));
     const held = await agent.waitForEvent("PruneHeld");
     expect(held.message).toMatch(/6 of 21 objects would be deleted, 5 are allowed|6 of 20 objects would be deleted, 5 are allowed/);
-    await waitFor(() => agent.summary("held")?.prunesHeld === 6 && find("held-new"));
+    await waitFor(async () => agent.summary("held")?.prunesHeld === 6 && (await find("held-new")) !== undefined);
     expect(agent.summary("held")).toMatchObject({ sync: SyncState.OUT_OF_SYNC, prunesHeld: 6 });
     expect(agent.summary("held")?.prunesDigest).toMatch(/^[0-9a-f]{64}$/);
     expect((await find("held-0"))?.data).toEqual({ a: "2" });
@@ -77,7 +77,11 @@ await describeWith(kubeTools, "the agent prunes", () => {
 
   it("deletes only the object it applied: made again by somebody, claimed by another, or guarded by annotation, it stays", async () => {
     await start();
-    await agent.sync(testTarget("same-uid", 1, [{ name: "web", driftMode: 2, objects: ["u-again", "u-claimed", "u-guarded", "u-plain", "u-stays"].map((name) => configMap(name)) }]));
+    await agent.sync(
+      testTarget("same-uid", 1, [
+        { name: "web", driftMode: 2, objects: ["u-again", "u-claimed", "u-guarded", "u-plain", "u-stays"].map((name) => configMap(name)) },
+      ]),
+    );
     await cluster.client.delete("/api/v1/namespaces/default/configmaps/u-again");
     await cluster.client.create("/api/v1/namespaces/default/configmaps", configMap("u-again", { by: "hand" }));
     await cluster.client.mergePatch("/api/v1/namespaces/default/configmaps/u-claimed", { metadata: { annotations: { "flotilla.dev/owner": "other/web" } } });
@@ -107,7 +111,11 @@ await describeWith(kubeTools, "the agent prunes", () => {
   it("lets go of objects that another fleet owns, and skips them with a word", async () => {
     await start();
     await agent.sync(testTarget("excluded", 1, [{ name: "web", objects: [configMap("x-mine"), configMap("x-theirs")] }]));
-    await agent.sync(testTarget("excluded", 2, [{ name: "web", objects: [configMap("x-mine", { a: "2" }), configMap("x-theirs", { a: "2" })], excluded: ["/ConfigMap/default/x-theirs"] }]));
+    await agent.sync(
+      testTarget("excluded", 2, [
+        { name: "web", objects: [configMap("x-mine", { a: "2" }), configMap("x-theirs", { a: "2" })], excluded: ["/ConfigMap/default/x-theirs"] },
+      ]),
+    );
     expect((await find("x-theirs"))?.data).toEqual({ a: "1" });
     expect(agent.objects.get("ConfigMap default/x-theirs")?.message).toMatch(/skipped/);
     await agent.sync(testTarget("excluded", 3, [{ name: "web", objects: [configMap("x-mine", { a: "2" })] }]));

@@ -11,7 +11,8 @@ const engineProcess = fileURLToPath(new URL("agent-engine-process.ts", import.me
 
 await describeWith(kubeTools, "the agent starts again", () => {
   let cluster: KubeCluster;
-  const agentWrites = async () => (await cluster.auditedRequests()).filter((request) => /^(create|update|patch|delete)$/.test(request.verb) && request.userAgent === "flotilla-agent");
+  const agentWrites = async () =>
+    (await cluster.auditedRequests()).filter((request) => /^(create|update|patch|delete)$/.test(request.verb) && request.userAgent === "flotilla-agent");
 
   beforeAll(async () => {
     cluster = await startKubeCluster({ name: "agent-restart", auditLog: true });
@@ -22,10 +23,19 @@ await describeWith(kubeTools, "the agent starts again", () => {
 
   it("goes on without the hub, and writes nothing when nothing changed", async () => {
     const first = await startEngine(cluster);
-    const objects = [configMap("one"), deployment("two"), crd("gadgets", "Gadget"), { apiVersion: "test.example/v1", kind: "Gadget", metadata: { name: "g", namespace: "default" }, spec: { label: "x" } }];
+    const objects = [
+      configMap("one"),
+      deployment("two"),
+      crd("gadgets", "Gadget"),
+      { apiVersion: "test.example/v1", kind: "Gadget", metadata: { name: "g", namespace: "default" }, spec: { label: "x" } },
+    ];
     await first.sync(testTarget("restart", 3, [{ name: "web", objects }]));
     await first.waitForQuiet();
-    const before = await waitForValue(async () => (await agentWrites()).length, (count) => count >= (first.sent().PATCH ?? 0) + (first.sent().POST ?? 0), { what: "the audit log" });
+    const before = await waitForValue(
+      async () => (await agentWrites()).length,
+      (count) => count >= (first.sent().PATCH ?? 0) + (first.sent().POST ?? 0),
+      { what: "the audit log" },
+    );
     await first.stop();
     const second = await startEngine(cluster);
     await waitFor(() => second.summary("restart")?.sync === SyncState.SYNCED, { what: "the summary after the restart" });
@@ -82,7 +92,9 @@ await describeWith(kubeTools, "the agent starts again", () => {
     const left = (await cluster.client.list("/api/v1/namespaces/default/configmaps")).filter((object) => object.metadata.name.startsWith(`${fleet}-`));
     expect(left.map((object) => object.metadata.name.slice(fleet.length + 1)).sort()).toEqual(["a", "b", "new-3"]);
     expect(new Set(left.map((object) => object.data.value))).toEqual(new Set(["3"]));
-    const inventory = (await cluster.client.list("/api/v1/namespaces/flotilla-system/configmaps")).find((object) => object.metadata.name.startsWith(`flotilla-inventory-${fleet}-`));
+    const inventory = (await cluster.client.list("/api/v1/namespaces/flotilla-system/configmaps")).find((object) =>
+      object.metadata.name.startsWith(`flotilla-inventory-${fleet}-`),
+    );
     expect(String(inventory?.data.entries).split("\n")).toHaveLength(3);
   });
 

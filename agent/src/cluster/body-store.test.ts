@@ -17,12 +17,19 @@ function memory() {
     },
     get: (_h: string, name: string) => Promise.resolve(kept.get(name)),
     remove: (_h: string, name: string) => Promise.resolve(void kept.delete(name)),
-    list: () => Promise.resolve([...kept.values()].map(({ metadata }) => ({ metadata: { ...metadata, creationTimestamp: new Date(Date.now() - age).toISOString() } }))),
+    list: () =>
+      Promise.resolve([...kept.values()].map(({ metadata }) => ({ metadata: { ...metadata, creationTimestamp: new Date(Date.now() - age).toISOString() } }))),
   };
   return { objects, store: () => new BodyStore(objects as unknown as StateObjects) };
 }
 
-const big = (count: number) => packBody(Array.from({ length: count }, (_, i) => ({ apiVersion: "v1", kind: "ConfigMap", metadata: { name: `n${i}` }, data: { noise: randomBytes(20_000).toString("hex") } }) as KubeObject));
+const big = (count: number) =>
+  packBody(
+    Array.from(
+      { length: count },
+      (_, i) => ({ apiVersion: "v1", kind: "ConfigMap", metadata: { name: `n${i}` }, data: { noise: randomBytes(20_000).toString("hex") } }) as KubeObject,
+    ),
+  );
 
 describe("bodies in Secrets", () => {
   it("are kept in parts and read back object by object, also by the next process", async () => {

@@ -11,8 +11,16 @@ export interface ClusterFacts {
 export async function readClusterFacts(client: KubeClient): Promise<ClusterFacts> {
   const version = await client.json<{ gitVersion?: string; platform?: string }>({ method: "GET", path: "/version" });
   const nodes = await client
-    .json<{ items?: unknown[]; metadata?: { remainingItemCount?: number } }>({ method: "GET", path: "/api/v1/nodes", query: { limit: "1" }, accept: "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json" })
+    .json<{ items?: unknown[]; metadata?: { remainingItemCount?: number } }>({
+      method: "GET",
+      path: "/api/v1/nodes",
+      query: { limit: "1" },
+      accept: "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
+    })
     .then((list) => String((list.items?.length ?? 0) + (list.metadata?.remainingItemCount ?? 0)))
     .catch(() => undefined);
-  return { kubernetesVersion: version.gitVersion ?? "", facts: { ...(version.platform && { platform: version.platform }), ...(nodes !== undefined && { nodes }) } };
+  return {
+    kubernetesVersion: version.gitVersion ?? "",
+    facts: { ...(version.platform && { platform: version.platform }), ...(nodes !== undefined && { nodes }) },
+  };
 }

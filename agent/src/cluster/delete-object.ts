@@ -67,5 +67,7 @@ async function send(client: KubeClient, resource: KubeResource, live: LiveObject
     urgent: true,
   });
   // An object comes back while finalizers hold it; a Status says that it is gone.
-  return answer.metadata?.deletionTimestamp && (answer.metadata.finalizers?.length ?? 0) > 0 ? { outcome: "terminating", object: answer } : { outcome: "deleted" };
+  return answer.metadata?.deletionTimestamp && (answer.metadata.finalizers?.length ?? 0) > 0
+    ? { outcome: "terminating", object: answer }
+    : { outcome: "deleted" };
 }

@@ -13,7 +13,8 @@ export interface KubeResource {
   readonly canWatch: boolean;
 }
 
-const aggregatedAccept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
+const aggregatedAccept =
+  "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
 
 /**
  * Which kinds the API server serves. Read in two requests where discovery is aggregated, kept, and read again when a kind
@@ -77,7 +78,8 @@ export class Discovery {
     try {
       const list = await this.#client.json<{ resources?: LegacyResource[] }>({ method: "GET", path: versionPath(apiVersion) });
       for (const { name, kind, namespaced, verbs } of list.resources ?? []) {
-        if (!name.includes("/")) add(found, { apiVersion, group: groupOf(apiVersion), kind, plural: name, isNamespaced: namespaced, canWatch: verbs.includes("watch") });
+        if (!name.includes("/"))
+          add(found, { apiVersion, group: groupOf(apiVersion), kind, plural: name, isNamespaced: namespaced, canWatch: verbs.includes("watch") });
       }
       return [];
     } catch (error) {
@@ -98,7 +100,12 @@ interface AggregatedGroup {
   readonly versions?: readonly {
     readonly version: string;
     readonly freshness?: string;
-    readonly resources?: readonly { readonly resource: string; readonly responseKind?: { readonly kind?: string }; readonly scope?: string; readonly verbs?: readonly string[] }[];
+    readonly resources?: readonly {
+      readonly resource: string;
+      readonly responseKind?: { readonly kind?: string };
+      readonly scope?: string;
+      readonly verbs?: readonly string[];
+    }[];
   }[];
 }
 
@@ -117,7 +124,15 @@ function readAggregated(groups: readonly AggregatedGroup[], found: Map<string, K
       const apiVersion = group === "" ? version : `${group}/${version}`;
       if (freshness === "Stale") stale.push(apiVersion);
       for (const { resource, responseKind, scope, verbs = [] } of resources) {
-        if (responseKind?.kind) add(found, { apiVersion, group, kind: responseKind.kind, plural: resource, isNamespaced: scope === "Namespaced", canWatch: verbs.includes("watch") && verbs.includes("list") });
+        if (responseKind?.kind)
+          add(found, {
+            apiVersion,
+            group,
+            kind: responseKind.kind,
+            plural: resource,
+            isNamespaced: scope === "Namespaced",
+            canWatch: verbs.includes("watch") && verbs.includes("list"),
+          });
       }
     }
   }

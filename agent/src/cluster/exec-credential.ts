@@ -39,7 +39,13 @@ export async function runExecPlugin(plugin: ExecPlugin): Promise<ExecCredential>
 
 function run(plugin: ExecPlugin, env: NodeJS.ProcessEnv): Promise<string> {
   return new Promise((resolve, reject) => {
-    const child = spawn(plugin.command, plugin.args ?? [], { env, shell: false, stdio: ["ignore", "pipe", "pipe"], timeout: pluginTimeoutMs, killSignal: "SIGKILL" });
+    const child = spawn(plugin.command, plugin.args ?? [], {
+      env,
+      shell: false,
+      stdio: ["ignore", "pipe", "pipe"],
+      timeout: pluginTimeoutMs,
+      killSignal: "SIGKILL",
+    });
     const [out, err]: [Buffer[], Buffer[]] = [[], []];
     let bytes = 0;
     const collect = (into: Buffer[]) => (chunk: Buffer) => {
@@ -49,10 +55,24 @@ function run(plugin: ExecPlugin, env: NodeJS.ProcessEnv): Promise<string> {
     };
     child.stdout.on("data", collect(out));
     child.stderr.on("data", collect(err));
-    child.on("error", (cause) => reject(new KubeError("unusable", `credential plugin "${plugin.command}" cannot be run: ${cause.message}${plugin.installHint ? `. ${plugin.installHint}` : ""}`, { cause })));
+    child.on("error", (cause) =>
+      reject(
+        new KubeError(
+          "unusable",
+          `credential plugin "${plugin.command}" cannot be run: ${cause.message}${plugin.installHint ? `. ${plugin.installHint}` : ""}`,
+          { cause },
+        ),
+      ),
+    );
     child.on("close", (code, signal) => {
       if (code === 0) resolve(Buffer.concat(out).toString("utf8"));
-      else reject(new KubeError("unusable", `credential plugin "${plugin.command}" ended with ${signal ?? `status ${code}`}: ${Buffer.concat(err).toString("utf8", 0, 300).trim()}`));
+      else
+        reject(
+          new KubeError(
+            "unusable",
+            `credential plugin "${plugin.command}" ended with ${signal ?? `status ${code}`}: ${Buffer.concat(err).toString("utf8", 0, 300).trim()}`,
+          ),
+        );
     });
   });
 }
@@ -66,7 +86,12 @@ function readCredential(output: string, command: string): ExecCredential {
   }
   const text = (value: unknown) => (typeof value === "string" && value !== "" ? value : undefined);
   const expiry = text(status?.expirationTimestamp);
-  const credential = { token: text(status?.token), certificate: text(status?.clientCertificateData), key: text(status?.clientKeyData), expiresAt: expiry ? Date.parse(expiry) : Infinity };
+  const credential = {
+    token: text(status?.token),
+    certificate: text(status?.clientCertificateData),
+    key: text(status?.clientKeyData),
+    expiresAt: expiry ? Date.parse(expiry) : Infinity,
+  };
   if (!credential.token && !credential.certificate) throw new KubeError("unusable", `credential plugin "${command}" gave neither a token nor a certificate`);
   return credential;
 }

@@ -28,7 +28,8 @@ export function identityInCluster(objects: StateObjects): StoredIdentityHome {
       const data = (await objects.get("Secret", secretName))?.data;
       return data && toIdentity(Object.fromEntries(Object.entries(data).map(([name, value]) => [name, Buffer.from(value, "base64").toString("utf8")])));
     },
-    save: (identity) => objects.put("Secret", "identity", secretName, {}, Object.fromEntries(fields.map((field) => [field, Buffer.from(identity[field]).toString("base64")]))),
+    save: (identity) =>
+      objects.put("Secret", "identity", secretName, {}, Object.fromEntries(fields.map((field) => [field, Buffer.from(identity[field]).toString("base64")]))),
   };
 }
 

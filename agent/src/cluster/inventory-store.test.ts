@@ -29,7 +29,13 @@ class MemoryObjects {
 }
 
 const storeOn = (objects: MemoryObjects) => new InventoryStore(objects as unknown as StateObjects);
-const entries = (names: Iterable<number>, uid = "u") => new Map([...names].map((n) => [`/ConfigMap/n/${n}`, { key: `/ConfigMap/n/${n}`, apiVersion: "v1", bundle: "b", uid, desired: "d", owned: "o" } satisfies InventoryEntry]));
+const entries = (names: Iterable<number>, uid = "u") =>
+  new Map(
+    [...names].map((n) => [
+      `/ConfigMap/n/${n}`,
+      { key: `/ConfigMap/n/${n}`, apiVersion: "v1", bundle: "b", uid, desired: "d", owned: "o" } satisfies InventoryEntry,
+    ]),
+  );
 const range = (count: number) => Array.from({ length: count }, (_, i) => i);
 
 async function read(objects: MemoryObjects): Promise<Map<string, InventoryEntry>> {
@@ -76,7 +82,10 @@ describe("inventories in ConfigMaps", () => {
           const store = storeOn(objects);
           await store.load().catch(() => undefined);
           const next = new Map([...kept, ...entries(range(size))]);
-          const done = await store.save("shop", next).then(() => true, () => false);
+          const done = await store.save("shop", next).then(
+            () => true,
+            () => false,
+          );
           if (!done) break;
           kept = next;
         }

@@ -32,7 +32,10 @@ export class InventoryStore {
    * Every inventory kept. One that cannot be read whole is given as the error that says why: it must not pass for empty.
    */
   async load(): Promise<Map<string, Map<ObjectKey, InventoryEntry> | KubeError>> {
-    const byFleet = Map.groupBy(await this.#objects.list("ConfigMap", "inventory", { metadataOnly: false }), (object) => object.metadata.annotations?.[annotation.fleet] ?? "");
+    const byFleet = Map.groupBy(
+      await this.#objects.list("ConfigMap", "inventory", { metadataOnly: false }),
+      (object) => object.metadata.annotations?.[annotation.fleet] ?? "",
+    );
     const inventories = new Map<string, Map<ObjectKey, InventoryEntry> | KubeError>();
     for (const [fleet, objects] of byFleet) inventories.set(fleet, await this.#read(fleet, objects));
     return inventories;
@@ -64,7 +67,8 @@ export class InventoryStore {
 
   async #writeShard(fleet: string, set: WrittenSet, shard: number, entries: readonly InventoryEntry[]): Promise<void> {
     const text = encodeEntries(entries);
-    if (text.length > stateLimits.maxShardBytes) throw new KubeError("unusable", `inventory shard ${shard} of fleet ${fleet} has ${text.length} bytes, over the ${stateLimits.maxShardBytes} that fit`);
+    if (text.length > stateLimits.maxShardBytes)
+      throw new KubeError("unusable", `inventory shard ${shard} of fleet ${fleet} has ${text.length} bytes, over the ${stateLimits.maxShardBytes} that fit`);
     const digest = sha256(text);
     if (set.written[shard] === digest) return;
     // What is there while the write is under way is not known: another write must not be skipped.
@@ -76,7 +80,9 @@ export class InventoryStore {
 
   async #read(fleet: string, objects: readonly StateObject[]): Promise<Map<ObjectKey, InventoryEntry> | KubeError> {
     const bySet = Map.groupBy(objects, (object) => Number(object.metadata.annotations?.[annotation.set] ?? "0"));
-    const whole = [...bySet].filter(([, shards]) => shards.length === Number(shards[0]?.metadata.annotations?.[annotation.shards])).sort(([a], [b]) => b - a)[0];
+    const whole = [...bySet]
+      .filter(([, shards]) => shards.length === Number(shards[0]?.metadata.annotations?.[annotation.shards]))
+      .sort(([a], [b]) => b - a)[0];
     if (!whole) return new KubeError("unusable", `the inventory of fleet ${fleet} is not whole: ${objects.map((object) => object.metadata.name).join(", ")}`);
     const [set, shards] = whole;
     try {

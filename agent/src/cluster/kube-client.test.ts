@@ -101,7 +101,9 @@ describe("the Kubernetes client", () => {
       stream.write('{"type":"BOOKMARK"}\n');
     });
     const lines: string[] = [];
-    await expect(client.watch("/w", {}, { idleMs: 50, signal: new AbortController().signal, onLine: (line) => lines.push(line.toString()) })).rejects.toThrow(/silent/);
+    await expect(client.watch("/w", {}, { idleMs: 50, signal: new AbortController().signal, onLine: (line) => lines.push(line.toString()) })).rejects.toThrow(
+      /silent/,
+    );
     expect(lines).toHaveLength(1);
   });
 
@@ -135,7 +137,9 @@ describe("the Kubernetes client", () => {
           queries.push(url.search);
           stream.respond({ ":status": 200 });
           if (queries.length > 1) return;
-          stream.write(`${JSON.stringify({ type: "ADDED", object: { ...item("c", "3"), metadata: { ...item("c", "3").metadata, resourceVersion: "12" } } })}\n`);
+          stream.write(
+            `${JSON.stringify({ type: "ADDED", object: { ...item("c", "3"), metadata: { ...item("c", "3").metadata, resourceVersion: "12" } } })}\n`,
+          );
           stream.end(`${JSON.stringify({ type: "ERROR", object: { code: 410, message: "too old", metadata: {} } })}\n`);
           return;
         }

@@ -80,7 +80,11 @@ export class KubeClient {
    * Open a watch and hand over its lines until the server ends it. Rejects when the server refuses it, the connection
    * breaks, nothing comes for idleMs, or the signal aborts.
    */
-  async watch(path: string, query: Record<string, string>, options: { readonly idleMs: number; readonly signal: AbortSignal; readonly onLine: (line: Buffer) => void }): Promise<void> {
+  async watch(
+    path: string,
+    query: Record<string, string>,
+    options: { readonly idleMs: number; readonly signal: AbortSignal; readonly onLine: (line: Buffer) => void },
+  ): Promise<void> {
     const slot = this.#watchSlot();
     this.#watches[slot] = (this.#watches[slot] ?? 0) + 1;
     try {
@@ -96,7 +100,12 @@ export class KubeClient {
     return free < 0 ? this.#watches.length : free;
   }
 
-  async #watchOn(slot: number, path: string, query: Record<string, string>, options: { readonly idleMs: number; readonly signal: AbortSignal; readonly onLine: (line: Buffer) => void }): Promise<void> {
+  async #watchOn(
+    slot: number,
+    path: string,
+    query: Record<string, string>,
+    options: { readonly idleMs: number; readonly signal: AbortSignal; readonly onLine: (line: Buffer) => void },
+  ): Promise<void> {
     const stream = await this.#open({ method: "GET", path, query }, slot);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const fail = (message: string) => {

@@ -82,7 +82,8 @@ export class KubeConnection {
 
   async #connect(): Promise<ClientHttp2Session> {
     const { url, serverName, insecureSkipVerify, source } = this.#endpoint;
-    const fail = (cause: Error) => (cause instanceof KubeError ? cause : new KubeError("unreachable", `API server ${url.origin} (${source}) is not reachable: ${cause.message}`, { cause }));
+    const fail = (cause: Error) =>
+      cause instanceof KubeError ? cause : new KubeError("unreachable", `API server ${url.origin} (${source}) is not reachable: ${cause.message}`, { cause });
     const credentials = await this.#endpoint.tls().catch((cause: unknown) => {
       throw fail(cause as Error);
     });

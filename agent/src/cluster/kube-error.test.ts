@@ -19,11 +19,17 @@ describe("an error of the API server", () => {
   });
 
   it("about a Secret names reason and fields, and never quotes values", () => {
-    const error = status(422, { reason: "Invalid", message: 'Secret "s" is invalid: data[x]: Invalid value: "hunter2"', details: { causes: [{ field: "data[x]", message: 'Invalid value: "hunter2"' }] } });
+    const error = status(422, {
+      reason: "Invalid",
+      message: 'Secret "s" is invalid: data[x]: Invalid value: "hunter2"',
+      details: { causes: [{ field: "data[x]", message: 'Invalid value: "hunter2"' }] },
+    });
     expect(tellError(error, "Secret")).toMatch(/Invalid at data\[x\]/);
     expect(tellError(error, "SealedSecret")).not.toContain("hunter2");
     expect(tellError(error, "ConfigMap")).toContain("hunter2");
-    expect(tellError(status(400, { message: 'admission webhook "w.example" denied the request: password hunter2 is weak' }), "Secret")).toMatch(/by admission webhook w\.example/);
+    expect(tellError(status(400, { message: 'admission webhook "w.example" denied the request: password hunter2 is weak' }), "Secret")).toMatch(
+      /by admission webhook w\.example/,
+    );
   });
 
   it("is one line of bounded length", () => {

@@ -28,7 +28,11 @@ export class KubeError extends Error {
   /** What the server asked to wait, in milliseconds. */
   readonly retryAfterMs: number | undefined;
 
-  constructor(code: KubeErrorCode, message: string, details: { status?: number; reason?: string; causes?: readonly KubeCause[]; retryAfterMs?: number | undefined; cause?: unknown } = {}) {
+  constructor(
+    code: KubeErrorCode,
+    message: string,
+    details: { status?: number; reason?: string; causes?: readonly KubeCause[]; retryAfterMs?: number | undefined; cause?: unknown } = {},
+  ) {
     super(message, { cause: details.cause });
     this.name = "KubeError";
     this.code = code;

@@ -33,14 +33,26 @@ describe("a kubeconfig", () => {
 
   it("gives certificates, inline or as files", async () => {
     await writeFile(join(folder, "ca.crt"), "CA");
-    const tls = await (await endpoint({ "client-certificate-data": Buffer.from("CERT").toString("base64"), "client-key-data": Buffer.from("KEY").toString("base64") }, { cluster: { "certificate-authority": "ca.crt", "tls-server-name": "kube" } })).tls();
+    const tls = await (
+      await endpoint(
+        { "client-certificate-data": Buffer.from("CERT").toString("base64"), "client-key-data": Buffer.from("KEY").toString("base64") },
+        { cluster: { "certificate-authority": "ca.crt", "tls-server-name": "kube" } },
+      )
+    ).tls();
     expect([tls.ca, tls.cert, tls.key].map(String)).toEqual(["CA", "CERT", "KEY"]);
   });
 
   it("runs an exec plugin without a shell, once until its credential runs out", async () => {
     const counter = join(folder, "counter");
     const script = `require("fs").appendFileSync(process.argv[1], "x"); const info = JSON.parse(process.env.KUBERNETES_EXEC_INFO); console.log(JSON.stringify({ apiVersion: info.apiVersion, kind: "ExecCredential", status: { token: process.argv[2] + process.env.EXTRA, expirationTimestamp: new Date(Date.now() + 3600000).toISOString() } }))`;
-    const user = { exec: { apiVersion: "client.authentication.k8s.io/v1", command: process.execPath, args: ["-e", script, counter, "$(id);"], env: [{ name: "EXTRA", value: "!" }] } };
+    const user = {
+      exec: {
+        apiVersion: "client.authentication.k8s.io/v1",
+        command: process.execPath,
+        args: ["-e", script, counter, "$(id);"],
+        env: [{ name: "EXTRA", value: "!" }],
+      },
+    };
     const { token } = await endpoint(user);
     expect(await token()).toBe("$(id);!");
     expect(await token()).toBe("$(id);!");

@@ -63,7 +63,13 @@ export async function kubeconfigEndpoint(path: string, contextName?: string): Pr
   if (user.username) throw fail(`user "${context.user}" has a password, which API servers no longer accept: use a token or a certificate`);
   const url = new URL(cluster.server);
   if (url.protocol !== "https:") throw fail(`server ${cluster.server} is not https`);
-  return { ...credentials(user, cluster, dirname(path)), url, source: `${path}, context ${name}`, serverName: cluster["tls-server-name"], insecureSkipVerify: cluster["insecure-skip-tls-verify"] === true };
+  return {
+    ...credentials(user, cluster, dirname(path)),
+    url,
+    source: `${path}, context ${name}`,
+    serverName: cluster["tls-server-name"],
+    insecureSkipVerify: cluster["insecure-skip-tls-verify"] === true,
+  };
 }
 
 async function readKubeconfig(path: string): Promise<KubeconfigFile> {
@@ -75,7 +81,8 @@ async function readKubeconfig(path: string): Promise<KubeconfigFile> {
 }
 
 function credentials(user: User, cluster: Cluster, folder: string): Pick<KubeEndpoint, "tls" | "token" | "renew"> {
-  const content = async (text: string | undefined, file: string | undefined) => (text ? Buffer.from(text, "base64") : file ? await readFile(resolve(folder, file)) : undefined);
+  const content = async (text: string | undefined, file: string | undefined) =>
+    text ? Buffer.from(text, "base64") : file ? await readFile(resolve(folder, file)) : undefined;
   const plugin = user.exec ? execSource(user.exec) : undefined;
   const tokenFile = user.tokenFile ? cachedFor(fileAgeMs, async () => (await readFile(resolve(folder, user.tokenFile as string), "utf8")).trim()) : undefined;
   return {

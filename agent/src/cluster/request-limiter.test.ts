@@ -6,7 +6,10 @@ describe("the request limiter", () => {
     const limiter = new RequestLimiter();
     for (let i = 0; i < 8; i++) expect(limiter.enter(false)).toBeUndefined();
     const order: string[] = [];
-    const waiting = [limiter.enter(false)?.then(() => order.push("ordinary")), limiter.enter(true)?.then(() => order.push("urgent"))];
+    const waiting = [false, true].map(async (urgent) => {
+      await limiter.enter(urgent);
+      order.push(urgent ? "urgent" : "ordinary");
+    });
     limiter.leave(undefined);
     limiter.leave(undefined);
     await Promise.all(waiting);

@@ -43,7 +43,13 @@ export class StateObjects {
   }
 
   /** Write one object whole. Values of a Secret are base64. */
-  async put(holder: Holder, kind: StateKind, name: string, annotations: Readonly<Record<string, string>>, data: Readonly<Record<string, string>>): Promise<void> {
+  async put(
+    holder: Holder,
+    kind: StateKind,
+    name: string,
+    annotations: Readonly<Record<string, string>>,
+    data: Readonly<Record<string, string>>,
+  ): Promise<void> {
     const metadata = { name, namespace: this.#namespace, labels: { [stateLabel]: kind }, annotations };
     await this.#client.request({
       method: "PATCH",
@@ -72,7 +78,12 @@ export class StateObjects {
     let next: string | undefined;
     do {
       const query: Record<string, string | undefined> = { labelSelector: `${stateLabel}=${kind}`, limit: options.metadataOnly ? "500" : "20", continue: next };
-      const page: { items?: StateObject[]; metadata?: { continue?: string } } = await this.#client.json({ method: "GET", path: this.#path(holder), query, accept });
+      const page: { items?: StateObject[]; metadata?: { continue?: string } } = await this.#client.json({
+        method: "GET",
+        path: this.#path(holder),
+        query,
+        accept,
+      });
       found.push(...(page.items ?? []));
       next = page.metadata?.continue;
     } while (next);

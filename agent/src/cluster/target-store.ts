@@ -32,7 +32,13 @@ export class TargetStore {
   async save(target: Target): Promise<void> {
     // A target of a thousand bundles is near 1 MiB, which is all that a Secret holds.
     const data = { target: zstdCompressSync(toBinary(TargetSchema, target)).toString("base64") };
-    await this.#objects.put("Secret", "target", nameOf(target.fleet), { "flotilla.dev/generation": String(target.generation), "flotilla.dev/revision": target.revision }, data);
+    await this.#objects.put(
+      "Secret",
+      "target",
+      nameOf(target.fleet),
+      { "flotilla.dev/generation": String(target.generation), "flotilla.dev/revision": target.revision },
+      data,
+    );
   }
 
   async remove(fleet: string): Promise<void> {

@@ -29,7 +29,12 @@ const kindRank: ReadonlyMap<string, number> = new Map(
   ].flatMap((kinds, rank) => kinds.map((kind) => [kind, rank] as const)),
 );
 const ordinaryRank = 20;
-const lastKinds: ReadonlySet<string> = new Set(["APIService", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "ValidatingAdmissionPolicyBinding"]);
+const lastKinds: ReadonlySet<string> = new Set([
+  "APIService",
+  "MutatingWebhookConfiguration",
+  "ValidatingWebhookConfiguration",
+  "ValidatingAdmissionPolicyBinding",
+]);
 
 /** Smaller goes first. */
 export function applyRank(id: ObjectId): number {

@@ -13,7 +13,11 @@ const applied = (kind: string) => ({
 
 describe("drift", () => {
   it("names path, both values and the manager", () => {
-    const live = { ...applied("ConfigMap"), data: { a: "1", b: "edited" }, metadata: { managedFields: [{ manager: "kubectl-edit", operation: "Update", fieldsV1: { "f:data": { "f:b": {} } } }] } };
+    const live = {
+      ...applied("ConfigMap"),
+      data: { a: "1", b: "edited" },
+      metadata: { managedFields: [{ manager: "kubectl-edit", operation: "Update", fieldsV1: { "f:data": { "f:b": {} } } }] },
+    };
     expect(driftFields(applied("ConfigMap"), live, never, key)).toEqual([{ path: "/data/b", desired: '"2"', live: '"edited"', manager: "kubectl-edit" }]);
   });
 
@@ -41,7 +45,11 @@ describe("drift", () => {
 
   it("cuts long values and many fields", () => {
     const many = Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`f:k${i}`, {}]));
-    const wide = { kind: "ConfigMap", metadata: { managedFields: [{ manager: "flotilla", operation: "Apply", fieldsV1: { "f:data": many } }] }, data: Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`k${i}`, "x".repeat(1_000)])) };
+    const wide = {
+      kind: "ConfigMap",
+      metadata: { managedFields: [{ manager: "flotilla", operation: "Apply", fieldsV1: { "f:data": many } }] },
+      data: Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`k${i}`, "x".repeat(1_000)])),
+    };
     const fields = driftFields(wide, { ...wide, data: {} }, never, key);
     expect(fields).toHaveLength(20);
     expect(fields[0]?.desired.length).toBeLessThanOrEqual(256);

@@ -1,4 +1,4 @@
-import { because, conditionsOf, current, failed, inProgress, type Condition, type HealthInput, type Verdict } from "./health.ts";
+import { because, conditionsOf, current, failed, inProgress, type Condition, type HealthInput, type Verdict } from "./verdict.ts";
 
 type Rule = (object: HealthInput) => Verdict;
 
@@ -45,7 +45,12 @@ function deployment(object: HealthInput): Verdict {
 
 /** The counts in the order in which a rollout passes them. */
 function replicaSteps(status: Readonly<Record<string, unknown>>, wanted: number): Verdict | undefined {
-  const [total, updated, available, ready] = ["replicas", "updatedReplicas", "availableReplicas", "readyReplicas"].map((name) => count(status[name], 0)) as [number, number, number, number];
+  const [total, updated, available, ready] = ["replicas", "updatedReplicas", "availableReplicas", "readyReplicas"].map((name) => count(status[name], 0)) as [
+    number,
+    number,
+    number,
+    number,
+  ];
   if (total < wanted) return inProgress(`${total} of ${wanted} replicas exist`);
   if (updated < wanted) return inProgress(`${updated} of ${wanted} replicas updated`);
   if (total > wanted) return inProgress(`${total - wanted} old replicas still run`);
@@ -67,8 +72,10 @@ function statefulSet(object: HealthInput): Verdict {
   if (total > wanted) return inProgress(`${total - wanted} replicas too many still run`);
   const partition = count(strategy?.rollingUpdate?.partition, 0);
   const updated = count(status.updatedReplicas, 0);
-  if (partition > 0) return updated < wanted - partition ? inProgress(`${updated} of ${wanted - partition} replicas updated (partition ${partition})`) : current;
-  if (count(status.currentReplicas, 0) < wanted && status.currentRevision !== status.updateRevision) return inProgress(`${updated} of ${wanted} replicas updated`);
+  if (partition > 0)
+    return updated < wanted - partition ? inProgress(`${updated} of ${wanted - partition} replicas updated (partition ${partition})`) : current;
+  if (count(status.currentReplicas, 0) < wanted && status.currentRevision !== status.updateRevision)
+    return inProgress(`${updated} of ${wanted} replicas updated`);
   return status.currentRevision === status.updateRevision ? current : inProgress("revision is being rolled out");
 }
 
@@ -95,7 +102,11 @@ function replicas(object: HealthInput): Verdict {
   if (failure) return inProgress(because(failure));
   const wanted = count(object.spec?.replicas, 1);
   const total = count(status.replicas, 0);
-  for (const [word, number] of [["exist", total], ["available", count(status.availableReplicas, 0)], ["ready", count(status.readyReplicas, 0)]] as const) {
+  for (const [word, number] of [
+    ["exist", total],
+    ["available", count(status.availableReplicas, 0)],
+    ["ready", count(status.readyReplicas, 0)],
+  ] as const) {
     if (number < wanted) return inProgress(`${number} of ${wanted} replicas ${word}`);
   }
   return total > wanted ? inProgress(`${total - wanted} replicas too many still run`) : current;
@@ -107,7 +118,14 @@ interface ContainerStatus {
 }
 
 /** Waiting reasons out of which a container does not come by itself. */
-const hopeless: ReadonlySet<string> = new Set(["CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError"]);
+const hopeless: ReadonlySet<string> = new Set([
+  "CrashLoopBackOff",
+  "ImagePullBackOff",
+  "ErrImagePull",
+  "InvalidImageName",
+  "CreateContainerConfigError",
+  "CreateContainerError",
+]);
 
 function pod(object: HealthInput): Verdict {
   const status = object.status ?? {};

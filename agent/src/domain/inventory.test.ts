@@ -3,7 +3,14 @@ import { describe, expect, it } from "vitest";
 import { decodeEntries, encodeEntries, shardOf, widen, type InventoryEntry } from "./inventory.ts";
 
 const word = fc.stringMatching(/^[a-z][a-z0-9.-]{0,20}$/);
-const entry: fc.Arbitrary<InventoryEntry> = fc.record({ key: fc.tuple(word, word, word, word).map((parts) => parts.join("/")), apiVersion: word, bundle: word, uid: fc.oneof(fc.constant(""), fc.uuid()), desired: fc.oneof(fc.constant(""), word), owned: word });
+const entry: fc.Arbitrary<InventoryEntry> = fc.record({
+  key: fc.tuple(word, word, word, word).map((parts) => parts.join("/")),
+  apiVersion: word,
+  bundle: word,
+  uid: fc.oneof(fc.constant(""), fc.uuid()),
+  desired: fc.oneof(fc.constant(""), word),
+  owned: word,
+});
 
 describe("the inventory", () => {
   it("reads back what it wrote, whatever the order", () => {

@@ -45,7 +45,8 @@ function parseRow(line: string, index: number): unknown[] {
   } catch {
     throw new Error(`inventory row ${index + 1} is not JSON`);
   }
-  if (!Array.isArray(row) || row.length !== 6 || row.some((cell) => typeof cell !== "string")) throw new Error(`inventory row ${index + 1} has not the six cells of an entry`);
+  if (!Array.isArray(row) || row.length !== 6 || row.some((cell) => typeof cell !== "string"))
+    throw new Error(`inventory row ${index + 1} has not the six cells of an entry`);
   return row;
 }
 
@@ -53,7 +54,10 @@ function parseRow(line: string, index: number): unknown[] {
  * The inventory before an apply begins: every object that will be attempted is in it (with an empty UID when it is new),
  * so that a crash at any point leaves an entry too many and never a forgotten object (G8).
  */
-export function widen(inventory: Inventory, attempts: Iterable<{ readonly key: ObjectKey; readonly apiVersion: string; readonly bundle: string }>): Map<ObjectKey, InventoryEntry> {
+export function widen(
+  inventory: Inventory,
+  attempts: Iterable<{ readonly key: ObjectKey; readonly apiVersion: string; readonly bundle: string }>,
+): Map<ObjectKey, InventoryEntry> {
   const wide = new Map(inventory);
   for (const { key, apiVersion, bundle } of attempts) {
     if (!wide.has(key)) wide.set(key, { key, apiVersion, bundle, uid: "", desired: "", owned: "" });

@@ -10,8 +10,20 @@ const owned = {
     "f:emptyDir": {},
   },
 };
-const live = (spec: object, rows: object[] = []) => ({ kind: "X", metadata: { managedFields: [{ manager: "flotilla", operation: "Apply", fieldsV1: owned }, ...rows] }, spec });
-const spec = { replicas: 2, containers: [{ name: "side", image: "s" }, { name: "main", image: "m:1" }], finalizers: ["a", "b"], emptyDir: {} };
+const live = (spec: object, rows: object[] = []) => ({
+  kind: "X",
+  metadata: { managedFields: [{ manager: "flotilla", operation: "Apply", fieldsV1: owned }, ...rows] },
+  spec,
+});
+const spec = {
+  replicas: 2,
+  containers: [
+    { name: "side", image: "s" },
+    { name: "main", image: "m:1" },
+  ],
+  finalizers: ["a", "b"],
+  emptyDir: {},
+};
 const never = () => false;
 
 describe("owned fields", () => {

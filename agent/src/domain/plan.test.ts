@@ -11,7 +11,15 @@ const desired = (name: string, more: Partial<DesiredObject> = {}): DesiredObject
   const id = parseObjectKey(more.key ?? key(name));
   return { key: key(name), id, apiVersion: "v1", bundle: "web", body: "d", line: 0, hash: "h1", ignored: [], ...more };
 };
-const entry = (name: string, more: Partial<InventoryEntry> = {}): InventoryEntry => ({ key: more.key ?? key(name), apiVersion: "v1", bundle: "web", uid: `uid-${name}`, desired: "h1", owned: "o", ...more });
+const entry = (name: string, more: Partial<InventoryEntry> = {}): InventoryEntry => ({
+  key: more.key ?? key(name),
+  apiVersion: "v1",
+  bundle: "web",
+  uid: `uid-${name}`,
+  desired: "h1",
+  owned: "o",
+  ...more,
+});
 const asMap = <T extends { readonly key: string }>(items: readonly T[]) => new Map(items.map((item) => [item.key, item]));
 
 function plan(wanted: readonly DesiredObject[], held: readonly InventoryEntry[], more: Partial<PlanInput> = {}): Plan {
@@ -20,7 +28,17 @@ function plan(wanted: readonly DesiredObject[], held: readonly InventoryEntry[],
     const known = inventory.get(of);
     return known ? { state: "present", uid: known.uid, owned: known.owned } : { state: "absent" };
   };
-  return planChanges({ desired: asMap(wanted), excluded: new Set(), inventory, observe, claimedBy: () => undefined, driftMode: () => "heal", blocked: () => undefined, budgets: new Map(), ...more });
+  return planChanges({
+    desired: asMap(wanted),
+    excluded: new Set(),
+    inventory,
+    observe,
+    claimedBy: () => undefined,
+    driftMode: () => "heal",
+    blocked: () => undefined,
+    budgets: new Map(),
+    ...more,
+  });
 }
 
 const applied = (result: Plan) => stages.flatMap((stage) => result.applies.get(stage) ?? []).map((step) => [step.object.id.name, step.reason]);
@@ -28,7 +46,10 @@ const applied = (result: Plan) => stages.flatMap((stage) => result.applies.get(s
 describe("a plan", () => {
   it("applies what is new or changed, and leaves alone what is the same", () => {
     const result = plan([desired("new"), desired("changed", { hash: "h2" }), desired("same")], [entry("changed"), entry("same")]);
-    expect(applied(result)).toEqual([["new", "new"], ["changed", "changed"]]);
+    expect(applied(result)).toEqual([
+      ["new", "new"],
+      ["changed", "changed"],
+    ]);
     expect(result.unchanged).toEqual([key("same")]);
   });
 
@@ -37,7 +58,12 @@ describe("a plan", () => {
   });
 
   it("hands drifted objects on one by one: edited, deleted, made again by somebody", () => {
-    const observe = (of: string): Observation => (of === key("edited") ? { state: "present", uid: "uid-edited", owned: "other" } : of === key("again") ? { state: "present", uid: "other", owned: "o" } : { state: "absent" });
+    const observe = (of: string): Observation =>
+      of === key("edited")
+        ? { state: "present", uid: "uid-edited", owned: "other" }
+        : of === key("again")
+          ? { state: "present", uid: "other", owned: "o" }
+          : { state: "absent" };
     const result = plan([desired("edited"), desired("deleted"), desired("again")], [entry("edited"), entry("deleted"), entry("again")], { observe });
     expect(result.drifted).toEqual([key("edited"), key("deleted"), key("again")]);
     expect(applied(result)).toEqual([]);
@@ -55,7 +81,10 @@ describe("a plan", () => {
   });
 
   it("does not touch what another inventory claims, nor what waits for another bundle", () => {
-    const result = plan([desired("theirs"), desired("waits", { bundle: "later" }), desired("goes")], [], { claimedBy: (of) => (of === key("theirs") ? "other" : undefined), blocked: (bundle) => (bundle === "later" ? "waits for base" : undefined) });
+    const result = plan([desired("theirs"), desired("waits", { bundle: "later" }), desired("goes")], [], {
+      claimedBy: (of) => (of === key("theirs") ? "other" : undefined),
+      blocked: (bundle) => (bundle === "later" ? "waits for base" : undefined),
+    });
     expect(result.claimed).toEqual(new Map([[key("theirs"), "other"]]));
     expect(result.waiting).toEqual(new Map([[key("waits"), "waits for base"]]));
     expect(applied(result)).toEqual([["goes", "new"]]);
@@ -85,7 +114,9 @@ describe("a plan", () => {
 
   it("holds a bundle to its own budget when it has one", () => {
     const held = [entry("a"), ...["b", "c"].map((name) => entry(name, { bundle: "careful" }))];
-    expect(plan([desired("a")], held, { budgets: new Map([["careful", { objects: 1, percent: 0 }]]) }).held?.reason).toMatch(/2 of 2 objects of bundle careful/);
+    expect(plan([desired("a")], held, { budgets: new Map([["careful", { objects: 1, percent: 0 }]]) }).held?.reason).toMatch(
+      /2 of 2 objects of bundle careful/,
+    );
     expect(plan([desired("a")], held, { budgets: new Map([["careful", { objects: 2, percent: 0 }]]) }).held).toBeUndefined();
   });
 });
@@ -122,7 +153,10 @@ describe("any plan", () => {
     fc.assert(
       fc.property(names, names, (wanted, held) => {
         const objects = wanted.map((n) => desired("", { key: anyKind(n), id: parseObjectKey(anyKind(n)) }));
-        const first = plan(objects, held.map((n) => entry(String(n), { key: anyKind(n), desired: n % 2 ? "h1" : "old" })));
+        const first = plan(
+          objects,
+          held.map((n) => entry(String(n), { key: anyKind(n), desired: n % 2 ? "h1" : "old" })),
+        );
         const after = objects.map((object) => entry(object.key, { key: object.key }));
         const rest = [...(first.held?.keys ?? [])].map((of) => entry(of, { key: of }));
         const second = plan(objects, [...after, ...rest]);

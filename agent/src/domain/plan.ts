@@ -19,7 +19,10 @@ export interface DesiredObject {
 }
 
 /** What the watch knows of a live object. "unseen": its kind cannot be listed, or has not been yet. */
-export type Observation = { readonly state: "present"; readonly uid: string; readonly owned: string } | { readonly state: "absent" } | { readonly state: "unseen" };
+export type Observation =
+  | { readonly state: "present"; readonly uid: string; readonly owned: string }
+  | { readonly state: "absent" }
+  | { readonly state: "unseen" };
 
 /** How a bundle's drift is answered. "heal-unless-drifted": a new revision does not overwrite what somebody changed by hand. */
 export type DriftMode = "heal" | "report" | "heal-unless-drifted";

@@ -53,7 +53,11 @@ export interface PruneCandidate {
  * @param inventorySizes objects per bundle before the prune.
  * @param budgets budgets of bundles that set their own; the default is the same as none.
  */
-export function holdPrunes(candidates: readonly PruneCandidate[], inventorySizes: ReadonlyMap<string, number>, budgets: ReadonlyMap<string, PruneBudget>): HeldPrunes | undefined {
+export function holdPrunes(
+  candidates: readonly PruneCandidate[],
+  inventorySizes: ReadonlyMap<string, number>,
+  budgets: ReadonlyMap<string, PruneBudget>,
+): HeldPrunes | undefined {
   const precious = candidates.find(({ key }) => isProtected(parseObjectKey(key)));
   if (precious) return held(candidates, `${describeId(parseObjectKey(precious.key))} is of a protected kind`);
   const own = (bundle: string) => {
@@ -68,7 +72,8 @@ export function holdPrunes(candidates: readonly PruneCandidate[], inventorySizes
     const budget = own(bundle);
     if (!budget) continue;
     const [size, many] = [inventorySizes.get(bundle) ?? 0, candidates.filter((candidate) => candidate.bundle === bundle).length];
-    if (many > allowedPrunes(budget, size)) return held(candidates, `${many} of ${size} objects of bundle ${bundle} would be deleted, ${allowedPrunes(budget, size)} are allowed without approval`);
+    if (many > allowedPrunes(budget, size))
+      return held(candidates, `${many} of ${size} objects of bundle ${bundle} would be deleted, ${allowedPrunes(budget, size)} are allowed without approval`);
   }
   return undefined;
 }

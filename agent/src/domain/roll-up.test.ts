@@ -1,11 +1,25 @@
 import { describe, expect, it } from "vitest";
 import { rollUp, worseOf, type CountedObject } from "./roll-up.ts";
 
-const object = (more: Partial<CountedObject>): CountedObject => ({ bundle: "web", name: "Deployment web", synced: true, health: "Current", drifted: false, failed: false, message: "", ...more });
+const object = (more: Partial<CountedObject>): CountedObject => ({
+  bundle: "web",
+  name: "Deployment web",
+  synced: true,
+  health: "Current",
+  drifted: false,
+  failed: false,
+  message: "",
+  ...more,
+});
 
 describe("the roll-up", () => {
   it("is the worst of all, with counts and the reason", () => {
-    const result = rollUp([object({}), object({ health: "InProgress", message: "0 of 1" }), object({ health: "Failed", name: "Pod x", message: "CrashLoopBackOff" }), object({ drifted: true, synced: false })]);
+    const result = rollUp([
+      object({}),
+      object({ health: "InProgress", message: "0 of 1" }),
+      object({ health: "Failed", name: "Pod x", message: "CrashLoopBackOff" }),
+      object({ drifted: true, synced: false }),
+    ]);
     expect(result).toEqual({ synced: false, health: "Failed", message: "Pod x: CrashLoopBackOff", objects: 4, healthy: 2, drifted: 1, failed: 0 });
   });
 

@@ -1,4 +1,4 @@
-import type { HealthWord } from "./health.ts";
+import type { HealthWord } from "./verdict.ts";
 
 /** What the roll-up counts of one object. */
 export interface CountedObject {

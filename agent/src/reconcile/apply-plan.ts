@@ -30,7 +30,13 @@ export async function applyPlan(run: FleetRun, plan: Plan, engine: EngineContext
 }
 
 /** One worker: takes steps until there are none. How many requests really are in flight is the client's to limit. */
-async function applySteps(run: FleetRun, queue: Iterator<ApplyStep>, counts: { -readonly [K in keyof ChangeCounts]: number }, engine: EngineContext, signal: AbortSignal): Promise<void> {
+async function applySteps(
+  run: FleetRun,
+  queue: Iterator<ApplyStep>,
+  counts: { -readonly [K in keyof ChangeCounts]: number },
+  engine: EngineContext,
+  signal: AbortSignal,
+): Promise<void> {
   for (let next = queue.next(); !next.done && !signal.aborted; next = queue.next()) {
     const wanted = next.value.object;
     const object = run.objects.get(wanted.key);

@@ -23,7 +23,13 @@ export type ApplyOutcome = Applied | "failed";
  * reports. An error stays with the object and is tried again for ever, ever more patiently; it never stops another (G17).
  * The caller holds the object (exclusively).
  */
-export async function applyTracked(run: FleetRun, object: TrackedObject, wanted: DesiredObject, engine: EngineContext, options: { readonly urgent?: boolean } = {}): Promise<ApplyOutcome> {
+export async function applyTracked(
+  run: FleetRun,
+  object: TrackedObject,
+  wanted: DesiredObject,
+  engine: EngineContext,
+  options: { readonly urgent?: boolean } = {},
+): Promise<ApplyOutcome> {
   object.seenWhileBusy = undefined;
   const versionBefore = object.live?.resourceVersion;
   try {
@@ -44,14 +50,28 @@ export async function applyTracked(run: FleetRun, object: TrackedObject, wanted:
   }
 }
 
-function remember(run: FleetRun, object: TrackedObject, wanted: DesiredObject, applied: Applied, versionBefore: string | undefined, engine: EngineContext): void {
+function remember(
+  run: FleetRun,
+  object: TrackedObject,
+  wanted: DesiredObject,
+  applied: Applied,
+  versionBefore: string | undefined,
+  engine: EngineContext,
+): void {
   const before = run.inventory.get(object.key);
   const isSame = !applied.isCreated && versionBefore === applied.object.metadata.resourceVersion;
   object.apiVersion = wanted.apiVersion;
   object.bundle = wanted.bundle;
   object.ignored = wanted.ignored;
   const sight = sightOf(object, applied.object);
-  run.inventory.set(object.key, { key: object.key, apiVersion: wanted.apiVersion, bundle: wanted.bundle, uid: sight.uid, desired: wanted.hash, owned: sight.owned });
+  run.inventory.set(object.key, {
+    key: object.key,
+    apiVersion: wanted.apiVersion,
+    bundle: wanted.bundle,
+    uid: sight.uid,
+    desired: wanted.hash,
+    owned: sight.owned,
+  });
   if (object.failure) engine.log.info({ fleet: run.name, object: object.key }, "applied at last");
   object.failure = undefined;
   object.note = "";
@@ -62,7 +82,9 @@ function remember(run: FleetRun, object: TrackedObject, wanted: DesiredObject, a
   object.isSuspect = object.seenWhileBusy !== undefined && object.seenWhileBusy !== sight.owned;
   engine.view.take(object, sight);
   if (applied.tookOverFrom.length > 0) {
-    engine.reporter(run).event("TookOver", `took over fields of ${describeId(object.id)} from ${applied.tookOverFrom.join(", ")}`, { bundle: object.bundle, object: object.id });
+    engine
+      .reporter(run)
+      .event("TookOver", `took over fields of ${describeId(object.id)} from ${applied.tookOverFrom.join(", ")}`, { bundle: object.bundle, object: object.id });
   }
   engine.reporter(run).touch(object.key);
 }

@@ -221,7 +221,8 @@ export class Engine {
   #onSeen(object: TrackedObject, before: Sight | undefined): void {
     const run = this.#fleets.get(object.fleet);
     if (!run || run.objects.get(object.key) !== object) return;
-    const isChanged = before?.verdict.health !== object.live?.verdict.health || before?.verdict.message !== object.live?.verdict.message || before?.uid !== object.live?.uid;
+    const isChanged =
+      before?.verdict.health !== object.live?.verdict.health || before?.verdict.message !== object.live?.verdict.message || before?.uid !== object.live?.uid;
     if (isChanged) this.#onHealth(run, object, before);
     if (!run.desired.objects.has(object.key)) return this.#onSeenUnwanted(run, object, before);
     if (object.busy || run.planned.has(object.key)) return;
@@ -233,7 +234,12 @@ export class Engine {
     run.healthChangedAt = Date.now();
     this.#reporter(run).touch(object.key);
     const isNews = object.live?.verdict.health === "Failed" && before?.verdict.health !== "Failed";
-    if (isNews) this.#reporter(run).event("HealthChanged", `${describeId(object.id)} failed: ${object.live?.verdict.message}`, { bundle: object.bundle, object: object.id, warning: true });
+    if (isNews)
+      this.#reporter(run).event("HealthChanged", `${describeId(object.id)} failed: ${object.live?.verdict.message}`, {
+        bundle: object.bundle,
+        object: object.id,
+        warning: true,
+      });
     // Another bundle may have waited for this.
     const isAwaited = [...run.desired.bundles.values()].some((bundle) => bundle.dependsOn.includes(object.bundle));
     if (isAwaited && object.live?.verdict.health === "Current" && !this.#stopped) this.#fleetQueue.add(run.name, { delayMs: engineLimits.suspicionMs });
@@ -255,7 +261,9 @@ export class Engine {
       const before = this.#bundleHealth.get(key);
       this.#bundleHealth.set(key, word);
       if (before === undefined || before === word) continue;
-      this.#reporter(run).event("HealthChanged", bundle.message ? `bundle ${bundle.name}: ${bundle.message}` : `bundle ${bundle.name} is healthy`, { bundle: bundle.name ?? "" });
+      this.#reporter(run).event("HealthChanged", bundle.message ? `bundle ${bundle.name}: ${bundle.message}` : `bundle ${bundle.name} is healthy`, {
+        bundle: bundle.name ?? "",
+      });
     }
     const { target } = run;
     if (!target || run.told.get("apply") !== target.generation || !totals.rollUp.synced || totals.rollUp.health !== "Current") return;

@@ -1,6 +1,17 @@
 import { create, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import { failpoint } from "@flotilla/proto/failpoint";
-import { ClusterEventSchema, FleetReportSchema, PhaseTimeSchema, type ClusterEvent, type FleetReport, type ObjectIdSchema, type ObjectState, ObjectStateSchema, type PhaseTime, type ReportEnvelope } from "@flotilla/proto/gen/report";
+import {
+  ClusterEventSchema,
+  FleetReportSchema,
+  PhaseTimeSchema,
+  type ClusterEvent,
+  type FleetReport,
+  type ObjectIdSchema,
+  type ObjectState,
+  ObjectStateSchema,
+  type PhaseTime,
+  type ReportEnvelope,
+} from "@flotilla/proto/gen/report";
 import { digestOf } from "@flotilla/proto/digest";
 import { maxEventsPerReport, maxObjectsPerReport } from "@flotilla/proto/limits";
 import type { FieldDrift } from "../domain/drift.ts";
@@ -135,7 +146,19 @@ export class FleetReporter {
     await this.flush();
     this.close();
     const { name, target } = this.#run;
-    await this.#sink.record({ case: "fleet", value: create(FleetReportSchema, { fleet: name, generation: target?.generation ?? 0n, revision: target?.revision ?? "", targetDigest: target?.digest ?? "", removed: true }) }, target?.traceparent);
+    await this.#sink.record(
+      {
+        case: "fleet",
+        value: create(FleetReportSchema, {
+          fleet: name,
+          generation: target?.generation ?? 0n,
+          revision: target?.revision ?? "",
+          targetDigest: target?.digest ?? "",
+          removed: true,
+        }),
+      },
+      target?.traceparent,
+    );
   }
 
   close(): void {
@@ -178,7 +201,13 @@ export class FleetReporter {
     if (states.length + taken.gone.length + taken.events.length + taken.phases.length === 0 && hash === this.#lastTotals) return;
     failpoint("before-record-report");
     try {
-      for (const report of this.#inParts(states, taken.gone.map(([, id]) => id), taken.events, taken.phases, now)) {
+      for (const report of this.#inParts(
+        states,
+        taken.gone.map(([, id]) => id),
+        taken.events,
+        taken.phases,
+        now,
+      )) {
         await this.#sink.record({ case: "fleet", value: report }, this.#run.target?.traceparent || undefined);
       }
       this.#lastTotals = hash;
@@ -201,7 +230,14 @@ export class FleetReporter {
       const dropped = this.#dropped;
       this.#dropped = 0;
       const at = timestamp(Date.now());
-      this.#events.push(create(ClusterEventSchema, { at, reason: "EventsDropped" satisfies EventReason, severity: severityCode.warning, message: `${dropped} events came faster than they could be recorded` }));
+      this.#events.push(
+        create(ClusterEventSchema, {
+          at,
+          reason: "EventsDropped" satisfies EventReason,
+          severity: severityCode.warning,
+          message: `${dropped} events came faster than they could be recorded`,
+        }),
+      );
     }
     const events = this.#events;
     this.#events = [];
@@ -221,13 +257,22 @@ export class FleetReporter {
       }
     }
     if (next === Infinity || this.#closed) return;
-    this.#healthTimer = setTimeout(() => {
-      for (const key of overdue) this.touch(key);
-    }, next - now + 10);
+    this.#healthTimer = setTimeout(
+      () => {
+        for (const key of overdue) this.touch(key);
+      },
+      next - now + 10,
+    );
     this.#healthTimer.unref();
   }
 
-  #inParts(states: readonly ObjectState[], gone: readonly ObjectId[], events: readonly ClusterEvent[], phases: readonly PhaseTime[], now: number): FleetReport[] {
+  #inParts(
+    states: readonly ObjectState[],
+    gone: readonly ObjectId[],
+    events: readonly ClusterEvent[],
+    phases: readonly PhaseTime[],
+    now: number,
+  ): FleetReport[] {
     const { name, target } = this.#run;
     const { summary, bundles } = totals(this.#run, now);
     const head = { fleet: name, generation: target?.generation ?? 0n, revision: target?.revision ?? "", targetDigest: target?.digest ?? "", summary, bundles };
@@ -243,9 +288,24 @@ export class FleetReporter {
       into(part);
       bytes += size;
     };
-    for (const state of states) put(toBinary(ObjectStateSchema, state).length + 4, (part) => part.objects.length >= maxObjectsPerReport, (part) => part.objects.push(state));
-    for (const id of gone) put(600, (part) => part.gone.length >= maxObjectsPerReport, (part) => part.gone.push(create(FleetReportSchema, { gone: [wireId(id)] }).gone[0] as (typeof part.gone)[number]));
-    for (const event of events) put(toBinary(ClusterEventSchema, event).length + 4, (part) => part.events.length >= maxEventsPerReport, (part) => part.events.push(event));
+    for (const state of states)
+      put(
+        toBinary(ObjectStateSchema, state).length + 4,
+        (part) => part.objects.length >= maxObjectsPerReport,
+        (part) => part.objects.push(state),
+      );
+    for (const id of gone)
+      put(
+        600,
+        (part) => part.gone.length >= maxObjectsPerReport,
+        (part) => part.gone.push(create(FleetReportSchema, { gone: [wireId(id)] }).gone[0] as (typeof part.gone)[number]),
+      );
+    for (const event of events)
+      put(
+        toBinary(ClusterEventSchema, event).length + 4,
+        (part) => part.events.length >= maxEventsPerReport,
+        (part) => part.events.push(event),
+      );
     return parts;
   }
 }

@@ -41,7 +41,10 @@ export class KeyedQueue {
     if (this.#stopped) return;
     if (this.#running.has(key)) {
       const before = this.#again.get(key);
-      this.#again.set(key, before ? { delayMs: Math.min(before.delayMs ?? 0, due.delayMs ?? 0), urgent: (before.urgent ?? false) || (due.urgent ?? false) } : due);
+      this.#again.set(
+        key,
+        before ? { delayMs: Math.min(before.delayMs ?? 0, due.delayMs ?? 0), urgent: (before.urgent ?? false) || (due.urgent ?? false) } : due,
+      );
       return;
     }
     if (this.size >= engineLimits.maxQueueKeys) throw new Error(`more than ${engineLimits.maxQueueKeys} keys wait`);

@@ -2,7 +2,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Change, type BundleStateSchema, type ObjectStateSchema, type SummarySchema } from "@flotilla/proto/gen/report";
 import { maxMessageChars } from "@flotilla/proto/limits";
 import type { BundleReadiness } from "../domain/apply-order.ts";
-import type { Verdict } from "../domain/health.ts";
+import type { Verdict } from "../domain/verdict.ts";
 import { describeId, versionOf } from "../domain/object-id.ts";
 import { rollUp, type CountedObject, type RollUp } from "../domain/roll-up.ts";
 import { isApplied, isDrifted, type FleetRun } from "./fleet-run.ts";
@@ -36,7 +36,10 @@ function outOfSyncBecause(run: FleetRun, object: TrackedObject): string | undefi
 function driftedFields(object: TrackedObject): string {
   if (object.drift.length === 0) return "changed by somebody";
   const managers = [...new Set(object.drift.map((field) => field.manager).filter((manager) => manager !== ""))];
-  return `drifted at ${object.drift.map((field) => field.path).slice(0, 3).join(", ")}${managers.length > 0 ? ` by ${managers.join(", ")}` : ""}`;
+  return `drifted at ${object.drift
+    .map((field) => field.path)
+    .slice(0, 3)
+    .join(", ")}${managers.length > 0 ? ` by ${managers.join(", ")}` : ""}`;
 }
 
 /** Health with the bundle's patience: what is in progress for longer than the health timeout has failed. */
@@ -77,7 +80,15 @@ export function objectState(run: FleetRun, object: TrackedObject, now: number): 
 
 function counted(run: FleetRun, object: TrackedObject, now: number): CountedObject {
   const { isSynced, verdict, message } = judge(run, object, now);
-  return { bundle: object.bundle, name: describeId(object.id), synced: isSynced, health: verdict.health, drifted: object.drift.length > 0, failed: object.failure !== undefined, message };
+  return {
+    bundle: object.bundle,
+    name: describeId(object.id),
+    synced: isSynced,
+    health: verdict.health,
+    drifted: object.drift.length > 0,
+    failed: object.failure !== undefined,
+    message,
+  };
 }
 
 /** A fleet's summary and its bundles, in one pass over its objects. */
@@ -96,7 +107,11 @@ export function totals(run: FleetRun, now: number): Totals {
   });
   const whole = rollUp(all);
   const trouble = run.refusal ? `target refused: ${run.refusal}` : run.trouble;
-  const waits = run.held ? `${run.held.keys.length} prunes wait for approval: ${run.held.reason}` : run.prunesWait ? `${run.prunesWait.count} prunes wait: ${run.prunesWait.reason}` : "";
+  const waits = run.held
+    ? `${run.held.keys.length} prunes wait for approval: ${run.held.reason}`
+    : run.prunesWait
+      ? `${run.prunesWait.count} prunes wait: ${run.prunesWait.reason}`
+      : "";
   const isSynced = whole.synced && trouble === "" && waits === "";
   const summary = {
     sync: syncCode(isSynced),

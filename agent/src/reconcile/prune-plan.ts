@@ -63,7 +63,8 @@ export async function pruneOne(run: FleetRun, key: ObjectKey, engine: EngineCont
       return true;
     } catch (error) {
       const message = `cannot be deleted: ${tellError(error, object.id.kind)}`;
-      if (object.failure?.message !== message) engine.reporter(run).event("ApplyFailed", `${describeId(object.id)} ${message}`, { bundle: object.bundle, object: object.id, warning: true });
+      if (object.failure?.message !== message)
+        engine.reporter(run).event("ApplyFailed", `${describeId(object.id)} ${message}`, { bundle: object.bundle, object: object.id, warning: true });
       object.failure = { message, attempts: (object.failure?.attempts ?? 0) + 1, passes: false };
       object.change = "Failed";
       engine.reporter(run).touch(key);
@@ -91,7 +92,9 @@ function letGo(run: FleetRun, key: ObjectKey, engine: EngineContext): void {
   const object = run.objects.get(key);
   run.inventory.delete(key);
   if (!object) return;
-  engine.reporter(run).event("LetGo", `${describeId(object.id)} now belongs to another fleet or bundle and is left alone`, { bundle: object.bundle, object: object.id });
+  engine
+    .reporter(run)
+    .event("LetGo", `${describeId(object.id)} now belongs to another fleet or bundle and is left alone`, { bundle: object.bundle, object: object.id });
   if (!run.desired.excluded.has(key) && !run.desired.objects.has(key)) dropObject(run, object, engine);
 }
 
@@ -101,7 +104,13 @@ function announceHeld(run: FleetRun, plan: Plan, engine: EngineContext): void {
   if (!plan.held || plan.held.digest === before) return;
   const names = plan.held.keys.slice(0, 10).map((key) => describeId(parseObjectKey(key)));
   const more = plan.held.keys.length > names.length ? ` and ${plan.held.keys.length - names.length} more` : "";
-  engine.reporter(run).event("PruneHeld", `${plan.held.keys.length} prunes wait for approval (${plan.held.digest.slice(0, 12)}): ${plan.held.reason}. ${names.join(", ")}${more}`, { warning: true });
+  engine
+    .reporter(run)
+    .event(
+      "PruneHeld",
+      `${plan.held.keys.length} prunes wait for approval (${plan.held.digest.slice(0, 12)}): ${plan.held.reason}. ${names.join(", ")}${more}`,
+      { warning: true },
+    );
 }
 
 function noteWaiting(run: FleetRun, plan: Plan, engine: EngineContext): void {

@@ -31,7 +31,9 @@ describe("what a target wants", () => {
 
   it("is refused when a body is not what the target says", async () => {
     await expect(readDesired(target({ ...one, objectCount: 3 }), open)).rejects.toThrow(/should have 3 objects, its body has 2/);
-    await expect(readDesired(target(one, { name: "two", digest: "two", objectCount: 1 }), open)).rejects.toThrow(/ConfigMap n\/a is in bundle one and in bundle two/);
+    await expect(readDesired(target(one, { name: "two", digest: "two", objectCount: 1 }), open)).rejects.toThrow(
+      /ConfigMap n\/a is in bundle one and in bundle two/,
+    );
     await expect(readDesired(target({ name: "odd", digest: "odd", objectCount: 1 }), open)).rejects.toThrow(/line 1 of bundle odd is not a Kubernetes object/);
   });
 

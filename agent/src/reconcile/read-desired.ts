@@ -43,7 +43,8 @@ export async function readDesired(target: Target, open: (digest: string) => Prom
   const excluded = new Map<ObjectKey, string>();
   for (const bundle of target.bundles) {
     const body = await open(bundle.digest);
-    if (body.count !== bundle.objectCount) throw new RefusedTarget(`bundle ${bundle.name} should have ${bundle.objectCount} objects, its body has ${body.count}`);
+    if (body.count !== bundle.objectCount)
+      throw new RefusedTarget(`bundle ${bundle.name} should have ${bundle.objectCount} objects, its body has ${body.count}`);
     const left = new Set(bundle.excluded);
     for (const object of readBundle(bundle, body)) {
       if (left.has(object.key)) {

@@ -78,7 +78,14 @@ function waitBefore(run: FleetRun, object: TrackedObject, wanted: DesiredObject)
   return decision.kind === "wait" ? decision.until - now : 0;
 }
 
-async function answerConfirmed(run: FleetRun, object: TrackedObject, wanted: DesiredObject, resource: KubeResource, live: LiveObject | undefined, engine: EngineContext): Promise<void> {
+async function answerConfirmed(
+  run: FleetRun,
+  object: TrackedObject,
+  wanted: DesiredObject,
+  resource: KubeResource,
+  live: LiveObject | undefined,
+  engine: EngineContext,
+): Promise<void> {
   const mode = run.desired.bundles.get(wanted.bundle)?.driftMode ?? "heal";
   if (mode === "report" || (mode === "heal-unless-drifted" && live)) return await report(run, object, wanted, resource, live, engine, "DriftReported");
   const now = Date.now();
@@ -122,8 +129,17 @@ async function report(
   if (fields.length === 0) return rebase(run, object, engine);
   const isSame = JSON.stringify(fields) === JSON.stringify(object.drift);
   object.drift = fields;
-  object.note = reason === "Fight" || object.fightUntil > now ? `fight: corrected too often within ten minutes, left alone until ${new Date(object.fightUntil).toISOString()}: ${tellDrift(fields, live !== undefined)}` : "";
-  if (reason && !isSame) engine.reporter(run).event(reason, `${describeId(object.id)} ${tellDrift(fields, live !== undefined)}`, { bundle: object.bundle, object: object.id, drift: fields, warning: true });
+  object.note =
+    reason === "Fight" || object.fightUntil > now
+      ? `fight: corrected too often within ten minutes, left alone until ${new Date(object.fightUntil).toISOString()}: ${tellDrift(fields, live !== undefined)}`
+      : "";
+  if (reason && !isSame)
+    engine.reporter(run).event(reason, `${describeId(object.id)} ${tellDrift(fields, live !== undefined)}`, {
+      bundle: object.bundle,
+      object: object.id,
+      drift: fields,
+      warning: true,
+    });
   engine.reporter(run).touch(object.key);
 }
 

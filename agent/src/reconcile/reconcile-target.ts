@@ -119,13 +119,16 @@ function tellOutcome(run: FleetRun, plan: Plan, counts: ChangeCounts, applyAt: n
   if (counts.created + counts.configured > 0) {
     const { created, configured, failed } = counts;
     const unchanged = plan.unchanged.length + counts.unchanged;
-    engine.reporter(run).event("Applied", `revision ${revision}: ${created} created, ${configured} configured, ${unchanged} unchanged${failed > 0 ? `, ${failed} failed` : ""}`);
+    engine
+      .reporter(run)
+      .event("Applied", `revision ${revision}: ${created} created, ${configured} configured, ${unchanged} unchanged${failed > 0 ? `, ${failed} failed` : ""}`);
   }
   const missing = [...run.desired.objects.keys()].filter((key) => !isApplied(run, key) && !plan.claimed.has(key) && !plan.kept.includes(key));
   const failed = missing.filter((key) => run.objects.get(key)?.failure && !run.objects.get(key)?.failure?.passes);
   const endedAt = Date.now();
   if (missing.length === 0) run.appliedAt = endedAt;
-  if (missing.length === 0 || failed.length > 0) tellPhase(run, engine, "apply", applyAt, endedAt, failed.length > 0 ? `${failed.length} objects could not be applied` : "");
+  if (missing.length === 0 || failed.length > 0)
+    tellPhase(run, engine, "apply", applyAt, endedAt, failed.length > 0 ? `${failed.length} objects could not be applied` : "");
   run.trouble = "";
   run.troubles = 0;
   engine.reporter(run).changed();

@@ -1,6 +1,6 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Change, EventSeverity, Health, SyncState } from "@flotilla/proto/gen/report";
-import type { HealthWord } from "../domain/health.ts";
+import type { HealthWord } from "../domain/verdict.ts";
 import type { ChangeWord } from "./tracked-object.ts";
 
 /** The engine's words in the wire's numbers. */

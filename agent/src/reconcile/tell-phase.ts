@@ -12,7 +12,12 @@ export function tellPhase(run: FleetRun, engine: EngineContext, phase: PhaseName
   const failedBefore = run.told.get(`${phase}-failed`) === target.generation;
   if (error !== "" && failedBefore) return;
   run.told.set(error === "" ? phase : `${phase}-failed`, target.generation);
-  const attributes = { "flotilla.fleet": run.name, "flotilla.cluster": engine.cluster, "flotilla.revision": target.revision, "flotilla.generation": Number(target.generation) };
+  const attributes = {
+    "flotilla.fleet": run.name,
+    "flotilla.cluster": engine.cluster,
+    "flotilla.revision": target.revision,
+    "flotilla.generation": Number(target.generation),
+  };
   const span = engine.tracer.start(phase, target.traceparent, attributes, startedAt);
   span.end(error === "" ? undefined : error, endedAt);
   engine.reporter(run).phase({ phase, startedAt: timestamp(startedAt), endedAt: timestamp(endedAt), error, spanId: span.spanId });

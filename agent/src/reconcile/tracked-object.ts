@@ -1,5 +1,5 @@
 import type { FieldDrift } from "../domain/drift.ts";
-import type { Verdict } from "../domain/health.ts";
+import type { Verdict } from "../domain/verdict.ts";
 import type { ObjectId, ObjectKey } from "../domain/object-id.ts";
 
 /** What the watch, or the answer to an apply, last showed of a live object. Nothing of its content is kept. */
