@@ -6,7 +6,7 @@ import { countPacks, createClone, discardClone, loadRefs, openClone, oversize, r
 import { gitEnvironment, type GitCredentials } from "./git-environment.ts";
 import { diagnoseGit, type GitDiagnosis } from "./git-problem.ts";
 import { isOlderTag, refKey, refuseRef, trackedRef, type GitRef } from "./git-ref.ts";
-import { explainMissing, findTip, listPatterns, parseRemoteRefs, type RemoteRefs, type RemoteTip } from "./list-remote.ts";
+import { branchName, explainMissing, findTip, listPatterns, parseRemoteRefs, type RemoteRefs, type RemoteTip } from "./list-remote.ts";
 import type { RepositoryUrl } from "./repository-url.ts";
 import { runGit, type GitOutput } from "./run-git.ts";
 
@@ -144,7 +144,7 @@ async function fetchByName(fetch: Fetch, clone: Clone): Promise<ReadonlyMap<stri
   if (fetch.refs.some((ref) => !("branch" in ref || "tag" in ref) || !clone.refs.has(trackedRef(ref)))) return undefined;
   const stamp = String(Date.now()).padStart(13, "0");
   const refspecs = fetch.refs.flatMap((ref, index) => {
-    const name = "branch" in ref ? `refs/heads/${ref.branch}` : `refs/tags/${"tag" in ref ? ref.tag : ""}`;
+    const name = "branch" in ref ? branchName(ref.branch) : `refs/tags/${"tag" in ref ? ref.tag : ""}`;
     return [`+${name}:${trackedRef(ref)}`, `+${name}:refs/flotilla/seen/${stamp}-${index}`];
   });
   const before = new Map(clone.refs);

@@ -3,7 +3,7 @@ import semver from "semver";
 import type { Problem } from "../domain/problem.ts";
 import { refNameCharsMax } from "../limits.ts";
 
-/** What a fleet follows in its repository. */
+/** What a fleet follows in its repository; branch "HEAD" is the server's default branch. */
 export type GitRef = { readonly branch: string } | { readonly tag: string } | { readonly commit: string } | { readonly semver: string };
 
 /** One text per ref: key of maps over refs. */

@@ -20,11 +20,16 @@ export interface RemoteTip {
 export function listPatterns(refs: readonly GitRef[]): string[] {
   const patterns = new Set<string>();
   for (const ref of refs) {
-    if ("branch" in ref) patterns.add(`refs/heads/${ref.branch}`);
+    if ("branch" in ref) patterns.add(branchName(ref.branch));
     else if ("tag" in ref) patterns.add(`refs/tags/${ref.tag}`).add(`refs/tags/${ref.tag}^{}`);
     else if ("semver" in ref) patterns.add("refs/tags/*");
   }
   return [...patterns];
+}
+
+/** Full name of a branch at the server; "HEAD" is the one that the server calls its default. */
+export function branchName(branch: string): string {
+  return branch === "HEAD" ? "HEAD" : `refs/heads/${branch}`;
 }
 
 /** "<id>\t<name>" lines; anything else (a banner, a broken server) is left out. */
@@ -41,7 +46,7 @@ export function parseRemoteRefs(output: string): RemoteRefs {
 /** What a ref is at the server; undefined when it is not there. */
 export function findTip(ref: GitRef, remote: RemoteRefs): RemoteTip | undefined {
   if ("commit" in ref) return { ref, object: ref.commit, commit: ref.commit };
-  if ("branch" in ref) return tipAt(ref, `refs/heads/${ref.branch}`, remote);
+  if ("branch" in ref) return tipAt(ref, branchName(ref.branch), remote);
   if ("tag" in ref) return tipAt(ref, `refs/tags/${ref.tag}`, remote);
   const tag = highestTag(tagNames(remote), ref.semver);
   const tip = tag === undefined ? undefined : tipAt(ref, `refs/tags/${tag}`, remote);
@@ -72,6 +77,7 @@ export function explainMissing(ref: GitRef, remote: RemoteRefs): Problem {
     const hint = versions.length === 0 ? "no tag is a version" : `the highest version is ${highestTag(versions, "*") ?? versions.at(-1) ?? ""}`;
     return { code: "unknown-ref", message: `no tag matches the range '${name}'`, hint };
   }
+  if (kind === "branch" && name === "HEAD") return { code: "unknown-ref", message: "the repository's default branch does not exist", hint: "name a branch, or set the default at the server" };
   const names = kind === "branch" ? namesUnder(remote, "refs/heads/") : tags;
   return { code: "unknown-ref", message: `${kind} '${name}' is not in the repository`, ...hintOf(name, kind, names, remote) };
 }

@@ -104,6 +104,16 @@ describe("openSource", () => {
     expect(await refused(repository.url, { commit: "1".repeat(40) })).toMatch(/^unknown-ref: commit 1{40} is not in the repository/);
   });
 
+  it("follows the default branch as HEAD, whatever its name", async () => {
+    using repository = new ScratchRepository();
+    const first = repository.commit({ "a.yaml": "a: 1\n" });
+    repository.git("branch", "-m", "main", "trunk");
+    expect(await fetched(repository.url, { branch: "HEAD" })).toMatchObject({ revision: first });
+    const second = repository.commit({ "a.yaml": "a: 2\n" });
+    const outcome = await source.fetchRevision({ url: repository.url, refs: [{ branch: "HEAD" }], changeExpected: true });
+    expect(outcome.ok && outcome.revisions.get("branch:HEAD")).toMatchObject({ ok: true, revision: { revision: second } });
+  });
+
   it("tells a moved tag from a tag that stays", async () => {
     using repository = new ScratchRepository();
     const first = repository.commit({ "a.yaml": "a: 1\n" });

@@ -152,7 +152,7 @@ function accept(url: string, transport: RepositoryTransport, host: string): Pars
 }
 
 function refuseCredentials(): ParsedRepositoryUrl {
-  return { ok: false, problem: { code: "credentials-in-url", message: "the repository's URL holds credentials, which would be shown wherever the URL is", hint: "remove them from the URL and give them apart (fleet create --token-file or --ssh-key); and change that password" } };
+  return { ok: false, problem: { code: "credentials-in-url", message: "the repository's URL holds credentials, which would be shown wherever the URL is", hint: "remove them from the URL and give them apart (fleet create --password-stdin or --ssh-key); and change that password" } };
 }
 
 function refuse(message: string, hint?: string): ParsedRepositoryUrl {

@@ -74,7 +74,7 @@ describe("TreeIndex", () => {
   });
 
   it("bounds one file, and what one folder holds", () => {
-    expect(new TreeIndex(id, [file("a", 17 * 1024 ** 2)]).refused("")).toMatchObject({ code: "file-too-big", file: "a" });
+    expect(new TreeIndex(id, [file("a", 17 * 1024 ** 2)]).refused("")).toMatchObject({ code: "file-too-large", file: "a" });
     const wide = Array.from({ length: 20_001 }, (_, n) => file(`d/f${n}`));
     expect(new TreeIndex(id, [folder("d"), ...wide]).refused("d")).toMatchObject({ code: "tree-too-big" });
     const heavy = Array.from({ length: 9 }, (_, n) => file(`d/f${n}`, 16 * 1024 ** 2));

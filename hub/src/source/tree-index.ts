@@ -95,7 +95,7 @@ const hints: Readonly<Record<string, string>> = { "120000": "commit the file its
 
 /** Why one path is not read; the code tells symlinks, submodules, large files and unsafe names apart. */
 export function refusal(path: string, reason: string, mode = ""): Problem {
-  const code = codes[mode] ?? (reason.startsWith("it is larger") ? "file-too-big" : "unsafe-path");
+  const code = codes[mode] ?? (reason.startsWith("it is larger") ? "file-too-large" : "unsafe-path");
   const hint = hints[mode];
   // oxlint-disable-next-line no-control-regex -- control characters are what is replaced
   const shown = path.replace(/[\u0000-\u001f\u007f]/g, "?").slice(0, 300);
