@@ -78,7 +78,10 @@ function followPorts(options: SyncOptions): FollowPorts {
     saveFetchOutcome: (lease, repository, outcome) => saveFetchOutcome(pool, lease, repository, outcome),
     async syncFleet(repository, job) {
       try {
-        await syncFleet({ ...fleetPorts, openTree: (revision) => source.openTree(repository.url, revision) }, job);
+        // A commit that is not in this replica's clone any more is fetched again, with the repository's credentials.
+        const openTree = async (revision: string): ReturnType<SyncFleetPorts["openTree"]> =>
+          source.openTree(repository.url, revision, { credentials: await readCredentials(pool, sealing, repository.id), signal: job.signal });
+        await syncFleet({ ...fleetPorts, openTree }, job);
       } catch (error) {
         if (error instanceof DamagedCloneError) await source.forget(repository.url);
         throw error;

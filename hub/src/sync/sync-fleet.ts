@@ -184,6 +184,9 @@ export async function readSpecOf(
     return [{ code: "missing-path", message: `the repository has no folder '${fleet.path}' at this revision`, file: fleet.path, hint: "give the fleet's folder with --path" }];
   }
   const file = fleet.path === "" ? fleetFileName : `${fleet.path}/${fleetFileName}`;
+  // A fleet.yaml that is a symlink or too large is not the same as none.
+  const refused = tree.kindOf(file) === undefined ? tree.refused(file) : undefined;
+  if (refused !== undefined) return [refused];
   if (tree.kindOf(file) !== "file") return { tree, spec: fleetWithoutFile(fleet.name, fleet.selector), warnings: [] };
   const content = (await tree.read([file])).get(file) ?? new Uint8Array();
   const parsed = parseFleet(new TextDecoder().decode(content), { file, fleetName: fleet.name, selector: fleet.selector, tree, root: fleet.path });
