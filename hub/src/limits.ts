@@ -347,3 +347,34 @@ export const brokerUserUnrevocableMs = 3_600_000;
 /** A broker that does not answer is asked again. */
 export const brokerRetryMs = 1_000;
 export const brokerRequestMs = 3_000;
+
+// REST (api/).
+
+/** A page; the default is what a screen shows, the bound what a program may ask for at once. */
+export const pageRowsDefault = 100;
+export const pageRowsMax = 500;
+
+/** Largest request body: a fleet with an SSH key and known hosts. */
+export const apiBodyBytesMax = 128 * 1024;
+
+/** Connections to the API, and how long a request may take to come in. */
+export const apiConnectionsMax = 2_000;
+export const apiRequestMs = 30_000;
+
+/** Watchers of one replica; each holds a socket and up to this much unsent text before it is dropped as too slow. */
+export const watchersMax = 500;
+export const watcherUnsentBytesMax = 1024 ** 2;
+
+/** A watcher that resumes gets at most this many missed events, this many at a time; whoever missed more should list. */
+export const watchResumeMax = 10_000;
+export const watchPageRows = 500;
+
+/** Changes of one burst are told together. */
+export const watchCoalesceMs = 100;
+
+/** Keeps proxies from closing a quiet stream; the token is looked at again as often as the second says (CVE-2024-41666). */
+export const watchPingMs = 15_000;
+export const watchReauthoriseMs = 60_000;
+
+/** /readyz waits this long for Postgres. */
+export const readyMs = 2_000;

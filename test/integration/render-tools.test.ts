@@ -256,6 +256,16 @@ await describeWith(["helm"], "rendering charts", () => {
     expect(named("z")?.metadata).toEqual({ name: "z" });
   });
 
+  it("templates a chart at the repository's root", async () => {
+    const { problems, objects, warnings } = await render(
+      { "Chart.yaml": chart(), "templates/a.yaml": configMap("a", "{{ now | quote }}") },
+      fleet([bundle({ path: "" })]),
+    );
+    expect(text(problems)).toBe("");
+    expect(objects).toHaveLength(1);
+    expect(warnings).toEqual([expect.objectContaining({ file: "templates/a.yaml", line: 5 })]);
+  });
+
   it("renders once for all clusters, unless a template asks for the cluster", async () => {
     const clusters = [prod, { name: "berlin-2", labels: { env: "prod", region: "eu" } }, { name: "oslo-1", labels: { region: "no" } }];
     const base = { "app/Chart.yaml": chart(), "app/templates/a.yaml": configMap("a") };

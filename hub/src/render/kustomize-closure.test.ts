@@ -88,4 +88,25 @@ openapi: { path: schema.json }
     const { problems } = await kustomizeClosure(tree, "app");
     expect(problems).toEqual([expect.objectContaining({ code: "symlink", file: "app/leak.yaml" })]);
   });
+
+  it.each(["/etc/passwd", "/etc/nonexistent", "../../../etc/passwd", "key=/etc/passwd", "https://example.com/x", "file:///etc/passwd"])(
+    "gives one answer for %s in a generator, whether it exists or not",
+    async (reference) => {
+      const generator = `apiVersion: builtin\nkind: ConfigMapGenerator\nmetadata: { name: x }\nfiles:\n  - ${reference}\n`;
+      const beside = await follow({ "app/kustomization.yaml": "generators: [g.yaml]", "app/g.yaml": generator });
+      expect(beside.problems).toEqual([
+        expect.objectContaining({ code: expect.stringMatching(/remote-reference|path-outside-repository/), file: "app/g.yaml", line: 5 }),
+      ]);
+      const inline = await follow({ "app/kustomization.yaml": JSON.stringify({ generators: [generator] }) });
+      expect(inline.problems).toEqual([expect.objectContaining({ file: "app/kustomization.yaml", line: 1 })]);
+      expect(JSON.stringify([beside.problems, inline.problems])).not.toMatch(/passwd|nonexistent/);
+    },
+  );
+
+  it("lets transformers name fields and files of the repository", async () => {
+    const transformer =
+      "apiVersion: builtin\nkind: LabelTransformer\nmetadata: { name: x }\nlabels: { a: b }\nfieldSpecs: [{ path: /metadata/labels, create: true }]\n---\napiVersion: builtin\nkind: PatchTransformer\nmetadata: { name: y }\npath: patch.yaml\n";
+    const { problems } = await follow({ "app/kustomization.yaml": "transformers: [t.yaml]", "app/t.yaml": transformer, "app/patch.yaml": "" });
+    expect(problems).toEqual([]);
+  });
 });

@@ -3,7 +3,9 @@ import { RefusedPathError, resolveInside, type SourceTree } from "../domain/sour
 import { bundleFilesMax, kustomizationsMax } from "../limits.ts";
 import { isMap } from "../domain/merge-values.ts";
 import { kustomizationOf } from "./detect-kind.ts";
+import { checkBuiltinConfigs } from "./builtin-configs.ts";
 import { readManifests, type Manifest } from "./kube-yaml.ts";
+import { readBounded } from "./read-bounded.ts";
 
 /** Everything that one kustomization reads, directly or through others. */
 export interface KustomizeClosure {
@@ -81,7 +83,20 @@ export async function kustomizeClosure(tree: SourceTree, folder: string): Promis
     files.add(file);
     await followFile({ tree, file, folder: next, files, problems, pending });
   }
+  if (problems.length === 0) problems.push(...(await checkBuiltins(tree, [...files])));
   return { files: [...files].sort(), problems };
+}
+
+/** Configurations of generators lie beside the kustomization that names them, or in a folder of their own. */
+async function checkBuiltins(tree: SourceTree, files: readonly string[]): Promise<Problem[]> {
+  const contents = await readBounded(
+    tree,
+    files.filter((file) => /(\.(ya?ml|json)|\/Kustomization|^Kustomization)$/.test(file)),
+  );
+  return [...contents].flatMap(([file, content]) => {
+    const folder = file.slice(0, Math.max(0, file.lastIndexOf("/")));
+    return checkBuiltinConfigs(file, content, folder);
+  });
 }
 
 interface Walk {

@@ -130,7 +130,11 @@ function wrappers(): string[][][] {
       ["unshare", "--net", "--"],
       ["unshare", "--user", "--map-current-user", "--net", "--"],
     ],
-    [["setpriv", "--pdeathsig", "KILL", "--no-new-privs", "--"]],
+    // Root without capabilities is nobody special, except to files that are root's.
+    [
+      ["setpriv", "--pdeathsig", "KILL", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "--"],
+      ["setpriv", "--pdeathsig", "KILL", "--no-new-privs", "--"],
+    ],
     [["prlimit", `--as=${renderAddressBytesMax}`, `--cpu=${renderCpuSeconds}`, `--fsize=${renderFileBytesMax}`, "--core=0", "--"]],
   ];
 }

@@ -9,7 +9,7 @@ import { kustomizeClosure } from "./kustomize-closure.ts";
 import { readManifests } from "./kube-yaml.ts";
 import { readBounded } from "./read-bounded.ts";
 import { clusterKindOf } from "./normalise-objects.ts";
-import { chartFiles, clusterNamesInTemplate, unsteadyTemplates } from "./template-chart.ts";
+import { chartFiles, clusterNamesInTemplate, outsideReferencesInSchema, unsteadyTemplates } from "./template-chart.ts";
 
 /** What a folder of manifests is made of, and makes use of: everything that must be known before inputs can be. */
 export interface BundleSurvey extends BundleUses {
@@ -78,7 +78,8 @@ async function survey(tree: SourceTree, path: string, memory: SurveyMemory): Pro
       ],
     };
   const blobs = new Map(sources.map((source) => [source, tree.idOf(source) ?? ""]));
-  const facts = await factsOf(tree, blobs, kind, memory);
+  const { problems, ...facts } = await factsOf(tree, blobs, kind, memory);
+  if (problems.length > 0) return { ok: false, problems };
   const contentId = sha256(
     [...listed.files]
       .map(([name, source]) => `${name}\0${blobs.get(source)}\n`)
@@ -119,7 +120,7 @@ function plainFiles(tree: SourceTree, path: string): { files: ReadonlyMap<string
   return { files: new Map(manifests.map((file) => [file, file])), problems };
 }
 
-type UsesOfFiles = Pick<BundleSurvey, "names" | "clusterKinds" | "warnings">;
+type UsesOfFiles = Pick<BundleSurvey, "names" | "clusterKinds" | "warnings"> & { readonly problems: readonly Problem[] };
 
 async function factsOf(tree: SourceTree, blobs: ReadonlyMap<string, string>, kind: BundleKind, memory: SurveyMemory): Promise<UsesOfFiles> {
   const texts = [...blobs.keys()].filter((file) => kind !== "helm" || /\.(ya?ml|tpl|txt|json)$/.test(file));
@@ -128,17 +129,19 @@ async function factsOf(tree: SourceTree, blobs: ReadonlyMap<string, string>, kin
   const unknown = texts.filter((file) => memory.get(keyOf(file)) === undefined || kind === "helm");
   const contents = await readBounded(tree, unknown);
   const warnings: Problem[] = [];
+  const problems: Problem[] = [];
   for (const file of unknown) {
     const text = Buffer.from(contents.get(file) ?? new Uint8Array()).toString("utf8");
-    const isTemplate = kind === "helm" && file.includes("/templates/");
+    const isTemplate = kind === "helm" && /(^|\/)templates\//.test(file);
     if (isTemplate) warnings.push(...unsteadyTemplates(file, text));
+    if (kind === "helm" && /(^|\/)values\.schema\.json$/.test(file)) problems.push(...outsideReferencesInSchema(file, text));
     memory.set(keyOf(file), {
       names: kind === "helm" ? clusterNamesInTemplate(text) : namesIn(text),
       clusterKinds: isTemplate ? [] : clusterKindsIn(file, text),
     });
   }
   const facts = texts.flatMap((file) => memory.get(keyOf(file)) ?? []);
-  return { names: distinct(facts.flatMap((fact) => fact.names)), clusterKinds: distinct(facts.flatMap((fact) => fact.clusterKinds)), warnings };
+  return { names: distinct(facts.flatMap((fact) => fact.names)), clusterKinds: distinct(facts.flatMap((fact) => fact.clusterKinds)), warnings, problems };
 }
 
 /** Only definitions of cluster-scoped resources are parsed: they are few. */

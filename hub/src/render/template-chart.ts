@@ -66,6 +66,30 @@ export async function chartFiles(tree: SourceTree, folder: string, nesting = 0):
   return { files, problems: found };
 }
 
+/** A values schema that takes parts of itself from elsewhere: Helm would read the hub's files, or fetch. */
+export function outsideReferencesInSchema(path: string, text: string): Problem[] {
+  let outside: string | undefined;
+  try {
+    JSON.parse(text, (key, value: unknown) => {
+      if ((key === "$ref" || key === "$dynamicRef") && typeof value === "string" && !value.startsWith("#")) outside = value;
+      return value;
+    });
+  } catch {
+    // Helm says what is wrong with it.
+    return [];
+  }
+  if (outside === undefined) return [];
+  const place = placesIn(path, text)(Math.max(0, text.indexOf(outside)));
+  return [
+    {
+      code: "remote-reference",
+      message: "the values schema refers to something outside itself: nothing is fetched while rendering",
+      ...place,
+      hint: "copy it into $defs of this schema",
+    },
+  ];
+}
+
 /** "charts/redis/Chart.yaml" or "charts/redis-1.2.3.tgz". */
 function hasDependency(files: ReadonlyMap<string, string>, name: string): boolean {
   if (files.has(`charts/${name}/Chart.yaml`)) return true;
