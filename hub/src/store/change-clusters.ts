@@ -1,6 +1,7 @@
 import { maxLabelsPerCluster } from "@flotilla/proto/limits";
 import type pg from "pg";
 import { eventOf } from "./create-fleet.ts";
+import { revokeCredentials } from "./enrolment-store.ts";
 import { notify } from "./listen.ts";
 import { inTransaction } from "./pool.ts";
 import { saveEvents } from "./save-events.ts";
@@ -54,11 +55,10 @@ export async function removeCluster(pool: pg.Pool, name: string): Promise<void> 
   await inTransaction(pool, async (client) => {
     const { rowCount } = await client.query("UPDATE clusters SET removed_at = now(), lease_until = NULL, version = nextval('change_version') WHERE name = $1 AND removed_at IS NULL", [name]);
     if (rowCount === 0) throw new StoreError("not-found", `there is no cluster '${name}'`);
-    await client.query("UPDATE certificates SET revoked_at = now() WHERE cluster = $1 AND revoked_at IS NULL", [name]);
+    await revokeCredentials(client, name);
     await client.query("UPDATE targets SET tombstone = COALESCE(tombstone, 'orphan'), generation = generation + 1, bundles = '[]', removed_at = now() WHERE cluster = $1 AND removed_at IS NULL", [name]);
     await client.query("UPDATE drifts SET healed_at = now() WHERE cluster = $1 AND healed_at IS NULL", [name]);
     for (const table of ["enrol_tokens", "target_states", "bundle_states", "object_states", "claims", "contests", "commands"]) await client.query(`DELETE FROM ${table} WHERE cluster = $1`, [name]);
-    await notify(client, "flotilla_revoked", { clusters: [name] });
     await wantPlacement(client, name);
     await saveEvents(client, [eventOf("", "ClusterRemoved", "removed; its credentials are revoked, what runs in it stays", { cluster: name, severity: "Warning" })]);
   });

@@ -120,13 +120,23 @@ export async function readEventsAfter(pool: pg.Pool, after: number, fleet: strin
   return rows.map(eventRow);
 }
 
-/** The newest event's id, 0 when there is none; and a number that grows with every change readers can see. */
-export async function readChangeMarks(pool: pg.Pool): Promise<{ readonly eventId: number; readonly version: number }> {
-  const { rows } = await pool.query<{ id: string; version: string }>({
+/** The newest event's id, 0 when there is none; a number that grows with every change readers can see; how many clusters' leases hold. */
+export async function readChangeMarks(pool: pg.Pool): Promise<{ readonly eventId: number; readonly version: number; readonly connected: number }> {
+  const { rows } = await pool.query<{ id: string; version: string; connected: number }>({
     name: "read-change-marks",
-    text: "SELECT COALESCE((SELECT id FROM events ORDER BY id DESC LIMIT 1), 0) AS id, (SELECT last_value FROM change_version) AS version",
+    text: `SELECT COALESCE((SELECT id FROM events ORDER BY id DESC LIMIT 1), 0) AS id, (SELECT last_value FROM change_version) AS version,
+                  (SELECT count(*)::integer FROM clusters WHERE lease_until > now() AND removed_at IS NULL) AS connected`,
   });
-  return { eventId: Number(rows[0]?.id ?? 0), version: Number(rows[0]?.version ?? 0) };
+  return { eventId: Number(rows[0]?.id ?? 0), version: Number(rows[0]?.version ?? 0), connected: rows[0]?.connected ?? 0 };
+}
+
+/** Sizes, for `fleet doctor` and /metrics. */
+export async function countRows(pool: pg.Pool): Promise<{ readonly fleets: number; readonly clusters: number; readonly connected: number }> {
+  const { rows } = await pool.query<{ fleets: number; clusters: number; connected: number }>(
+    `SELECT (SELECT count(*)::integer FROM fleets) AS fleets, count(*)::integer AS clusters,
+            (count(*) FILTER (WHERE phase = 'Connected'))::integer AS connected FROM seen_clusters WHERE phase <> 'Removed'`,
+  );
+  return rows[0] ?? { fleets: 0, clusters: 0, connected: 0 };
 }
 
 interface StoredEvent {

@@ -1,0 +1,30 @@
+import { apiPrefix } from "@flotilla/proto/rest/contract";
+import { ApiProblem } from "./api-problem.ts";
+import type { ApiStore } from "./ports.ts";
+import type { ApiApp } from "./typed-app.ts";
+
+/** The token of an Authorization header, or undefined. */
+export function tokenOf(header: string | undefined): string | undefined {
+  return /^Bearer ([\w.~+/=-]{1,200})$/i.exec(header ?? "")?.[1];
+}
+
+/** Default deny: everything under the prefix needs a token, except webhooks, which are signed. */
+export function requireToken(app: ApiApp, store: Pick<ApiStore, "checkToken">): void {
+  app.addHook("onRequest", async (request, reply) => {
+    const path = request.url.split("?", 1)[0] ?? "";
+    if (request.routeOptions.config.isPublic === true) return;
+    if (request.is404 && !path.startsWith(apiPrefix)) return;
+    const token = tokenOf(request.headers.authorization);
+    if (token !== undefined && (await store.checkToken(token)) !== undefined) return;
+    void reply.header("www-authenticate", 'Bearer realm="flotilla"');
+    const detail = token === undefined ? "the request has no bearer token" : "the token is not known, or has expired";
+    throw new ApiProblem(401, "unauthorised", detail, { hint: "fleet login URL, or the file admin-token in the hub's data folder" });
+  });
+}
+
+declare module "fastify" {
+  interface FastifyContextConfig {
+    /** Answers without a token. */
+    isPublic?: boolean;
+  }
+}

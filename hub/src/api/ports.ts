@@ -1,0 +1,125 @@
+import type {
+  BundleRow,
+  ClusterRow,
+  DriftRow,
+  EventRow,
+  FleetCreate,
+  FleetRow,
+  HubInfo,
+  ObjectRow,
+  Page,
+  ProblemRow,
+  Ref,
+  Rendered,
+  RevisionRow,
+  TargetRow,
+  Tally,
+  Trace,
+} from "@flotilla/proto/rest/contract";
+import type { LabelExpression, LabelSelector } from "../domain/fleet-spec.ts";
+
+/** What every list takes. */
+export interface Bounds {
+  readonly limit: number;
+  readonly cursor?: string | undefined;
+}
+
+/** Filters of one list; what is undefined does not filter. */
+export type Filters<Names extends string> = Bounds & { readonly [Name in Names]?: string | undefined };
+
+/**
+ * The rows, read and written. Expected failures are errors with a `code` of the store's: not-found, conflict, ambiguous, bad-cursor,
+ * unreachable, disk-full; their messages are for people.
+ */
+export interface ApiStore {
+  ping(): Promise<void>;
+  /** Id of a valid token, or undefined. */
+  checkToken(token: string): Promise<string | undefined>;
+  readFleets(query: Filters<"name">): Promise<Page<FleetRow>>;
+  readFleet(name: string): Promise<FleetRow | undefined>;
+  createFleet(fleet: NewFleet): Promise<{ readonly repositoryId: string; readonly webhookSecret: string | undefined }>;
+  deleteFleet(name: string, policy: "orphan" | "delete"): Promise<void>;
+  /** Undefined when there is no such fleet. */
+  wantSync(fleet: string, cluster: string | undefined): Promise<{ readonly revision: string | null } | undefined>;
+  readTargets(query: Filters<"cluster" | "sync" | "health"> & { readonly fleet: string }): Promise<Page<TargetRow>>;
+  readRevisions(query: Bounds & { readonly fleet: string }): Promise<Page<RevisionRow>>;
+  readTrace(fleet: string, revision: string): Promise<Trace>;
+  readRendered(fleet: string, cluster: string): Promise<Rendered | undefined>;
+  readClusters(query: Filters<"name" | "phase" | "fleet"> & { readonly labels?: readonly LabelExpression[] | undefined }): Promise<Page<ClusterRow>>;
+  readCluster(name: string): Promise<ClusterRow | undefined>;
+  createCluster(name: string, labels: Readonly<Record<string, string>>): Promise<void>;
+  changeLabels(name: string, labels: Readonly<Record<string, string | null>>): Promise<void>;
+  removeCluster(name: string): Promise<void>;
+  readBundles(query: Filters<"fleet" | "cluster" | "bundle" | "sync" | "health">): Promise<Page<BundleRow>>;
+  readObjects(query: Filters<"fleet" | "cluster" | "bundle" | "kind" | "namespace" | "name" | "sync" | "health"> & { readonly troubled?: boolean | undefined }): Promise<Page<ObjectRow>>;
+  readDrifts(query: Filters<"fleet" | "cluster"> & { readonly open?: boolean | undefined }): Promise<Page<DriftRow>>;
+  readEvents(query: Filters<"fleet" | "cluster" | "reason"> & { readonly after?: number | undefined; readonly order?: "asc" | "desc" | undefined }): Promise<Page<EventRow>>;
+  /** Oldest first; ids become visible in order. */
+  readEventsAfter(id: number, fleet: string | undefined, limit: number): Promise<readonly EventRow[]>;
+  readChangeMarks(): Promise<ChangeMarks>;
+  readTallies(): Promise<readonly { readonly fleet: string; readonly tally: Tally }[]>;
+  countRows(): Promise<{ readonly fleets: number; readonly clusters: number; readonly connected: number }>;
+  readWebhook(repositoryId: string): Promise<{ readonly url: string; readonly secret: string } | undefined>;
+  markWanted(repositoryId: string): Promise<void>;
+}
+
+/** What tells that something changed without being told. */
+export interface ChangeMarks {
+  readonly eventId: number;
+  readonly version: number;
+  /** Clusters whose lease holds: a lease that runs out is a change that nobody writes. */
+  readonly connected: number;
+}
+
+export interface NewFleet {
+  readonly name: string;
+  readonly url: string;
+  readonly ref: Ref;
+  readonly path: string;
+  readonly selector: LabelSelector | null;
+  readonly credentials?: NonNullable<FleetCreate["credentials"]>;
+  readonly webhookSecret?: string;
+  readonly pollIntervalMs?: number;
+}
+
+/** What a webhook's check came to; see source/webhook.ts. */
+export type WebhookCheck =
+  | { readonly ok: true; readonly event: "push" | "other"; readonly concerns: boolean }
+  | { readonly ok: false; readonly status: 400 | 401 | 413; readonly reason: string };
+
+export interface ApiLog {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
+/** Everything else that the API says comes from elsewhere in the hub; main binds it. */
+export interface ApiOptions {
+  readonly host: string;
+  /** 0 picks a free one. */
+  readonly port: number;
+  /** PEM. Needed on any address but loopback. */
+  readonly tls: { readonly cert: string; readonly key: string } | undefined;
+  readonly store: ApiStore;
+  /** Calls back when `flotilla_changes` was heard; empty lists say that anything may have changed. */
+  listenChanges(onChange: (change: { readonly fleets: readonly string[]; readonly clusters: readonly string[] }) => void): { close(): Promise<void> };
+  readonly hub: Pick<HubInfo, "version" | "id" | "enrolAddress" | "linkAddress" | "caHash">;
+  /** What `fleet doctor` prints. */
+  checks(): Promise<HubInfo["checks"]>;
+  /** A new enrolment token of a cluster that exists. */
+  mintToken(cluster: string, lifetimeMs: number): Promise<{ readonly token: string; readonly expiresAt: Date }>;
+  /** Normalises a repository's URL, or says why it is refused. */
+  checkRepositoryUrl(url: string): { readonly ok: true; readonly url: string } | { readonly ok: false; readonly problem: ProblemRow };
+  verifyWebhook(request: {
+    readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
+    readonly rawBody: Uint8Array;
+    readonly secret: string;
+    readonly url: string;
+  }): WebhookCheck;
+  /** Takes one webhook of a repository's rate; 0, or the milliseconds to wait. */
+  takeWebhook(repositoryId: string): number;
+  /** Prometheus text. */
+  renderMetrics(): Promise<string>;
+  /** JSON Schema of fleet.yaml. */
+  readonly fleetSchema: object;
+  readonly log: ApiLog;
+}
