@@ -79,7 +79,8 @@ export async function renderFleet(request: RenderFleetRequest): Promise<Rendered
   const problems = [...surveyed.problems];
   const missing = new Map<string, readonly Problem[]>();
   for (const { job, body, problems: found } of outcomes) {
-    if (body !== undefined) rendered.push({ ...body, bundle: job.bundle.name, inputs: job.key });
+    if (body !== undefined)
+      rendered.push({ ...body, bundle: job.bundle.name, inputs: job.key, warnings: body.warnings.map((warning) => ({ ...warning, bundle: job.bundle.name })) });
     else if (job.tentative && found.every((problem) => givenByOverlay.has(problem.code))) continue;
     else if (found.every((problem) => problem.code === missingOfClusterCode)) missing.set(jobId(job.bundle.name, job.key), found);
     else problems.push(...found);
