@@ -212,6 +212,12 @@ export class FleetReporter {
       }
       this.#lastTotals = hash;
     } catch (error) {
+      if ((error as { code?: unknown }).code === "ReportTooLarge") {
+        // Cut by construction: this is a defect, and trying again would only repeat it. A snapshot brings the state.
+        this.#dropped += taken.events.length;
+        this.#log.error({ fleet: this.#run.name, err: error }, "a report was too large and is lost");
+        return;
+      }
       this.#log.error({ fleet: this.#run.name, err: error }, "a report could not be recorded; it is kept and tried again");
       for (const [key, before] of hashes) {
         const object = this.#run.objects.get(key);
@@ -277,13 +283,14 @@ export class FleetReporter {
     const { summary, bundles } = totals(this.#run, now);
     const head = { fleet: name, generation: target?.generation ?? 0n, revision: target?.revision ?? "", targetDigest: target?.digest ?? "", summary, bundles };
     const parts: FleetReport[] = [create(FleetReportSchema, { ...head, phases: [...phases] })];
-    let bytes = toBinary(FleetReportSchema, parts[0] as FleetReport).length;
+    const headBytes = toBinary(FleetReportSchema, parts[0] as FleetReport).length;
+    let bytes = headBytes;
     const put = (size: number, isFull: (part: FleetReport) => boolean, into: (part: FleetReport) => void) => {
       let part = parts.at(-1) as FleetReport;
       if (isFull(part) || bytes + size > engineLimits.reportBytes) {
         part = create(FleetReportSchema, head);
         parts.push(part);
-        bytes = 10_000;
+        bytes = headBytes;
       }
       into(part);
       bytes += size;

@@ -5,6 +5,7 @@ import type { BundleReadiness } from "../domain/apply-order.ts";
 import type { Verdict } from "../domain/verdict.ts";
 import { describeId, versionOf } from "../domain/object-id.ts";
 import { rollUp, type CountedObject, type RollUp } from "../domain/roll-up.ts";
+import { engineLimits } from "../limits.ts";
 import { isApplied, isDrifted, type FleetRun } from "./fleet-run.ts";
 import { changeCode, healthCode, syncCode } from "./report-words.ts";
 import type { TrackedObject } from "./tracked-object.ts";
@@ -101,9 +102,11 @@ export interface Totals {
 export function totals(run: FleetRun, now: number): Totals {
   const all = [...run.objects.values()].filter((object) => !run.desired.excluded.has(object.key)).map((object) => counted(run, object, now));
   const byBundle = Map.groupBy(all, (object) => object.bundle);
+  // Every report carries every bundle: a thousand of them must leave room for objects.
+  const charsEach = Math.min(maxMessageChars, Math.max(80, Math.floor(engineLimits.bundleMessageChars / run.desired.bundles.size)));
   const bundles = [...run.desired.bundles.values()].map(({ name, digest }) => {
     const { synced, health, message, ...counts } = rollUp(byBundle.get(name) ?? []);
-    return { name, digest, sync: syncCode(synced), health: healthCode[health], message: cut(message), ...counts };
+    return { name, digest, sync: syncCode(synced), health: healthCode[health], message: cut(message, charsEach), ...counts };
   });
   const whole = rollUp(all);
   const trouble = run.refusal ? `target refused: ${run.refusal}` : run.trouble;
@@ -141,6 +144,6 @@ export function readinessOf(run: FleetRun, now: number): Map<string, BundleReadi
 }
 
 /** Lines for people have a bound. */
-export function cut(text: string): string {
-  return text.length <= maxMessageChars ? text : `${text.slice(0, maxMessageChars - 1)}…`;
+export function cut(text: string, maxChars: number = maxMessageChars): string {
+  return text.length <= maxChars ? text : `${text.slice(0, maxChars - 1)}…`;
 }
