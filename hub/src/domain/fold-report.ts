@@ -8,8 +8,8 @@ export interface ClusterPosition {
   /** The outbox being read; null until the first link. */
   readonly epoch: string | null;
   readonly watermark: bigint;
-  /** The snapshot that is coming in: `seen` of its parts are committed. */
-  readonly snapshot: { readonly id: string; readonly parts: number; readonly seen: number } | null;
+  /** The snapshot that is coming in: `seen` of its parts are committed, the first of them as `fromSeq`. */
+  readonly snapshot: { readonly id: string; readonly parts: number; readonly seen: number; readonly fromSeq: bigint } | null;
 }
 
 /** One message of a cluster, decoded; or one that could not be, with the place it would have had. */
@@ -28,7 +28,7 @@ export interface FleetFold {
   bundles: readonly BundleStateRow[] | undefined;
   readonly objects: Map<string, ObjectStateRow | "gone">;
   readonly drift: Map<string, DriftMark[]>;
-  /** When it was forgotten last in this fold. */
+  /** When it was forgotten first in this fold: what was open before ended then. */
   forgottenAt: Date | undefined;
 }
 
@@ -42,10 +42,15 @@ export interface ClusterFold {
   /** Something was skipped for good: the agent must say everything again. */
   readonly wantsSnapshot: boolean;
   readonly fleets: ReadonlyMap<string, FleetFold>;
-  /** Set when a snapshot became whole: its mark, and the fleets that the agent holds; rows of others, and without the mark, go. */
-  readonly snapshot: { readonly id: string; readonly fleets: ReadonlySet<string>; readonly at: Date } | undefined;
+  /**
+   * Set when a snapshot became whole: objects without its mark go, and so do fleets that it does not name, unless they were reported since it
+   * began (`fromSeq`): those are newer.
+   */
+  readonly snapshot: { readonly id: string; readonly fleets: ReadonlySet<string>; readonly fromSeq: bigint; readonly at: Date } | undefined;
   readonly events: readonly ReportedEvent[];
   readonly phases: ReadonlyMap<string, ReportedPhase>;
+  /** What comes after a snapshot that became whole: to be folded next, from `position`, when these changes are applied. */
+  readonly rest: readonly ReceivedReport[];
 }
 
 /**
@@ -57,8 +62,13 @@ export interface ClusterFold {
  */
 export function foldReports(start: ClusterPosition, received: readonly ReceivedReport[], now: Date): ClusterFold {
   const fold = new Fold(start, now);
-  for (const report of [...received].sort(bySeq)) fold.take(report);
-  return fold.result();
+  const sorted = [...received].sort(bySeq);
+  let taken = 0;
+  while (taken < sorted.length && !fold.isSwept) {
+    fold.take(sorted[taken]!);
+    taken += 1;
+  }
+  return fold.result(sorted.slice(taken));
 }
 
 function bySeq(a: ReceivedReport, b: ReceivedReport): number {
@@ -90,6 +100,11 @@ class Fold {
     this.#now = now;
   }
 
+  /** A snapshot became whole: the sweep of its rows comes before anything newer. */
+  get isSwept(): boolean {
+    return this.#whole !== undefined;
+  }
+
   take(received: ReceivedReport): void {
     const { epoch, seq, firstSeq } = received.kind === "report" ? received.envelope : { ...received, firstSeq: received.seq };
     if (epoch !== this.#epoch || seq <= this.#watermark) return;
@@ -105,7 +120,7 @@ class Fold {
     else this.#commit(received.envelope);
   }
 
-  result(): ClusterFold {
+  result(rest: readonly ReceivedReport[]): ClusterFold {
     return {
       position: { epoch: this.#epoch, watermark: this.#watermark, snapshot: this.#incoming },
       committed: this.#committed,
@@ -115,6 +130,7 @@ class Fold {
       snapshot: this.#whole,
       events: this.#events,
       phases: this.#phases,
+      rest,
     };
   }
 
@@ -138,8 +154,8 @@ class Fold {
       seq: envelope.seq,
       recordedAt: timeOf(envelope.recordedAt, this.#now),
       traceId: /^00-([0-9a-f]{32})-/.exec(envelope.traceparent)?.[1] ?? "",
-      // Reports between the parts, and after the last in this fold, are newer than the snapshot: they must not be swept.
-      snapshotId: this.#incoming?.id ?? this.#whole?.id ?? null,
+      // Reports between the parts are newer than the snapshot: they must not be swept.
+      snapshotId: this.#incoming?.id ?? null,
     };
   }
 
@@ -152,12 +168,13 @@ class Fold {
 
   #takePart(part: SnapshotPart, envelope: ReportEnvelope): void {
     const id = cleanText(part.snapshotId);
-    const before = this.#incoming?.id === id ? this.#incoming : { id, parts: part.parts, seen: 0 };
-    this.#incoming = { id, parts: part.parts, seen: before.seen + 1 };
+    const before = this.#incoming?.id === id ? this.#incoming : { seen: 0, fromSeq: envelope.seq };
+    const incoming = { id, parts: part.parts, seen: before.seen + 1, fromSeq: before.fromSeq };
+    this.#incoming = incoming;
     const frame = this.#frame(envelope);
     if (part.state !== undefined && part.state.fleet !== "") this.#takeFleet(part.state, frame);
-    if (this.#incoming.seen < part.parts) return;
-    this.#complete({ id, fleets: new Set(part.fleets), at: frame.recordedAt });
+    if (incoming.seen < part.parts) return;
+    this.#complete({ id, fleets: new Set(part.fleets), fromSeq: incoming.fromSeq, at: frame.recordedAt });
   }
 
   #complete(snapshot: NonNullable<ClusterFold["snapshot"]>): void {
@@ -165,7 +182,8 @@ class Fold {
     this.#whole = snapshot;
     this.#wantsSnapshot = false;
     for (const [name, fleet] of this.#fleets) {
-      if (!snapshot.fleets.has(name)) forget(fleet, snapshot.at);
+      const isNewer = fleet.target !== undefined && fleet.target.seq >= snapshot.fromSeq;
+      if (!snapshot.fleets.has(name) && !isNewer) forget(fleet, snapshot.at);
       for (const [objectId, row] of fleet.objects) {
         if (row !== "gone" && row.snapshotId !== snapshot.id) remove(fleet, objectId, snapshot.at);
       }
@@ -212,7 +230,7 @@ class Fold {
 
 function forget(fleet: FleetFold, at: Date): void {
   fleet.forget = true;
-  fleet.forgottenAt = at;
+  fleet.forgottenAt ??= at;
   fleet.target = undefined;
   fleet.bundles = undefined;
   fleet.objects.clear();

@@ -56,7 +56,7 @@ export interface ObjectStateRow {
   readonly message: string;
   readonly change: string;
   readonly drift: readonly DriftedField[];
-  /** Snapshot that is coming in, or came in with the same fold: whoever lacks its mark when it is whole, goes. */
+  /** Snapshot that is coming in: whoever lacks its mark when it is whole, goes. */
   readonly snapshotId: string | null;
 }
 

@@ -4,7 +4,7 @@ import { foldReports, type ClusterFold, type ClusterPosition, type FleetFold, ty
 import type { BundleStateRow, DriftedField, ObjectStateRow, TargetStateRow } from "../domain/report-rows.ts";
 import { batchRowsMax, deadLetterBytesMax, resendAskMs } from "../limits.ts";
 import { notify } from "./listen.ts";
-import { saveEvents } from "./save-events.ts";
+import { saveEvents, type EventInsert } from "./save-events.ts";
 import { inBatches, unnestRows, type Columns } from "./unnest.ts";
 
 /** The messages of one cluster in a batch, in the order they came. */
@@ -40,28 +40,60 @@ export interface SavedReports {
  */
 export async function saveReports(client: pg.ClientBase, batch: ReportBatch, now = new Date()): Promise<SavedReports> {
   const positions = await lockPositions(client, batch.clusters.map(({ cluster }) => cluster));
-  const folds = new Map<string, ClusterFold>();
-  for (const { cluster, received } of batch.clusters) {
-    const position = positions.get(cluster);
-    if (position !== undefined) folds.set(cluster, foldReports(position, received, now));
+  const saved: Saved = { committed: 0, clusters: new Set(), fleets: new Set(), missing: new Set(), events: [] };
+  let pending = new Map(batch.clusters.filter(({ cluster }) => positions.has(cluster)).map(({ cluster, received }) => [cluster, received]));
+  // A second round only for what follows a snapshot that became whole; each takes at least one report.
+  while (pending.size > 0) pending = await saveRound(client, positions, pending, saved, now);
+  const resend = await askForResend(client, [...saved.missing]);
+  await saveDeadLetters(client, batch.deadLetters);
+  await saveEvents(client, saved.events);
+  await notifyOf(client, saved, resend);
+  return { committed: saved.committed, resend };
+}
+
+/** What the rounds of a batch came to. */
+interface Saved {
+  committed: number;
+  readonly clusters: Set<string>;
+  readonly fleets: Set<string>;
+  readonly missing: Set<string>;
+  readonly events: EventInsert[];
+}
+
+async function saveRound(
+  client: pg.ClientBase,
+  positions: Map<string, ClusterPosition>,
+  pending: ReadonlyMap<string, readonly ReceivedReport[]>,
+  saved: Saved,
+  now: Date,
+): Promise<Map<string, readonly ReceivedReport[]>> {
+  const taken = new Map<string, ClusterFold>();
+  const rest = new Map<string, readonly ReceivedReport[]>();
+  for (const [cluster, received] of pending) {
+    const fold = foldReports(positions.get(cluster)!, received, now);
+    positions.set(cluster, fold.position);
+    if (fold.committed > 0) taken.set(cluster, fold);
+    if (fold.rest.length > 0) rest.set(cluster, fold.rest);
+    if (fold.missing) saved.missing.add(cluster);
+    else saved.missing.delete(cluster);
+    saved.committed += fold.committed;
   }
-  const taken = new Map([...folds].filter(([, fold]) => fold.committed > 0));
+  if (taken.size === 0) return rest;
   const fleets = fleetFolds(taken);
-  await forgetFleets(client, fleets, now);
+  await forgetFleets(client, fleets);
   await saveTargetStates(client, fleets, now);
   await saveBundleStates(client, fleets, now);
   await saveObjectStates(client, fleets, now);
-  await sweepSnapshots(client, taken);
-  await markRemoved(client, taken, fleets);
   await saveDrifts(client, fleets);
-  await closeSweptDrifts(client, taken, fleets);
+  await sweepSnapshots(client, taken);
+  await closeSweptDrifts(client, taken);
+  await markRemoved(client, taken, fleets);
   await savePhasesOf(client, taken);
   await savePositions(client, taken);
-  const resend = await askForResend(client, folds);
-  await saveDeadLetters(client, batch.deadLetters);
-  await saveEvents(client, eventsOf(taken));
-  await notifyOf(client, taken, resend, fleets);
-  return { committed: sum([...taken.values()].map((fold) => fold.committed)), resend };
+  for (const cluster of taken.keys()) saved.clusters.add(cluster);
+  for (const { fleet } of fleets) saved.fleets.add(fleet);
+  saved.events.push(...eventsOf(taken));
+  return rest;
 }
 
 interface FleetOfCluster {
@@ -76,9 +108,9 @@ function fleetFolds(folds: ReadonlyMap<string, ClusterFold>): FleetOfCluster[] {
 
 /** Locked in one order, so that two writers of clusters never wait for each other crosswise. A removed cluster has no position: its reports change nothing. */
 async function lockPositions(client: pg.ClientBase, clusters: readonly string[]): Promise<Map<string, ClusterPosition>> {
-  const { rows } = await client.query<{ name: string; epoch: string | null; watermark: string; snapshot_id: string | null; snapshot_parts: number; snapshot_seen: number }>({
+  const { rows } = await client.query<{ name: string; epoch: string | null; watermark: string; snapshot_id: string | null; snapshot_parts: number; snapshot_seen: number; snapshot_from: string }>({
     name: "lock-positions",
-    text: `SELECT name, epoch, watermark, snapshot_id, snapshot_parts, snapshot_seen FROM clusters
+    text: `SELECT name, epoch, watermark, snapshot_id, snapshot_parts, snapshot_seen, snapshot_from FROM clusters
            WHERE name = ANY($1::text[]) AND removed_at IS NULL ORDER BY name FOR NO KEY UPDATE`,
     values: [[...new Set(clusters)]],
   });
@@ -88,7 +120,7 @@ async function lockPositions(client: pg.ClientBase, clusters: readonly string[])
       {
         epoch: row.epoch,
         watermark: BigInt(row.watermark),
-        snapshot: row.snapshot_id === null ? null : { id: row.snapshot_id, parts: row.snapshot_parts, seen: row.snapshot_seen },
+        snapshot: row.snapshot_id === null ? null : { id: row.snapshot_id, parts: row.snapshot_parts, seen: row.snapshot_seen, fromSeq: BigInt(row.snapshot_from) },
       },
     ]),
   );
@@ -101,16 +133,18 @@ async function savePositions(client: pg.ClientBase, folds: ReadonlyMap<string, C
     readonly snapshot_id: string | null;
     readonly snapshot_parts: number;
     readonly snapshot_seen: number;
+    readonly snapshot_from: bigint;
     readonly wants_snapshot: boolean;
     readonly has_snapshot: boolean;
   }
-  const columns: Columns<PositionRow> = { name: "text", watermark: "bigint", snapshot_id: "text", snapshot_parts: "integer", snapshot_seen: "integer", wants_snapshot: "boolean", has_snapshot: "boolean" };
+  const columns: Columns<PositionRow> = { name: "text", watermark: "bigint", snapshot_id: "text", snapshot_parts: "integer", snapshot_seen: "integer", snapshot_from: "bigint", wants_snapshot: "boolean", has_snapshot: "boolean" };
   const rows = [...folds].map(([name, { position, wantsSnapshot, snapshot }]) => ({
     name,
     watermark: position.watermark,
     snapshot_id: position.snapshot?.id ?? null,
     snapshot_parts: position.snapshot?.parts ?? 0,
     snapshot_seen: position.snapshot?.seen ?? 0,
+    snapshot_from: position.snapshot?.fromSeq ?? 0n,
     wants_snapshot: wantsSnapshot,
     has_snapshot: snapshot !== undefined,
   }));
@@ -118,7 +152,7 @@ async function savePositions(client: pg.ClientBase, folds: ReadonlyMap<string, C
     const batch = unnestRows(columns, part);
     await client.query({
       name: "save-positions",
-      text: `UPDATE clusters c SET watermark = r.watermark, snapshot_id = r.snapshot_id, snapshot_parts = r.snapshot_parts, snapshot_seen = r.snapshot_seen,
+      text: `UPDATE clusters c SET watermark = r.watermark, snapshot_id = r.snapshot_id, snapshot_parts = r.snapshot_parts, snapshot_seen = r.snapshot_seen, snapshot_from = r.snapshot_from,
                wants_snapshot = r.wants_snapshot OR (c.wants_snapshot AND NOT r.has_snapshot), version = nextval('change_version')
              FROM ${batch.text} WHERE c.name = r.name`,
       values: [...batch.values],
@@ -127,8 +161,7 @@ async function savePositions(client: pg.ClientBase, folds: ReadonlyMap<string, C
 }
 
 /** Asks at most every resendAskMs: what was on its way when the agent began anew is no new loss. */
-async function askForResend(client: pg.ClientBase, folds: ReadonlyMap<string, ClusterFold>): Promise<readonly string[]> {
-  const missing = [...folds].filter(([, fold]) => fold.missing).map(([cluster]) => cluster);
+async function askForResend(client: pg.ClientBase, missing: readonly string[]): Promise<readonly string[]> {
   if (missing.length === 0) return [];
   const { rows } = await client.query<{ name: string }>({
     name: "ask-for-resend",
@@ -139,16 +172,16 @@ async function askForResend(client: pg.ClientBase, folds: ReadonlyMap<string, Cl
   return rows.map(({ name }) => name);
 }
 
-async function forgetFleets(client: pg.ClientBase, fleets: readonly FleetOfCluster[], now: Date): Promise<void> {
+async function forgetFleets(client: pg.ClientBase, fleets: readonly FleetOfCluster[]): Promise<void> {
   const forgotten = fleets.filter(({ fold }) => fold.forget);
   if (forgotten.length === 0) return;
   await deleteFleetRows(client, forgotten);
   await client.query({
     name: "close-drifts-of-forgotten",
-    text: `UPDATE drifts d SET healed_at = $3 FROM unnest($1::text[], $2::text[]) AS r (cluster, fleet)
-           WHERE d.cluster = r.cluster AND d.fleet = r.fleet AND d.healed_at IS NULL AND NOT (d.object_id = ANY($4::text[]))`,
+    text: `UPDATE drifts d SET healed_at = r.at FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS r (cluster, fleet, at)
+           WHERE d.cluster = r.cluster AND d.fleet = r.fleet AND d.healed_at IS NULL AND NOT (d.cluster || ' ' || d.fleet || ' ' || d.object_id = ANY($4::text[]))`,
     // Drift of objects that this fold speaks of is folded below.
-    values: [forgotten.map(({ cluster }) => cluster), forgotten.map(({ fleet }) => fleet), now, [...new Set(forgotten.flatMap(({ fold }) => [...fold.drift.keys()]))]],
+    values: [forgotten.map(({ cluster }) => cluster), forgotten.map(({ fleet }) => fleet), forgotten.map(({ fold }) => fold.forgottenAt), forgotten.flatMap(({ cluster, fleet, fold }) => [...fold.drift.keys()].map((objectId) => `${cluster} ${fleet} ${objectId}`))],
   });
 }
 
@@ -358,19 +391,23 @@ function differs(table: string, columns: readonly string[]): string {
   return `(${columns.map((column) => `${table}.${column}`).join(", ")}) IS DISTINCT FROM (${columns.map((column) => `EXCLUDED.${column}`).join(", ")})`;
 }
 
-/** A snapshot is whole: what it did not name is not there. */
+/** A snapshot is whole: what it did not name, and nobody reported since it began, is not there. */
 async function sweepSnapshots(client: pg.ClientBase, folds: ReadonlyMap<string, ClusterFold>): Promise<void> {
-  for (const [cluster, { snapshot }] of folds) {
+  for (const [cluster, { snapshot, position }] of folds) {
     if (snapshot === undefined) continue;
     const held = [...snapshot.fleets];
     await client.query({
-      name: "sweep-objects",
-      text: "DELETE FROM object_states WHERE cluster = $1 AND (snapshot_id IS DISTINCT FROM $2 OR NOT (fleet = ANY($3::text[])))",
-      values: [cluster, snapshot.id, held],
+      name: "sweep-target-states",
+      text: "DELETE FROM target_states WHERE cluster = $1 AND NOT (fleet = ANY($2::text[])) AND NOT (epoch = $3 AND seq >= $4)",
+      values: [cluster, held, position.epoch, snapshot.fromSeq],
     });
-    for (const table of ["bundle_states", "target_states"]) {
-      await client.query({ name: `sweep-${table}`, text: `DELETE FROM ${table} WHERE cluster = $1 AND NOT (fleet = ANY($2::text[]))`, values: [cluster, held] });
-    }
+    const isLeft = "(NOT (x.fleet = ANY($2::text[])) AND NOT EXISTS (SELECT 1 FROM target_states s WHERE s.fleet = x.fleet AND s.cluster = x.cluster))";
+    await client.query({ name: "sweep-bundle-states", text: `DELETE FROM bundle_states x WHERE x.cluster = $1 AND ${isLeft}`, values: [cluster, held] });
+    await client.query({
+      name: "sweep-object-states",
+      text: `DELETE FROM object_states x WHERE x.cluster = $1 AND (x.snapshot_id IS DISTINCT FROM $3 OR ${isLeft})`,
+      values: [cluster, held, snapshot.id],
+    });
   }
 }
 
@@ -389,7 +426,8 @@ async function markRemoved(client: pg.ClientBase, folds: ReadonlyMap<string, Clu
     if (snapshot === undefined) continue;
     await client.query({
       name: "mark-removed-by-snapshot",
-      text: "UPDATE targets SET removed_at = now() WHERE cluster = $1 AND tombstone IS NOT NULL AND removed_at IS NULL AND NOT (fleet = ANY($2::text[]))",
+      text: `UPDATE targets t SET removed_at = now() WHERE t.cluster = $1 AND t.tombstone IS NOT NULL AND t.removed_at IS NULL AND NOT (t.fleet = ANY($2::text[]))
+               AND NOT EXISTS (SELECT 1 FROM target_states s WHERE s.fleet = t.fleet AND s.cluster = t.cluster)`,
       values: [cluster, [...snapshot.fleets]],
     });
   }
@@ -491,15 +529,14 @@ async function insertEpisodes(client: pg.ClientBase, episodes: readonly (DriftEp
 }
 
 /** Drift of objects that a snapshot swept away has ended. */
-async function closeSweptDrifts(client: pg.ClientBase, folds: ReadonlyMap<string, ClusterFold>, fleets: readonly FleetOfCluster[]): Promise<void> {
+async function closeSweptDrifts(client: pg.ClientBase, folds: ReadonlyMap<string, ClusterFold>): Promise<void> {
   for (const [cluster, { snapshot }] of folds) {
     if (snapshot === undefined) continue;
-    const folded = fleets.filter((row) => row.cluster === cluster).flatMap(({ fleet, fold }) => [...fold.drift.keys()].map((objectId) => `${fleet} ${objectId}`));
     await client.query({
       name: "close-swept-drifts",
-      text: `UPDATE drifts d SET healed_at = $2 WHERE d.cluster = $1 AND d.healed_at IS NULL AND NOT (d.fleet || ' ' || d.object_id = ANY($3::text[]))
+      text: `UPDATE drifts d SET healed_at = $2 WHERE d.cluster = $1 AND d.healed_at IS NULL
                AND NOT EXISTS (SELECT 1 FROM object_states o WHERE o.fleet = d.fleet AND o.cluster = d.cluster AND o.object_id = d.object_id)`,
-      values: [cluster, snapshot.at, folded],
+      values: [cluster, snapshot.at],
     });
   }
 }
@@ -564,16 +601,12 @@ async function saveDeadLetters(client: pg.ClientBase, letters: readonly DeadLett
   });
 }
 
-function eventsOf(folds: ReadonlyMap<string, ClusterFold>): Parameters<typeof saveEvents>[1] {
+function eventsOf(folds: ReadonlyMap<string, ClusterFold>): EventInsert[] {
   return [...folds].flatMap(([cluster, { events }]) => events.map(({ objectId, traceId, ...event }) => ({ ...event, cluster, object_id: objectId, trace_id: traceId })));
 }
 
-async function notifyOf(client: pg.ClientBase, taken: ReadonlyMap<string, ClusterFold>, resend: readonly string[], fleets: readonly FleetOfCluster[]): Promise<void> {
-  const clusters = [...new Set([...taken.keys(), ...resend])];
+async function notifyOf(client: pg.ClientBase, saved: Saved, resend: readonly string[]): Promise<void> {
+  const clusters = [...new Set([...saved.clusters, ...resend])];
   if (clusters.length > 0) await notify(client, "flotilla_watermarks", { clusters });
-  if (taken.size > 0) await notify(client, "flotilla_changes", { fleets: [...new Set(fleets.map(({ fleet }) => fleet))], clusters: [...taken.keys()] });
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, number) => total + number, 0);
+  if (saved.clusters.size > 0) await notify(client, "flotilla_changes", { fleets: [...saved.fleets], clusters: [...saved.clusters] });
 }

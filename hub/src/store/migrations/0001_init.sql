@@ -148,6 +148,8 @@ CREATE TABLE clusters (
   snapshot_id        text,
   snapshot_parts     integer NOT NULL DEFAULT 0,
   snapshot_seen      integer NOT NULL DEFAULT 0,
+  -- Sequence number of its first part.
+  snapshot_from      bigint NOT NULL DEFAULT 0,
   removed_at         timestamptz,
   version            bigint NOT NULL DEFAULT 1
 );
