@@ -63,7 +63,9 @@ describe("hostile trees", () => {
     }
   }
 
-  const file = (name: string | Buffer, mode = "100644"): (() => Promise<Entry>) => async () => ({ mode, name, id: text });
+  const file =
+    (name: string | Buffer, mode = "100644"): (() => Promise<Entry>) =>
+    async () => ({ mode, name, id: text });
   const link = (name: string, target: string) => async (): Promise<Entry> => ({ mode: "120000", name, id: await linkTo(target) });
   const folder = (name: string) => async (): Promise<Entry> => ({ mode: "40000", name, id: await treeOf([await file("inner.yaml")()]) });
 

@@ -139,7 +139,11 @@ describe("a repository over smart HTTP", () => {
     const redirecting = createServer((request, response) => void response.writeHead(301, { location: `${target}${request.url}` }).end());
     redirecting.listen(0, "127.0.0.1");
     await once(redirecting, "listening");
-    const outcome = await source.fetchRevision({ url: `http://127.0.0.1:${(redirecting.address() as AddressInfo).port}/a.git`, refs: [main], credentials: { password: "canary-token" } });
+    const outcome = await source.fetchRevision({
+      url: `http://127.0.0.1:${(redirecting.address() as AddressInfo).port}/a.git`,
+      refs: [main],
+      credentials: { password: "canary-token" },
+    });
     expect(outcome).toMatchObject({ ok: false, problem: { code: "repository-moved" } });
     expect(asked).toEqual([]);
     thief.close();
@@ -236,6 +240,7 @@ describe("a repository over smart HTTP", () => {
       const gone = once(child, "exit");
       child.kill("SIGKILL");
       await gone;
+      await waitFor(() => gitCommandLines(repository.url) === undefined, { what: "the end of the killed process's Git" });
       const fresh = await openSource({ root });
       const outcome = await fresh.fetchRevision({ url: repository.url, refs: [main] });
       expect(revisionOf(outcome), `round ${round}: ${JSON.stringify(outcome)}`).toBe(commit);
@@ -304,5 +309,7 @@ function fetchInChild(root: string, url: string): ReturnType<typeof spawn> & { s
     console.log("begin");
     for (;;) await source.fetchRevision({ url: ${JSON.stringify(url)}, refs: [{ branch: "main" }] });
   `;
-  return spawn(process.execPath, ["--input-type=module", "-e", script], { stdio: ["ignore", "pipe", "inherit"] }) as ReturnType<typeof spawn> & { stdout: NodeJS.ReadableStream };
+  return spawn(process.execPath, ["--input-type=module", "-e", script], { stdio: ["ignore", "pipe", "inherit"] }) as ReturnType<typeof spawn> & {
+    stdout: NodeJS.ReadableStream;
+  };
 }

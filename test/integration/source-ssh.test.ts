@@ -24,7 +24,8 @@ describe.skipIf(sshd === undefined)("a repository over SSH", () => {
   let commit: string;
 
   beforeAll(async () => {
-    for (const name of ["host", "client", "stranger", "other-host"]) execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", name, "-f", join(folder, name)]);
+    for (const name of ["host", "client", "stranger", "other-host"])
+      execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", name, "-f", join(folder, name)]);
     forge = await startGitServer();
     repository = await forge.createRepository("shop");
     commit = await repository.commit({ "a.yaml": "a: 1\n" });
@@ -60,24 +61,44 @@ describe.skipIf(sshd === undefined)("a repository over SSH", () => {
   });
 
   it("refuses a host that has another key than the pinned one", async () => {
-    expect(await source.fetchRevision({ url: url(), refs: [main], credentials: credentials("client", "other-host") })).toMatchObject({ ok: false, problem: { code: "host-key" } });
+    expect(await source.fetchRevision({ url: url(), refs: [main], credentials: credentials("client", "other-host") })).toMatchObject({
+      ok: false,
+      problem: { code: "host-key" },
+    });
   });
 
   it("never trusts an unknown host on first sight", async () => {
     const { sshPrivateKey } = credentials("client", "host");
-    expect(await source.fetchRevision({ url: url(), refs: [main], credentials: { sshPrivateKey, knownHosts: "" } })).toMatchObject({ ok: false, problem: { code: "host-key" } });
-    expect(await source.fetchRevision({ url: url(), refs: [main], credentials: { sshPrivateKey, knownHosts: "example.com ssh-ed25519 AAAA\n" } })).toMatchObject({ ok: false, problem: { code: "host-key" } });
+    expect(await source.fetchRevision({ url: url(), refs: [main], credentials: { sshPrivateKey, knownHosts: "" } })).toMatchObject({
+      ok: false,
+      problem: { code: "host-key" },
+    });
+    expect(
+      await source.fetchRevision({ url: url(), refs: [main], credentials: { sshPrivateKey, knownHosts: "example.com ssh-ed25519 AAAA\n" } }),
+    ).toMatchObject({ ok: false, problem: { code: "host-key" } });
   });
 
   it("tells a key that the server does not know, and one that is no key", async () => {
-    expect(await source.fetchRevision({ url: url(), refs: [main], credentials: credentials("stranger", "host") })).toMatchObject({ ok: false, problem: { code: "auth-refused" } });
+    expect(await source.fetchRevision({ url: url(), refs: [main], credentials: credentials("stranger", "host") })).toMatchObject({
+      ok: false,
+      problem: { code: "auth-refused" },
+    });
     const { knownHosts } = credentials("client", "host");
-    expect(await source.fetchRevision({ url: url(), refs: [main], credentials: { sshPrivateKey: "not a key", knownHosts } })).toMatchObject({ ok: false, problem: { code: "auth-refused" } });
+    expect(await source.fetchRevision({ url: url(), refs: [main], credentials: { sshPrivateKey: "not a key", knownHosts } })).toMatchObject({
+      ok: false,
+      problem: { code: "auth-refused" },
+    });
   });
 
   it("tells a repository that is not there, and a token where a key is needed", async () => {
-    expect(await source.fetchRevision({ url: `${url()}x`, refs: [main], credentials: credentials("client", "host") })).toMatchObject({ ok: false, problem: { code: "repository-not-found" } });
-    expect(await source.fetchRevision({ url: url(), refs: [main], credentials: { password: "token" } })).toMatchObject({ ok: false, problem: { code: "wrong-credentials" } });
+    expect(await source.fetchRevision({ url: `${url()}x`, refs: [main], credentials: credentials("client", "host") })).toMatchObject({
+      ok: false,
+      problem: { code: "repository-not-found" },
+    });
+    expect(await source.fetchRevision({ url: url(), refs: [main], credentials: { password: "token" } })).toMatchObject({
+      ok: false,
+      problem: { code: "wrong-credentials" },
+    });
   });
 });
 

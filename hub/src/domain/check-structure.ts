@@ -1,5 +1,18 @@
 import type { Json } from "@flotilla/proto/digest";
-import { type Alias, type Document, isAlias, isMap, isScalar, isSeq, type LineCounter, type Node, type Pair, type Scalar, type YAMLMap, type YAMLSeq } from "yaml";
+import {
+  type Alias,
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  type LineCounter,
+  type Node,
+  type Pair,
+  type Scalar,
+  type YAMLMap,
+  type YAMLSeq,
+} from "yaml";
 import { suggestName } from "./nearest-name.ts";
 import type { Problem } from "./problem.ts";
 
@@ -153,10 +166,13 @@ function propertySchema(schema: StructureSchema, key: string): StructureSchema |
 function checkSequence(walk: Walk, sequence: YAMLSeq, schema: StructureSchema, path: readonly string[]): Json {
   const { minItems = 0, maxItems = Infinity } = schema;
   const count = sequence.items.length;
-  if (count < minItems) tell(walk, sequence, path, { code: "bad-value", message: `${fieldName(path)} needs at least ${minItems} ${minItems === 1 ? "entry" : "entries"}` });
+  if (count < minItems)
+    tell(walk, sequence, path, { code: "bad-value", message: `${fieldName(path)} needs at least ${minItems} ${minItems === 1 ? "entry" : "entries"}` });
   if (count > maxItems) tell(walk, sequence, path, { code: "bad-value", message: `${fieldName(path)} has ${count} entries; at most ${maxItems} are allowed` });
   // An entry that is left out keeps its place, so that paths still name the entries as written.
-  return sequence.items.slice(0, maxItems).map((item, index) => checkNode(walk, item as Node | null, schema.items ?? {}, [...path, String(index)], sequence) ?? null);
+  return sequence.items
+    .slice(0, maxItems)
+    .map((item, index) => checkNode(walk, item as Node | null, schema.items ?? {}, [...path, String(index)], sequence) ?? null);
 }
 
 function checkScalar(walk: Walk, node: Scalar | null, schema: StructureSchema, path: readonly string[], place: Node | undefined): Json | undefined {
@@ -183,7 +199,7 @@ function wrongValue(value: Json, schema: StructureSchema): Wrong | undefined {
   const allowed = schema.enum ?? ("const" in schema ? [schema.const] : undefined);
   if (allowed !== undefined && !allowed.includes(value)) {
     const names = allowed.map(String);
-    const hint = suggestName(String(value), names, "values");
+    const hint = suggestName(shown(value), names, "values");
     return { code: "bad-value", message: `is '${shown(value)}'; it takes ${names.join(", ")}`, ...(hint?.startsWith("did you") === true ? { hint } : {}) };
   }
   if (typeof value === "string") return wrongText(value, schema);
@@ -248,7 +264,8 @@ function tellWrongType(walk: Walk, node: Node | null, schema: StructureSchema, p
 function typeHint(node: Node | null, wanted: readonly string[]): string | undefined {
   if (!isScalar(node)) return undefined;
   const { value } = node;
-  if (wanted.includes(kindNames.string) && (typeof value === "number" || typeof value === "boolean")) return `put it in quotes: "${node.source ?? String(value)}"`;
+  if (wanted.includes(kindNames.string) && (typeof value === "number" || typeof value === "boolean"))
+    return `put it in quotes: "${node.source ?? String(value)}"`;
   if (wanted.includes(kindNames.boolean) && typeof value === "string" && yaml11Word.test(value)) return `write true or false: '${value}' is YAML 1.1`;
   return undefined;
 }
@@ -262,10 +279,12 @@ function warnOfYaml11(walk: Walk, scalar: Scalar, path: readonly string[]): void
   if (scalar.type !== "PLAIN" || source === undefined) return;
   const position = positionOf(walk, scalar);
   const add = (message: string, hint: string): void => {
-    if (walk.warnings.length < problemsMax) walk.warnings.push({ code: "yaml-1.1", message: `${fieldName(path)}: ${message}`, file: walk.file, ...position, hint });
+    if (walk.warnings.length < problemsMax)
+      walk.warnings.push({ code: "yaml-1.1", message: `${fieldName(path)}: ${message}`, file: walk.file, ...position, hint });
   };
   if (yaml11Word.test(source)) add(`'${source}' is text here, not true or false`, "put it in quotes, or write true or false");
-  else if (yaml11Octal.test(source) && typeof scalar.value === "number") add(`'${source}' is the decimal number ${scalar.value} here, not octal`, `put it in quotes, or write 0o${source.replace(/^[-+]?0/, "")}`);
+  else if (yaml11Octal.test(source) && typeof scalar.value === "number")
+    add(`'${source}' is the decimal number ${scalar.value} here, not octal`, `put it in quotes, or write 0o${source.replace(/^[-+]?0/, "")}`);
 }
 
 function tell(walk: Walk, node: Node | null | undefined, path: readonly string[], wrong: Wrong): void {

@@ -16,7 +16,10 @@ describe("nearestName", () => {
 
   it("is quick on long names and many candidates", () => {
     const startedAt = performance.now();
-    nearestName("x".repeat(10_000), Array.from({ length: 100_000 }, (_, n) => `candidate-${n}`));
+    nearestName(
+      "x".repeat(10_000),
+      Array.from({ length: 100_000 }, (_, n) => `candidate-${n}`),
+    );
     expect(performance.now() - startedAt).toBeLessThan(2_000);
   });
 });

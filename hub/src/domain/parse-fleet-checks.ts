@@ -48,7 +48,14 @@ function checkOverlays(bundle: BundleDraft, checks: FleetChecks, at: string, tre
     const place = `${at}/overlays/${index}`;
     checkSelector(overlay?.clusters, checks, `${place}/clusters`);
     if (overlay?.path !== undefined) checkFolder(overlay.path, `${place}/path`, checks, tree, root);
-    if (caughtAll !== undefined) warn(checks, place, "unreachable-overlay", `overlay ${index + 1} never applies: overlay ${caughtAll + 1} matches every cluster and the first match wins`, "move it up, or write combine: all");
+    if (caughtAll !== undefined)
+      warn(
+        checks,
+        place,
+        "unreachable-overlay",
+        `overlay ${index + 1} never applies: overlay ${caughtAll + 1} matches every cluster and the first match wins`,
+        "move it up, or write combine: all",
+      );
     else if (bundle.combine !== "all" && overlay?.clusters !== undefined && selectsEverything(overlay.clusters as LabelSelector)) caughtAll = index;
   }
 }
@@ -100,7 +107,18 @@ function checkDependencies(name: string | undefined, dependsOn: readonly (string
     if (needed === null) continue;
     const place = `${at}/dependsOn/${index}`;
     if (needed === name) tell(checks, place, "dependency-cycle", `bundle '${name}' depends on itself`);
-    else if (!names.includes(needed)) tell(checks, place, "unknown-dependency", `bundle '${needed}' is not in this fleet`, suggestName(needed, names.filter((other) => other !== name), "bundles"));
+    else if (!names.includes(needed))
+      tell(
+        checks,
+        place,
+        "unknown-dependency",
+        `bundle '${needed}' is not in this fleet`,
+        suggestName(
+          needed,
+          names.filter((other) => other !== name),
+          "bundles",
+        ),
+      );
     else if (seen.has(needed)) tell(checks, place, "duplicate-name", `'${needed}' is here twice`);
     seen.add(needed);
   }
@@ -117,7 +135,12 @@ function checkCycles(bundles: readonly BundleDraft[], checks: FleetChecks): void
 }
 
 /** Depth first with a stack of our own: a chain may be a thousand bundles long. */
-function walkDependencies(start: string, byName: ReadonlyMap<string, { index: number; dependsOn: readonly string[] }>, done: Set<string>, checks: FleetChecks): void {
+function walkDependencies(
+  start: string,
+  byName: ReadonlyMap<string, { index: number; dependsOn: readonly string[] }>,
+  done: Set<string>,
+  checks: FleetChecks,
+): void {
   if (done.has(start)) return;
   const path = [{ name: start, next: 0 }];
   const onPath = new Set([start]);
@@ -134,7 +157,13 @@ function walkDependencies(start: string, byName: ReadonlyMap<string, { index: nu
     if (needed === top.name || done.has(needed) || !byName.has(needed)) continue;
     if (onPath.has(needed)) {
       const cycle = [...path.slice(path.findIndex((step) => step.name === needed)).map((step) => step.name), needed];
-      tell(checks, `spec/bundles/${bundle.index}/dependsOn/${top.next - 1}`, "dependency-cycle", `bundles depend on each other: ${cycle.join(" -> ")}`, "remove one of these dependencies");
+      tell(
+        checks,
+        `spec/bundles/${bundle.index}/dependsOn/${top.next - 1}`,
+        "dependency-cycle",
+        `bundles depend on each other: ${cycle.join(" -> ")}`,
+        "remove one of these dependencies",
+      );
       continue;
     }
     path.push({ name: needed, next: 0 });
@@ -151,7 +180,13 @@ function checkUniqueNames(entries: readonly ({ name?: string } | undefined)[], c
     if (earlier === undefined) first.set(name, index);
     else {
       const line = checks.positions.get(`${at}/${earlier}/name`)?.line;
-      tell(checks, `${at}/${index}/name`, "duplicate-name", `${what} '${name}' is here twice${line === undefined ? "" : `, first at line ${line}`}`, "give one of them another name");
+      tell(
+        checks,
+        `${at}/${index}/name`,
+        "duplicate-name",
+        `${what} '${name}' is here twice${line === undefined ? "" : `, first at line ${line}`}`,
+        "give one of them another name",
+      );
     }
   }
 }
@@ -166,11 +201,18 @@ export function checkRollout(draft: FleetDraft, checks: FleetChecks): void {
     const at = `spec/rollout/waves/${index}`;
     checkSelector(wave?.clusters, checks, `${at}/clusters`);
     checkDuration(wave?.after?.soak, checks, `${at}/after/soak`);
-    if (wave?.maxConcurrency === 0 || wave?.maxConcurrency === "0%") tell(checks, `${at}/maxConcurrency`, "bad-value", "maxConcurrency is 0: the wave would never end", "write at least 1 or 1%");
+    if (wave?.maxConcurrency === 0 || wave?.maxConcurrency === "0%")
+      tell(checks, `${at}/maxConcurrency`, "bad-value", "maxConcurrency is 0: the wave would never end", "write at least 1 or 1%");
     const unreadable = wave?.clusters === undefined && checks.positions.has(`${at}/clusters`);
     const takesRest = !unreadable && (wave?.clusters === undefined || selectsEverything(wave.clusters as LabelSelector));
     if (takesRest && index < waves.length - 1) {
-      tell(checks, at, "bad-value", `wave '${wave?.name ?? index + 1}' takes every cluster that is left; the waves after it would have none`, "give it a selector, or make it the last");
+      tell(
+        checks,
+        at,
+        "bad-value",
+        `wave '${wave?.name ?? index + 1}' takes every cluster that is left; the waves after it would have none`,
+        "give it a selector, or make it the last",
+      );
     }
   }
   warnNotYet(checks, "spec/rollout", "rollout is checked and not carried out yet: every revision reaches all clusters in one wave");
@@ -196,8 +238,10 @@ function checkExpression(expression: DeepPartial<LabelExpression>, checks: Fleet
   const { key, operator, values } = expression;
   if (key !== undefined) checkLabelKey(key, checks, `${at}/key`);
   for (const [index, value] of (values ?? []).entries()) checkLabelValue(value, checks, `${at}/values/${index}`);
-  if ((operator === "In" || operator === "NotIn") && (values ?? []).length === 0) tell(checks, at, "bad-selector", `operator ${operator} needs values`, "write values: [...]");
-  if ((operator === "Exists" || operator === "DoesNotExist") && (values ?? []).length > 0) tell(checks, `${at}/values`, "bad-selector", `operator ${operator} takes no values`, "remove values");
+  if ((operator === "In" || operator === "NotIn") && (values ?? []).length === 0)
+    tell(checks, at, "bad-selector", `operator ${operator} needs values`, "write values: [...]");
+  if ((operator === "Exists" || operator === "DoesNotExist") && (values ?? []).length > 0)
+    tell(checks, `${at}/values`, "bad-selector", `operator ${operator} takes no values`, "remove values");
 }
 
 /** Whether a text can be the key of a Kubernetes label: [prefix/]name, the prefix a DNS name. */
@@ -214,11 +258,19 @@ export function isLabelValue(value: string): boolean {
 }
 
 function checkLabelKey(key: string, checks: FleetChecks, at: string): void {
-  if (!isLabelKey(key)) tell(checks, at, "bad-selector", `'${key.slice(0, 80)}' cannot be a label's key`, "a key is [prefix/]name: letters, digits, '-', '_', '.', at most 63 characters");
+  if (!isLabelKey(key))
+    tell(
+      checks,
+      at,
+      "bad-selector",
+      `'${key.slice(0, 80)}' cannot be a label's key`,
+      "a key is [prefix/]name: letters, digits, '-', '_', '.', at most 63 characters",
+    );
 }
 
 function checkLabelValue(value: string | null | undefined, checks: FleetChecks, at: string): void {
-  if (typeof value === "string" && !isLabelValue(value)) tell(checks, at, "bad-selector", `'${value.slice(0, 80)}' cannot be a label's value`, "a value has letters, digits, '-', '_', '.', at most 63 characters");
+  if (typeof value === "string" && !isLabelValue(value))
+    tell(checks, at, "bad-selector", `'${value.slice(0, 80)}' cannot be a label's value`, "a value has letters, digits, '-', '_', '.', at most 63 characters");
 }
 
 function tell(checks: FleetChecks, at: string, code: string, message: string, hint?: string): void {

@@ -51,7 +51,11 @@ describe("parseFleet", () => {
       ["storefront", "apps/storefront/base", ["platform"]],
       ["checkout", "charts/checkout", ["platform"]],
     ]);
-    expect(spec.bundles[0]).toMatchObject({ combine: "first", overlays: [], policy: { drift: "heal", ignore: [], healthTimeoutMs: 300_000, pruneBudget: { objects: 5, percent: 10 } } });
+    expect(spec.bundles[0]).toMatchObject({
+      combine: "first",
+      overlays: [],
+      policy: { drift: "heal", ignore: [], healthTimeoutMs: 300_000, pruneBudget: { objects: 5, percent: 10 } },
+    });
   });
 
   it("reads everything that the design shows", () => {
@@ -85,8 +89,17 @@ rollout:
   onFailure: rollback`),
     );
     expect(spec.values).toEqual({ domain: "example.com", deep: { list: [1, 2.5, true, null] } });
-    expect(spec.bundles[0]).toMatchObject({ path: "apps/web", namespace: "shop", combine: "all", policy: { drift: "report", healthTimeoutMs: 5_400_000, pruneBudget: { objects: 3, percent: 0 } } });
-    expect(spec.bundles[0]?.overlays[0]?.patches.map(({ patch }) => patch)).toEqual(["- op: remove\n  path: /spec/replicas", '{"kind":"Service","metadata":{"name":"web"}}', '[{"op":"remove","path":"/spec"}]']);
+    expect(spec.bundles[0]).toMatchObject({
+      path: "apps/web",
+      namespace: "shop",
+      combine: "all",
+      policy: { drift: "report", healthTimeoutMs: 5_400_000, pruneBudget: { objects: 3, percent: 0 } },
+    });
+    expect(spec.bundles[0]?.overlays[0]?.patches.map(({ patch }) => patch)).toEqual([
+      "- op: remove\n  path: /spec/replicas",
+      '{"kind":"Service","metadata":{"name":"web"}}',
+      '[{"op":"remove","path":"/spec"}]',
+    ]);
     expect(spec.bundles[1]).toMatchObject({ path: "other", policy: { pruneBudget: { objects: 5, percent: 25 } } });
     expect(spec.rollout).toMatchObject({ onFailure: "rollback" });
   });
@@ -102,38 +115,86 @@ rollout:
     ["an empty file", "# nothing\n", "the file holds no document"],
     ["two documents", `${fleet(withClusters)}---\na: 1\n`, "more than one document"],
     ["a list", "- a\n", "the file is a list; it takes a map"],
-    ["a wrong apiVersion", fleet(withClusters, "apiVersion: flotilla.dev/v2\nkind: Fleet\nmetadata: { name: shop }\n"), "fleet.yaml:1:13: apiVersion is 'flotilla.dev/v2'; this hub reads flotilla.dev/v1; write apiVersion: flotilla.dev/v1"],
-    ["an unknown kind", fleet(withClusters, "apiVersion: flotilla.dev/v1\nkind: Flet\nmetadata: { name: shop }\n"), "fleet.yaml:2:7: kind is 'Flet'; it takes Fleet; did you mean 'Fleet'?"],
+    [
+      "a wrong apiVersion",
+      fleet(withClusters, "apiVersion: flotilla.dev/v2\nkind: Fleet\nmetadata: { name: shop }\n"),
+      "fleet.yaml:1:13: apiVersion is 'flotilla.dev/v2'; this hub reads flotilla.dev/v1; write apiVersion: flotilla.dev/v1",
+    ],
+    [
+      "an unknown kind",
+      fleet(withClusters, "apiVersion: flotilla.dev/v1\nkind: Flet\nmetadata: { name: shop }\n"),
+      "fleet.yaml:2:7: kind is 'Flet'; it takes Fleet; did you mean 'Fleet'?",
+    ],
     ["an unknown field", fleet(`${withClusters}bundels: []`), "fleet.yaml:8:3: unknown field 'bundels' in spec; did you mean 'bundles'?"],
     ["a missing field", fleet("clusters: {}"), "'bundles' is missing in spec"],
     ["no bundles", fleet("clusters: {}\nbundles: []"), "spec.bundles needs at least 1 entry"],
     ["an empty field", fleet("clusters: {}\nbundles:"), "spec.bundles is empty; it takes a list"],
     ["a bad name", fleet("clusters: {}\nbundles:\n  - name: Web_1\n"), "spec.bundles[0].name is 'Web_1', which is not a name (lower-case letters"],
-    ["a boolean label", fleet(`clusters: { matchLabels: { shop: true } }\n${bundles}`), 'fleet.yaml:5:36: spec.clusters.matchLabels.shop is true or false; it takes text; put it in quotes: "true"'],
+    [
+      "a boolean label",
+      fleet(`clusters: { matchLabels: { shop: true } }\n${bundles}`),
+      'fleet.yaml:5:36: spec.clusters.matchLabels.shop is true or false; it takes text; put it in quotes: "true"',
+    ],
     ["a bad label key", fleet(`clusters: { matchLabels: { "a b": x } }\n${bundles}`), "'a b' cannot be a label's key"],
     ["a bad label value", fleet(`clusters: { matchLabels: { a: "-x" } }\n${bundles}`), "'-x' cannot be a label's value"],
     ["an operator without values", fleet(`clusters: { matchExpressions: [{ key: a, operator: In }] }\n${bundles}`), "operator In needs values"],
-    ["an operator with values", fleet(`clusters: { matchExpressions: [{ key: a, operator: Exists, values: [b] }] }\n${bundles}`), "operator Exists takes no values"],
+    [
+      "an operator with values",
+      fleet(`clusters: { matchExpressions: [{ key: a, operator: Exists, values: [b] }] }\n${bundles}`),
+      "operator Exists takes no values",
+    ],
     ["an unknown operator", fleet(`clusters: { matchExpressions: [{ key: a, operator: in, values: [b] }] }\n${bundles}`), "did you mean 'In'?"],
     ["a duplicate key", fleet(`${withClusters}clusters: {}`), "'clusters' is here twice"],
     ["a duplicate bundle", fleet("clusters: {}\nbundles:\n  - name: a\n  - name: a\n"), "fleet.yaml:8:13: bundle 'a' is here twice, first at line 7"],
-    ["a cycle", fleet("clusters: {}\nbundles:\n  - { name: a, dependsOn: [b] }\n  - { name: b, dependsOn: [c] }\n  - { name: c, dependsOn: [a] }\n"), "bundles depend on each other: a -> b -> c -> a"],
+    [
+      "a cycle",
+      fleet("clusters: {}\nbundles:\n  - { name: a, dependsOn: [b] }\n  - { name: b, dependsOn: [c] }\n  - { name: c, dependsOn: [a] }\n"),
+      "bundles depend on each other: a -> b -> c -> a",
+    ],
     ["a dependency on itself", fleet("clusters: {}\nbundles:\n  - { name: a, dependsOn: [a] }\n"), "bundle 'a' depends on itself"],
-    ["an unknown dependency", fleet("clusters: {}\nbundles:\n  - { name: web, dependsOn: [platfrom] }\n  - name: platform\n"), "bundle 'platfrom' is not in this fleet; did you mean 'platform'?"],
+    [
+      "an unknown dependency",
+      fleet("clusters: {}\nbundles:\n  - { name: web, dependsOn: [platfrom] }\n  - name: platform\n"),
+      "bundle 'platfrom' is not in this fleet; did you mean 'platform'?",
+    ],
     ["a path that leads out", fleet("clusters: {}\nbundles:\n  - { name: a, path: ../b }\n"), "path '../b' leads out of the fleet's folder"],
     ["an absolute path", fleet("clusters: {}\nbundles:\n  - { name: a, path: /etc }\n"), "path '/etc' leads out"],
     ["a backslash", fleet("clusters: {}\nbundles:\n  - { name: a, path: 'a\\b' }\n"), "holds a backslash"],
-    ["a bad duration", fleet("clusters: {}\nbundles:\n  - { name: a, health: { timeout: 5 minutes } }\n"), "is '5 minutes', which is not a duration such as 90s, 5m or 1h30m"],
+    [
+      "a bad duration",
+      fleet("clusters: {}\nbundles:\n  - { name: a, health: { timeout: 5 minutes } }\n"),
+      "is '5 minutes', which is not a duration such as 90s, 5m or 1h30m",
+    ],
     ["a duration of a number", fleet("clusters: {}\nbundles:\n  - { name: a, health: { timeout: 300 } }\n"), "it takes text"],
     ["a duration of nothing", fleet("clusters: {}\nbundles:\n  - { name: a, health: { timeout: 0s } }\n"), "duration '0s' is nothing"],
-    ["a wrong word", fleet("clusters: {}\nbundles:\n  - { name: a, drift: { mode: heel } }\n"), "spec.bundles[0].drift.mode is 'heel'; it takes heal, report, heal-unless-drifted; did you mean 'heal'?"],
-    ["a bad pointer", fleet("clusters: {}\nbundles:\n  - { name: a, drift: { ignore: [{ paths: [spec.replicas] }] } }\n"), "is not a JSON pointer such as /spec/replicas"],
+    [
+      "a wrong word",
+      fleet("clusters: {}\nbundles:\n  - { name: a, drift: { mode: heel } }\n"),
+      "spec.bundles[0].drift.mode is 'heel'; it takes heal, report, heal-unless-drifted; did you mean 'heal'?",
+    ],
+    [
+      "a bad pointer",
+      fleet("clusters: {}\nbundles:\n  - { name: a, drift: { ignore: [{ paths: [spec.replicas] }] } }\n"),
+      "is not a JSON pointer such as /spec/replicas",
+    ],
     ["a bad budget", fleet("clusters: {}\nbundles:\n  - { name: a, prune: { budget: 200% } }\n"), "is '200%', which is not a percentage"],
-    ["a budget of the wrong type", fleet("clusters: {}\nbundles:\n  - { name: a, prune: { budget: true } }\n"), "it takes a whole number or percentage such as 10%"],
-    ["a wave that takes all before the last", fleet(`${withClusters}rollout: { waves: [{ name: a }, { name: b }] }`), "wave 'a' takes every cluster that is left"],
+    [
+      "a budget of the wrong type",
+      fleet("clusters: {}\nbundles:\n  - { name: a, prune: { budget: true } }\n"),
+      "it takes a whole number or percentage such as 10%",
+    ],
+    [
+      "a wave that takes all before the last",
+      fleet(`${withClusters}rollout: { waves: [{ name: a }, { name: b }] }`),
+      "wave 'a' takes every cluster that is left",
+    ],
     ["a duplicate wave", fleet(`${withClusters}rollout: { waves: [{ name: a, clusters: { matchLabels: { x: y } } }, { name: a }] }`), "wave 'a' is here twice"],
     ["a wave that never ends", fleet(`${withClusters}rollout: { waves: [{ name: a, maxConcurrency: 0 }] }`), "maxConcurrency is 0"],
-    ["YAML 1.1 where a boolean is wanted", fleet(`${withClusters}rollout: { waves: [{ name: a, after: { healthy: yes } }] }`), "write true or false: 'yes' is YAML 1.1"],
+    [
+      "YAML 1.1 where a boolean is wanted",
+      fleet(`${withClusters}rollout: { waves: [{ name: a, after: { healthy: yes } }] }`),
+      "write true or false: 'yes' is YAML 1.1",
+    ],
     ["a merge key", fleet(`${withClusters}<<: { values: {} }`), "merge keys are YAML 1.1"],
     ["__proto__", fleet(`${withClusters}values: { __proto__: { a: 1 } }`), "'__proto__' cannot be a field"],
     ["an unknown alias", fleet(`${withClusters}values: *x`), "x"],
@@ -170,18 +231,26 @@ rollout:
 
   it("warns of words that kubectl and Helm read in another way", () => {
     const parsed = parseFleet(fleet(`${withClusters}values: { enabled: yes, mode: 0644, quoted: "no" }`));
-    expect(parsed.warnings.map(({ message }) => message)).toEqual(["spec.values.enabled: 'yes' is text here, not true or false", "spec.values.mode: '0644' is the decimal number 644 here, not octal"]);
+    expect(parsed.warnings.map(({ message }) => message)).toEqual([
+      "spec.values.enabled: 'yes' is text here, not true or false",
+      "spec.values.mode: '0644' is the decimal number 644 here, not octal",
+    ]);
   });
 
   it("warns of an overlay that never applies, and not where all count", () => {
-    const text = (combine: string): string => fleet(`clusters: {}\nbundles:\n  - name: a\n    combine: ${combine}\n    overlays: [{ clusters: {} }, { clusters: { matchLabels: { a: b } } }]\n`);
-    expect(parseFleet(text("first")).warnings).toEqual([expect.objectContaining({ code: "unreachable-overlay", message: expect.stringContaining("overlay 2 never applies") as string })]);
+    const text = (combine: string): string =>
+      fleet(`clusters: {}\nbundles:\n  - name: a\n    combine: ${combine}\n    overlays: [{ clusters: {} }, { clusters: { matchLabels: { a: b } } }]\n`);
+    expect(parseFleet(text("first")).warnings).toEqual([
+      expect.objectContaining({ code: "unreachable-overlay", message: expect.stringContaining("overlay 2 never applies") as string }),
+    ]);
     expect(parseFleet(text("all")).warnings).toEqual([]);
   });
 
   it("looks folders up in the tree, below the fleet's folder", () => {
     const tree = treeOf("deploy/fleet.yaml", "deploy/apps/web/a.yaml", "deploy/file.yaml", "deploy/link/x");
-    const text = fleet("clusters: {}\nbundles:\n  - { name: a, path: apps/wbe }\n  - { name: b, path: file.yaml }\n  - { name: c, path: apps/web, overlays: [{ clusters: {}, path: overlays/prod }] }\n  - { name: d, path: . }\n");
+    const text = fleet(
+      "clusters: {}\nbundles:\n  - { name: a, path: apps/wbe }\n  - { name: b, path: file.yaml }\n  - { name: c, path: apps/web, overlays: [{ clusters: {}, path: overlays/prod }] }\n  - { name: d, path: . }\n",
+    );
     const problems = problemsOf(text, { tree, root: "deploy", file: "deploy/fleet.yaml" });
     expect(problems).toEqual([
       "deploy/fleet.yaml:7:24: path 'apps/wbe' is not in the repository; did you mean 'apps/web'?",
@@ -200,10 +269,17 @@ rollout:
 
   it("never throws, whatever is written", () => {
     fc.assert(
-      fc.property(fc.oneof(fc.string(), fc.string({ unit: fc.constantFrom("a", ":", " ", "\n", "-", "[", "]", "{", "}", "&", "*", "!", "|", ">", '"', "'", "#", "?", ",", "%", "\t") }), fc.jsonValue().map((value) => JSON.stringify({ apiVersion: "flotilla.dev/v1", kind: "Fleet", metadata: value, spec: value }))), (text) => {
-        const parsed = parseFleet(text);
-        expect(parsed.ok || parsed.problems.length > 0).toBe(true);
-      }),
+      fc.property(
+        fc.oneof(
+          fc.string(),
+          fc.string({ unit: fc.constantFrom("a", ":", " ", "\n", "-", "[", "]", "{", "}", "&", "*", "!", "|", ">", '"', "'", "#", "?", ",", "%", "\t") }),
+          fc.jsonValue().map((value) => JSON.stringify({ apiVersion: "flotilla.dev/v1", kind: "Fleet", metadata: value, spec: value })),
+        ),
+        (text) => {
+          const parsed = parseFleet(text);
+          expect(parsed.ok || parsed.problems.length > 0).toBe(true);
+        },
+      ),
       { numRuns: 500 },
     );
   });
@@ -212,7 +288,17 @@ rollout:
     const graph = fc.array(fc.uniqueArray(fc.nat(5), { maxLength: 3 }), { minLength: 6, maxLength: 6 });
     fc.assert(
       fc.property(graph, (edges) => {
-        const text = fleet(`clusters: {}\nbundles:\n${edges.map((needed, n) => `  - { name: b${n}, dependsOn: [${needed.filter((other) => other !== n).map((other) => `b${other}`).join(", ")}] }`).join("\n")}`);
+        const text = fleet(
+          `clusters: {}\nbundles:\n${edges
+            .map(
+              (needed, n) =>
+                `  - { name: b${n}, dependsOn: [${needed
+                  .filter((other) => other !== n)
+                  .map((other) => `b${other}`)
+                  .join(", ")}] }`,
+            )
+            .join("\n")}`,
+        );
         const told = problemsOf(text).some((problem) => problem.includes("depend on each other"));
         expect(told).toBe(hasCycle(edges));
       }),
@@ -223,7 +309,7 @@ rollout:
 /** Kahn: what cannot be taken away one by one is a cycle. */
 function hasCycle(edges: readonly (readonly number[])[]): boolean {
   const left = new Set(edges.keys());
-  for (let taken = true; taken; ) {
+  for (let taken = true; taken;) {
     taken = false;
     for (const node of left) {
       if ((edges[node] ?? []).every((needed) => needed === node || !left.has(needed))) {
@@ -237,7 +323,11 @@ function hasCycle(edges: readonly (readonly number[])[]): boolean {
 
 describe("fleetWithoutFile", () => {
   it("is one bundle over the fleet's folder", () => {
-    expect(fleetWithoutFile("shop", { matchLabels: { a: "b" } })).toMatchObject({ name: "shop", clusters: { matchLabels: { a: "b" } }, bundles: [{ name: "shop", path: "" }] });
+    expect(fleetWithoutFile("shop", { matchLabels: { a: "b" } })).toMatchObject({
+      name: "shop",
+      clusters: { matchLabels: { a: "b" } },
+      bundles: [{ name: "shop", path: "" }],
+    });
     expect(fleetWithoutFile("shop", null).clusters).toEqual({ matchExpressions: [{ key: "flotilla.dev/cluster", operator: "DoesNotExist" }] });
   });
 });

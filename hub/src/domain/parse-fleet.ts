@@ -43,7 +43,7 @@ export function parseFleet(text: string, options: ParseFleetOptions = {}): Parse
   if (Array.isArray(read)) return { ok: false, problems: read, warnings: [] };
   const checked = checkStructure(read.document, read.lines, FleetSchema as unknown as StructureSchema, file);
   const draft = asDraft(checked.value);
-  const checks: FleetChecks = { file, positions: checked.positions, problems: [...checked.problems.map(nameRemedy)], warnings: [...checked.warnings] };
+  const checks: FleetChecks = { file, positions: checked.positions, problems: checked.problems.map(nameRemedy), warnings: [...checked.warnings] };
   checkBundles(draft, checks, options.tree, options.root ?? "");
   checkRollout(draft, checks);
   warnOfName(draft, checks, options.fleetName);
@@ -68,7 +68,14 @@ const selectsNothing: LabelSelector = { matchExpressions: [{ key: "flotilla.dev/
 /** One YAML document, or why there is none. */
 function readDocument(text: string, file: string): { document: Document; lines: LineCounter } | Problem[] {
   if (Buffer.byteLength(text) > fleetFileBytesMax) {
-    return [{ code: "yaml-limit", message: `the file is larger than ${fleetFileBytesMax / 1024} KiB`, file, hint: "move values into the bundles, or split the fleet" }];
+    return [
+      {
+        code: "yaml-limit",
+        message: `the file is larger than ${fleetFileBytesMax / 1024} KiB`,
+        file,
+        hint: "move values into the bundles, or split the fleet",
+      },
+    ];
   }
   const lines = new LineCounter();
   let documents: Document[];
@@ -79,13 +86,23 @@ function readDocument(text: string, file: string): { document: Document; lines: 
     return [{ code: "yaml-limit", message: error instanceof RangeError ? "nested too deeply to be read" : "cannot be read as YAML", file, line: 1, column: 1 }];
   }
   const broken = documents.flatMap((document) => [...document.errors, ...document.warnings]);
-  if (broken.some((error) => error.message.includes("call stack"))) return [{ code: "yaml-limit", message: "nested too deeply to be read", file, line: 1, column: 1 }];
+  if (broken.some((error) => error.message.includes("call stack")))
+    return [{ code: "yaml-limit", message: "nested too deeply to be read", file, line: 1, column: 1 }];
   if (broken.length > 0) return broken.slice(0, 20).map((error) => yamlProblem(error, lines, file));
   const written = documents.filter((document) => !isEmpty(document));
   const [document, second] = written;
-  if (document === undefined) return [{ code: "empty-file", message: "the file holds no document", file, line: 1, column: 1, hint: "'fleet lint --help' shows a first fleet.yaml" }];
+  if (document === undefined)
+    return [{ code: "empty-file", message: "the file holds no document", file, line: 1, column: 1, hint: "'fleet lint --help' shows a first fleet.yaml" }];
   if (second !== undefined) {
-    return [{ code: "several-documents", message: "the file holds more than one document", file, ...placeOf(second, lines), hint: "a repository folder has one fleet: keep one document" }];
+    return [
+      {
+        code: "several-documents",
+        message: "the file holds more than one document",
+        file,
+        ...placeOf(second, lines),
+        hint: "a repository folder has one fleet: keep one document",
+      },
+    ];
   }
   return { document, lines };
 }
@@ -108,7 +125,12 @@ function yamlProblem(error: { message: string; pos: [number, number]; code: stri
 /** apiVersion and kind get codes and hints of their own: they are the first thing that is copied wrong. */
 function nameRemedy(problem: Problem): Problem {
   if (problem.message.startsWith("apiVersion is '")) {
-    return { ...problem, code: "wrong-api-version", message: problem.message.replace("it takes", "this hub reads"), hint: `write apiVersion: ${fleetApiVersion}` };
+    return {
+      ...problem,
+      code: "wrong-api-version",
+      message: problem.message.replace("it takes", "this hub reads"),
+      hint: `write apiVersion: ${fleetApiVersion}`,
+    };
   }
   if (problem.message.startsWith("kind is '")) return { ...problem, code: "unknown-kind", hint: problem.hint ?? "write kind: Fleet" };
   return problem;
@@ -127,7 +149,13 @@ function warnOfName(draft: FleetDraft, checks: FleetChecks, fleetName: string | 
 
 function noClusters(file: string, checked: CheckedStructure): Problem {
   const hint = "write spec.clusters: { matchLabels: { … } }, or {} for every cluster";
-  return { code: "no-clusters", message: "spec.clusters is missing and the fleet was created without a selector: no cluster gets anything", file, ...checked.positions.get("spec"), hint };
+  return {
+    code: "no-clusters",
+    message: "spec.clusters is missing and the fleet was created without a selector: no cluster gets anything",
+    file,
+    ...checked.positions.get("spec"),
+    hint,
+  };
 }
 
 function byPlace(left: Problem, right: Problem): number {

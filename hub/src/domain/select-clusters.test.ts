@@ -7,11 +7,17 @@ const key = fc.constantFrom("env", "region", "tier", "constructor");
 const value = fc.constantFrom("a", "b", "c", "");
 const labels = fc.dictionary(key, value);
 const expression = fc.record({ key, operator: fc.constantFrom("In", "NotIn", "Exists", "DoesNotExist"), values: fc.array(value) });
-const selector = fc.record({ matchLabels: labels, matchExpressions: fc.array(expression, { maxLength: 3 }) }, { requiredKeys: [] }) as fc.Arbitrary<LabelSelector>;
+const selector = fc.record(
+  { matchLabels: labels, matchExpressions: fc.array(expression, { maxLength: 3 }) },
+  { requiredKeys: [] },
+) as fc.Arbitrary<LabelSelector>;
 
 /** Kubernetes' rule, written the other way: every matchLabels pair is an In, and each requirement is looked up in a table. */
 function reference(wanted: LabelSelector, given: Record<string, string>): boolean {
-  const all = [...Object.entries(wanted.matchLabels ?? {}).map(([name, text]) => ({ key: name, operator: "In", values: [text] })), ...(wanted.matchExpressions ?? [])];
+  const all = [
+    ...Object.entries(wanted.matchLabels ?? {}).map(([name, text]) => ({ key: name, operator: "In", values: [text] })),
+    ...(wanted.matchExpressions ?? []),
+  ];
   for (const { key: name, operator, values = [] } of all) {
     const has = new Map(Object.entries(given)).has(name);
     const inside = values.some((text) => has && text === given[name]);
@@ -38,7 +44,11 @@ describe("matchesSelector", () => {
   });
 
   it("keeps the clusters' order", () => {
-    const clusters = [{ name: "b", labels: { env: "a" } }, { name: "a", labels: {} }, { name: "c", labels: { env: "a" } }];
+    const clusters = [
+      { name: "b", labels: { env: "a" } },
+      { name: "a", labels: {} },
+      { name: "c", labels: { env: "a" } },
+    ];
     expect(selectClusters({ matchLabels: { env: "a" } }, clusters).map(({ name }) => name)).toEqual(["b", "c"]);
   });
 

@@ -69,7 +69,8 @@ export async function createClone(root: string, url: string, guard: string, hash
 /** A bare repository written by hand rather than by `git init`: no template, no hooks, and the hash that the server uses. */
 export async function writeEmptyRepository(gitDir: string, hash: "sha1" | "sha256"): Promise<void> {
   for (const folder of ["objects/info", "objects/pack", "refs/heads", "info"]) await mkdir(join(gitDir, folder), { recursive: true, mode: 0o700 });
-  const format = hash === "sha256" ? "repositoryformatversion = 1\n\tbare = true\n[extensions]\n\tobjectFormat = sha256\n" : "repositoryformatversion = 0\n\tbare = true\n";
+  const format =
+    hash === "sha256" ? "repositoryformatversion = 1\n\tbare = true\n[extensions]\n\tobjectFormat = sha256\n" : "repositoryformatversion = 0\n\tbare = true\n";
   await writeFile(join(gitDir, "config"), `[core]\n\t${format}`);
   await writeFile(join(gitDir, "HEAD"), "ref: refs/heads/unborn\n");
 }
@@ -92,7 +93,11 @@ export async function discardClone(clone: Clone): Promise<void> {
 }
 
 /** Run a Git command in a clone that asks no server. */
-export function runLocal(clone: Clone, args: readonly string[], options: { stdin?: string; timeoutMs?: number; signal?: AbortSignal | undefined } = {}): Promise<GitOutput> {
+export function runLocal(
+  clone: Clone,
+  args: readonly string[],
+  options: { stdin?: string; timeoutMs?: number; signal?: AbortSignal | undefined } = {},
+): Promise<GitOutput> {
   return runGit({
     args,
     env: gitEnvironment({ gitDir: clone.gitDir }),
@@ -124,11 +129,20 @@ export async function loadRefs(clone: Clone, ...patterns: readonly string[]): Pr
 function readFacts([commit = "", tree = "", author = "", seconds = "", subject = ""]: readonly string[]): CommitFacts | undefined {
   if (commit === "" || tree === "") return undefined;
   const committedAt = seconds === "" ? null : new Date(Number(seconds) * 1_000);
-  return { commit, tree, author: oneLine(author), subject: oneLine(subject), committedAt: committedAt === null || Number.isNaN(committedAt.getTime()) ? null : committedAt };
+  return {
+    commit,
+    tree,
+    author: oneLine(author),
+    subject: oneLine(subject),
+    committedAt: committedAt === null || Number.isNaN(committedAt.getTime()) ? null : committedAt,
+  };
 }
 
 function oneLine(text: string): string {
-  return text.replace(/\p{C}+/gu, " ").trim().slice(0, 200);
+  return text
+    .replace(/\p{C}+/gu, " ")
+    .trim()
+    .slice(0, 200);
 }
 
 /** "12 GiB" when a clone takes more than it may; measured by its packs, since nothing is unpacked. */
@@ -136,7 +150,11 @@ export async function oversize(gitDir: string, bytesMax = cloneBytesMax): Promis
   const folder = join(gitDir, "objects", "pack");
   const names = await readdir(folder).catch(() => []);
   let bytes = 0;
-  for (const name of names) bytes += await stat(join(folder, name)).then((found) => found.size, () => 0);
+  for (const name of names)
+    bytes += await stat(join(folder, name)).then(
+      (found) => found.size,
+      () => 0,
+    );
   return bytes > bytesMax ? `${Math.ceil(bytes / 1024 ** 2)} MiB` : undefined;
 }
 

@@ -2,7 +2,19 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Problem } from "../domain/problem.ts";
 import { cloneBytesMax, cloneSizeCheckMs, commitsKeptPerClone, fetchMs, gitMaintenanceMs, listRemoteMs, packsPerCloneMax, rewoundDeepen } from "../limits.ts";
-import { countPacks, createClone, discardClone, loadRefs, openClone, oversize, runLocal, settleClone, sweepParts, type Clone, type CommitFacts } from "./clone.ts";
+import {
+  countPacks,
+  createClone,
+  discardClone,
+  loadRefs,
+  openClone,
+  oversize,
+  runLocal,
+  settleClone,
+  sweepParts,
+  type Clone,
+  type CommitFacts,
+} from "./clone.ts";
 import { gitEnvironment, type GitCredentials } from "./git-environment.ts";
 import { diagnoseGit, type GitDiagnosis } from "./git-problem.ts";
 import { isOlderTag, refKey, refuseRef, trackedRef, type GitRef } from "./git-ref.ts";
@@ -161,7 +173,8 @@ async function fetchByName(fetch: Fetch, clone: Clone): Promise<ReadonlyMap<stri
     const commit = clone.refs.get(trackedRef(ref));
     return commit === undefined ? [] : [{ ref, object: commit, commit }];
   });
-  if (tips.length < fetch.refs.length || tips.every(({ ref, commit }) => before.get(trackedRef(ref)) === commit)) return tips.length < fetch.refs.length ? undefined : await describeTips(fetch, clone, tips, new Map());
+  if (tips.length < fetch.refs.length || tips.every(({ ref, commit }) => before.get(trackedRef(ref)) === commit))
+    return tips.length < fetch.refs.length ? undefined : await describeTips(fetch, clone, tips, new Map());
   await tidy(fetch, clone);
   return await describeTips(fetch, clone, tips, new Map());
 }
@@ -216,7 +229,12 @@ async function fetchObjects(fetch: Fetch, clone: Clone, tips: readonly RemoteTip
   if (tips.length === 0) return;
   const stamp = String(Date.now()).padStart(13, "0");
   const refspecs = tips.flatMap(({ ref, object }) => [`+${object}:${trackedRef(ref)}`, `+${object}:refs/flotilla/seen/${stamp}-${object}`]);
-  const output = await runRemote(fetch, clone.gitDir, [...fetchArgs, ...depth, "--end-of-options", fetch.request.repository.url, ...new Set(refspecs)], fetchMs);
+  const output = await runRemote(
+    fetch,
+    clone.gitDir,
+    [...fetchArgs, ...depth, "--end-of-options", fetch.request.repository.url, ...new Set(refspecs)],
+    fetchMs,
+  );
   if (output.ok) return;
   const diagnosis = diagnose(fetch, output);
   if (diagnosis.problem.code !== "unknown-ref") throw new GitFailed(diagnosis);
@@ -227,7 +245,10 @@ async function fetchObjects(fetch: Fetch, clone: Clone, tips: readonly RemoteTip
     return;
   }
   for (const { ref, commit } of tips) {
-    missing.set(refKey(ref), { ok: false, problem: { code: "unknown-ref", message: `commit ${commit} is not in the repository`, hint: "it may have been removed by a force push" } });
+    missing.set(refKey(ref), {
+      ok: false,
+      problem: { code: "unknown-ref", message: `commit ${commit} is not in the repository`, hint: "it may have been removed by a force push" },
+    });
   }
 }
 
@@ -246,13 +267,26 @@ async function newClone(fetch: Fetch, tips: readonly RemoteTip[]): Promise<Clone
   return clone;
 }
 
-async function describeTips(fetch: Fetch, clone: Clone, tips: readonly RemoteTip[], missing: ReadonlyMap<string, RefOutcome>): Promise<Map<string, RefOutcome>> {
+async function describeTips(
+  fetch: Fetch,
+  clone: Clone,
+  tips: readonly RemoteTip[],
+  missing: ReadonlyMap<string, RefOutcome>,
+): Promise<Map<string, RefOutcome>> {
   const outcomes = new Map<string, RefOutcome>();
   for (const tip of tips) {
     const key = refKey(tip.ref);
     if (missing.has(key)) continue;
     const facts = clone.facts.get(tip.commit);
-    if (facts === undefined) outcomes.set(key, { ok: false, problem: { code: "not-a-commit", message: `${key.replace(":", " '")}' does not name a commit`, hint: "it names a file or a folder of Git's; point it at a commit" } });
+    if (facts === undefined)
+      outcomes.set(key, {
+        ok: false,
+        problem: {
+          code: "not-a-commit",
+          message: `${key.replace(":", " '")}' does not name a commit`,
+          hint: "it names a file or a folder of Git's; point it at a commit",
+        },
+      });
     else outcomes.set(key, { ok: true, revision: describe(tip, facts, await isRewound(fetch, clone, tip)) });
   }
   return outcomes;
@@ -270,7 +304,12 @@ async function isRewound(fetch: Fetch, clone: Clone, tip: RemoteTip): Promise<bo
   if (tip.tag !== undefined) return previous.tag !== undefined && (previous.tag === tip.tag || isOlderTag(tip.tag, previous.tag));
   if (await descends(clone, tip.commit, previous.commit)) return false;
   // The clone may have been made anew, or begin at the new commit: look further back once, so far as the server helps.
-  const deeper = await runRemote(fetch, clone.gitDir, [...fetchArgs, `--deepen=${rewoundDeepen}`, "--end-of-options", fetch.request.repository.url, tip.object], fetchMs);
+  const deeper = await runRemote(
+    fetch,
+    clone.gitDir,
+    [...fetchArgs, `--deepen=${rewoundDeepen}`, "--end-of-options", fetch.request.repository.url, tip.object],
+    fetchMs,
+  );
   return !(deeper.ok && (await descends(clone, tip.commit, previous.commit)));
 }
 
@@ -339,15 +378,29 @@ async function openAccess(shelf: CloneShelf, { repository, credentials }: FetchR
   const { transport } = repository;
   const nothingToClose = async (): Promise<void> => {};
   if (transport !== "ssh") {
-    if (credentials !== undefined && !("password" in credentials)) return wrongCredentials("an SSH key cannot be used over https", "give a token, or use the ssh URL");
+    if (credentials !== undefined && !("password" in credentials))
+      return wrongCredentials("an SSH key cannot be used over https", "give a token, or use the ssh URL");
     const password = transport === "file" ? undefined : credentials;
     if (password?.username?.includes(":") === true) return wrongCredentials("a user's name cannot hold ':'", "check the username");
     const secrets = password === undefined ? [] : [password.password, Buffer.from(`${password.username ?? "git"}:${password.password}`).toString("base64")];
-    return { ok: true, secrets, close: nothingToClose, env: (gitDir) => gitEnvironment({ gitDir, transport, ...(password === undefined ? {} : { password }) }) };
+    return {
+      ok: true,
+      secrets,
+      close: nothingToClose,
+      env: (gitDir) => gitEnvironment({ gitDir, transport, ...(password === undefined ? {} : { password }) }),
+    };
   }
-  if (credentials === undefined || !("sshPrivateKey" in credentials)) return wrongCredentials("an ssh repository needs a private key and known hosts", "give --ssh-key and --known-hosts, or use the https URL with a token");
+  if (credentials === undefined || !("sshPrivateKey" in credentials))
+    return wrongCredentials("an ssh repository needs a private key and known hosts", "give --ssh-key and --known-hosts, or use the https URL with a token");
   if (credentials.knownHosts.trim() === "") {
-    return { ok: false, problem: { code: "host-key", message: "no known hosts were given for this ssh repository; an unknown server is never trusted on first sight", hint: "give --known-hosts: the output of ssh-keyscan HOST, checked with the server's owner" } };
+    return {
+      ok: false,
+      problem: {
+        code: "host-key",
+        message: "no known hosts were given for this ssh repository; an unknown server is never trusted on first sight",
+        hint: "give --known-hosts: the output of ssh-keyscan HOST, checked with the server's owner",
+      },
+    };
   }
   const folder = await mkdtemp(join(shelf.accessFolder, "key-"));
   const keyFile = join(folder, "key");
@@ -392,6 +445,11 @@ function diagnose(fetch: Fetch, failure: Extract<GitOutput, { ok: false }>): Git
 /** What the file system says when Git was not even asked. */
 function diskProblem(error: unknown): Problem {
   const code = (error as NodeJS.ErrnoException).code;
-  if (code === "ENOSPC" || code === "EDQUOT") return { code: "disk-full", message: "the hub's disk is full", hint: "free space in the hub's data folder; the last good revision stays" };
-  return { code: "git-failed", message: `the clone's folder cannot be used (${code ?? "unexpected error"})`, hint: "check the hub's data folder and its owner" };
+  if (code === "ENOSPC" || code === "EDQUOT")
+    return { code: "disk-full", message: "the hub's disk is full", hint: "free space in the hub's data folder; the last good revision stays" };
+  return {
+    code: "git-failed",
+    message: `the clone's folder cannot be used (${code ?? "unexpected error"})`,
+    hint: "check the hub's data folder and its owner",
+  };
 }

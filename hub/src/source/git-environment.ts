@@ -3,9 +3,7 @@ import { gitLowSpeedBytes, gitLowSpeedS } from "../limits.ts";
 import type { RepositoryTransport } from "./repository-url.ts";
 
 /** Who we are to the server. Never part of an argument or a URL. */
-export type GitCredentials =
-  | { readonly username?: string; readonly password: string }
-  | { readonly sshPrivateKey: string; readonly knownHosts: string };
+export type GitCredentials = { readonly username?: string; readonly password: string } | { readonly sshPrivateKey: string; readonly knownHosts: string };
 
 export interface GitEnvironmentOptions {
   /** Folder of the clone (GIT_DIR). */
@@ -17,7 +15,19 @@ export interface GitEnvironmentOptions {
 }
 
 /** Variables of the hub's own that a fetch needs: the way out, and the authorities of a company. */
-const passedOn = ["PATH", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy", "http_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "TMPDIR"];
+const passedOn = [
+  "PATH",
+  "HTTPS_PROXY",
+  "https_proxy",
+  "NO_PROXY",
+  "no_proxy",
+  "ALL_PROXY",
+  "all_proxy",
+  "http_proxy",
+  "SSL_CERT_FILE",
+  "SSL_CERT_DIR",
+  "TMPDIR",
+];
 
 /**
  * The whole environment of a Git command: nothing of the hub's own configuration, no hooks, no helpers, no prompts, one transport.

@@ -13,7 +13,16 @@ function gitTakes(name: string): boolean {
 }
 
 describe("refuseRef", () => {
-  it.each<GitRef>([{ branch: "main" }, { branch: "feature/a-b.c" }, { tag: "v1.0.0" }, { commit: "a".repeat(40) }, { commit: "b".repeat(64) }, { semver: "^1.2" }, { semver: ">=1.0.0 <2.0.0" }, { semver: "1.x" }])("takes %j", (ref) => {
+  it.each<GitRef>([
+    { branch: "main" },
+    { branch: "feature/a-b.c" },
+    { tag: "v1.0.0" },
+    { commit: "a".repeat(40) },
+    { commit: "b".repeat(64) },
+    { semver: "^1.2" },
+    { semver: ">=1.0.0 <2.0.0" },
+    { semver: "1.x" },
+  ])("takes %j", (ref) => {
     expect(refuseRef(ref)).toBeUndefined();
   });
 

@@ -25,12 +25,18 @@ export function refuseRef(ref: GitRef): Problem | undefined {
   if ("semver" in ref) return refuseRange(ref.semver);
   const [kind, name] = Object.entries(ref)[0] as [string, string];
   if (!["branch", "tag"].includes(kind)) return { code: "bad-ref", message: `'${kind}' is not a kind of ref`, hint: "follow a branch, tag, commit or semver" };
-  return isRefName(name) ? undefined : { code: "bad-ref", message: `'${shown(name)}' cannot be the name of a ${kind}`, hint: "see 'git help check-ref-format' for what names may hold" };
+  return isRefName(name)
+    ? undefined
+    : { code: "bad-ref", message: `'${shown(name)}' cannot be the name of a ${kind}`, hint: "see 'git help check-ref-format' for what names may hold" };
 }
 
 function refuseCommit(commit: unknown): Problem | undefined {
   if (typeof commit === "string" && isCommitId(commit)) return undefined;
-  return { code: "bad-ref", message: `'${shown(commit)}' is not a full commit hash`, hint: "write all 40 hexadecimal digits: a short hash can come to mean another commit" };
+  return {
+    code: "bad-ref",
+    message: `'${shown(commit)}' is not a full commit hash`,
+    hint: "write all 40 hexadecimal digits: a short hash can come to mean another commit",
+  };
 }
 
 function refuseRange(range: unknown): Problem | undefined {
@@ -72,5 +78,7 @@ export function isOlderTag(tag: string, than: string): boolean {
 }
 
 function shown(text: unknown): string {
-  return String(text).replace(/[\s\p{C}]+/gu, " ").slice(0, 80);
+  return String(text)
+    .replace(/[\s\p{C}]+/gu, " ")
+    .slice(0, 80);
 }

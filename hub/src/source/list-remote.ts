@@ -69,7 +69,12 @@ function namesUnder(remote: RemoteRefs, prefix: string): string[] {
 /** Why a ref is not at the server, seen with all of its branches and tags. */
 export function explainMissing(ref: GitRef, remote: RemoteRefs): Problem {
   // Git takes a web page for a repository without refs.
-  if (remote.size === 0) return { code: "empty-repository", message: "the repository is empty", hint: "push a first commit; if it has some, the address leads to a web page (a sign-in?) instead of the repository" };
+  if (remote.size === 0)
+    return {
+      code: "empty-repository",
+      message: "the repository is empty",
+      hint: "push a first commit; if it has some, the address leads to a web page (a sign-in?) instead of the repository",
+    };
   const [kind = "", name = ""] = refKey(ref).split(/:(.*)/s);
   const tags = tagNames(remote);
   if (kind === "semver") {
@@ -77,7 +82,8 @@ export function explainMissing(ref: GitRef, remote: RemoteRefs): Problem {
     const hint = versions.length === 0 ? "no tag is a version" : `the highest version is ${highestTag(versions, "*") ?? versions.at(-1) ?? ""}`;
     return { code: "unknown-ref", message: `no tag matches the range '${name}'`, hint };
   }
-  if (kind === "branch" && name === "HEAD") return { code: "unknown-ref", message: "the repository's default branch does not exist", hint: "name a branch, or set the default at the server" };
+  if (kind === "branch" && name === "HEAD")
+    return { code: "unknown-ref", message: "the repository's default branch does not exist", hint: "name a branch, or set the default at the server" };
   const names = kind === "branch" ? namesUnder(remote, "refs/heads/") : tags;
   return { code: "unknown-ref", message: `${kind} '${name}' is not in the repository`, ...hintOf(name, kind, names, remote) };
 }

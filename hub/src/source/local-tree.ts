@@ -123,7 +123,12 @@ class LocalTree implements SourceTree {
         const mode = modeOf(found);
         entries.push(entryOf(path, mode, mode === "100644" ? lstatSync(this.#place(path)).size : 0));
         if (mode === "040000") folders.push(path);
-        if (entries.length > entriesPerTreeMax) throw new RefusedPathError({ code: "tree-too-big", message: `'${folder}' holds more than ${entriesPerTreeMax} files and folders`, hint: "point the fleet at a smaller folder" });
+        if (entries.length > entriesPerTreeMax)
+          throw new RefusedPathError({
+            code: "tree-too-big",
+            message: `'${folder}' holds more than ${entriesPerTreeMax} files and folders`,
+            hint: "point the fleet at a smaller folder",
+          });
       }
     }
     return entries;

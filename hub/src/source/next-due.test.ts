@@ -31,7 +31,12 @@ describe("nextDueAt", () => {
   });
 
   it("gives the same answer when asked again, and never one in the past", () => {
-    const state = fc.record({ id: fc.string(), lastFetchAt: fc.date({ noInvalidDate: true }), failures: fc.nat(), pollIntervalMs: fc.integer({ min: 1_000, max: 86_400_000 }) });
+    const state = fc.record({
+      id: fc.string(),
+      lastFetchAt: fc.date({ noInvalidDate: true }),
+      failures: fc.nat(),
+      pollIntervalMs: fc.integer({ min: 1_000, max: 86_400_000 }),
+    });
     fc.assert(
       fc.property(state, (given) => {
         const due = nextDueAt(given, now);

@@ -25,7 +25,11 @@ describe("openSource", () => {
   });
 
   async function fetched(url: string, ref: GitRef, previous?: string): Promise<FetchedRevision> {
-    const outcome = await source.fetchRevision({ url, refs: [ref], previous: previous === undefined ? undefined : new Map([[refKey(ref), { commit: previous }]]) });
+    const outcome = await source.fetchRevision({
+      url,
+      refs: [ref],
+      previous: previous === undefined ? undefined : new Map([[refKey(ref), { commit: previous }]]),
+    });
     if (!outcome.ok) throw new Error(JSON.stringify(outcome.problem));
     const found = outcome.revisions.get(refKey(ref));
     if (found?.ok !== true) throw new Error(JSON.stringify(found));
@@ -139,7 +143,9 @@ describe("openSource", () => {
     const commit = repository.commit({ "a.yaml": "a: 1\n" });
     const refs: GitRef[] = [main, { branch: "none" }, { commit: "2".repeat(40) }, { tag: "a..b" }];
     const outcome = await source.fetchRevision({ url: repository.url, refs });
-    expect(outcome.ok && [...outcome.revisions.values()].map((found) => (found.ok ? found.revision.revision : found.problem.code)).toSorted()).toEqual([commit, "bad-ref", "unknown-ref", "unknown-ref"].toSorted());
+    expect(outcome.ok && [...outcome.revisions.values()].map((found) => (found.ok ? found.revision.revision : found.problem.code)).toSorted()).toEqual(
+      [commit, "bad-ref", "unknown-ref", "unknown-ref"].toSorted(),
+    );
   });
 
   it("says what is wrong when there is no repository, and shows no folder of the hub", async () => {
@@ -216,7 +222,10 @@ describe("openSource", () => {
   it("ends at once when it is told to", async () => {
     using repository = new ScratchRepository();
     repository.commit({ "a.yaml": "a: 1\n" });
-    expect(await source.fetchRevision({ url: repository.url, refs: [main], signal: AbortSignal.abort() })).toMatchObject({ ok: false, problem: { code: "git-stopped" } });
+    expect(await source.fetchRevision({ url: repository.url, refs: [main], signal: AbortSignal.abort() })).toMatchObject({
+      ok: false,
+      problem: { code: "git-stopped" },
+    });
   });
 
   it("packs the clone anew after many fetches, without losing what was seen", async () => {

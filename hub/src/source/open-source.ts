@@ -113,6 +113,10 @@ class Source implements GitSource {
 }
 
 function notHere(revision: string): OpenedTree {
-  const problem: Problem = { code: "revision-not-here", message: `commit ${revision.slice(0, 64)} is not in the hub's copy of the repository`, hint: "it is fetched when a fleet follows it" };
+  const problem: Problem = {
+    code: "revision-not-here",
+    message: `commit ${revision.slice(0, 64)} is not in the hub's copy of the repository`,
+    hint: "it is fetched when a fleet follows it",
+  };
   return { ok: false, problem, damaged: false };
 }

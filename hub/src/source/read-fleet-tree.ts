@@ -37,7 +37,12 @@ export async function readFleetTree(clone: Clone, revision: string): Promise<Ope
 
 async function openTree(clone: Clone, revision: string): Promise<OpenedTree> {
   const facts = isCommitId(revision) ? clone.facts.get(revision) : undefined;
-  if (facts === undefined) return failed({ code: "revision-not-here", message: `commit ${revision.slice(0, 64)} is not in the hub's copy of the repository`, hint: "it is fetched when a fleet follows it" });
+  if (facts === undefined)
+    return failed({
+      code: "revision-not-here",
+      message: `commit ${revision.slice(0, 64)} is not in the hub's copy of the repository`,
+      hint: "it is fetched when a fleet follows it",
+    });
   const output = await runLocal(clone, ["ls-tree", "-r", "-t", "-z", "--long", "--full-tree", "--end-of-options", revision]);
   if (!output.ok) {
     if (output.stopped === "too-big") return failed(tooManyEntries);
@@ -129,12 +134,22 @@ function findFile(index: TreeIndex, path: string): TreeFile {
 export function refuseTooMuch(files: readonly TreeFile[]): void {
   const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
   if (bytes <= folderBytesMax) return;
-  throw new RefusedPathError({ code: "tree-too-big", message: `the files read together are ${Math.ceil(bytes / 1024 ** 2)} MiB; at most ${folderBytesMax / 1024 ** 2} are read`, hint: "split the bundle" });
+  throw new RefusedPathError({
+    code: "tree-too-big",
+    message: `the files read together are ${Math.ceil(bytes / 1024 ** 2)} MiB; at most ${folderBytesMax / 1024 ** 2} are read`,
+    hint: "split the bundle",
+  });
 }
 
 /** A Git LFS pointer is not the file it stands for. Rendered, it would be an empty bundle or worse. */
 export function refusePointer(path: string, content: Uint8Array): Uint8Array {
   const begins = "version https://git-lfs.github.com/spec/";
-  if (content.length > 1_024 || Buffer.from(content.buffer, content.byteOffset, Math.min(content.length, begins.length)).toString("latin1") !== begins) return content;
-  throw new RefusedPathError({ code: "lfs-pointer", message: `'${path}' is a Git LFS pointer; its content is not in the repository`, file: path, hint: "commit the file itself: git lfs untrack, then add it again" });
+  if (content.length > 1_024 || Buffer.from(content.buffer, content.byteOffset, Math.min(content.length, begins.length)).toString("latin1") !== begins)
+    return content;
+  throw new RefusedPathError({
+    code: "lfs-pointer",
+    message: `'${path}' is a Git LFS pointer; its content is not in the repository`,
+    file: path,
+    hint: "commit the file itself: git lfs untrack, then add it again",
+  });
 }

@@ -122,19 +122,29 @@ describe("parseRepositoryUrl", () => {
   });
 
   it("takes folders and plain http only where they are allowed", () => {
-    expect(parseRepositoryUrl("/srv/git/shop.git", { allowLocalRepositories: true })).toMatchObject({ ok: true, repository: { url: "file:///srv/git/shop.git" } });
+    expect(parseRepositoryUrl("/srv/git/shop.git", { allowLocalRepositories: true })).toMatchObject({
+      ok: true,
+      repository: { url: "file:///srv/git/shop.git" },
+    });
     expect(parseRepositoryUrl("file:///srv/../etc", { allowLocalRepositories: true })).toMatchObject({ ok: false });
     expect(parseRepositoryUrl("http://git.intern/a.git", { allowHttp: true })).toMatchObject({ ok: true });
   });
 
   it("never lets through what Git or a shell could take for something else", () => {
     fc.assert(
-      fc.property(fc.oneof(fc.string({ unit: "binary" }), fc.string().map((text) => `https://example.com/${text}`), fc.string().map((text) => `git@example.com:${text}`)), (text) => {
-        const parsed = parseRepositoryUrl(text, { allowHttp: true, allowLocalRepositories: true });
-        if (!parsed.ok) return;
-        expect(parsed.repository.url).toMatch(/^(https?:\/\/|ssh:\/\/|file:\/\/\/|[\w][\w.-]*@)/);
-        expect(parsed.repository.url).not.toMatch(/[\s\p{C}'"`$;&|<>\\]|^[a-z0-9+.-]+::/iu);
-      }),
+      fc.property(
+        fc.oneof(
+          fc.string({ unit: "binary" }),
+          fc.string().map((text) => `https://example.com/${text}`),
+          fc.string().map((text) => `git@example.com:${text}`),
+        ),
+        (text) => {
+          const parsed = parseRepositoryUrl(text, { allowHttp: true, allowLocalRepositories: true });
+          if (!parsed.ok) return;
+          expect(parsed.repository.url).toMatch(/^(https?:\/\/|ssh:\/\/|file:\/\/\/|[\w][\w.-]*@)/);
+          expect(parsed.repository.url).not.toMatch(/[\s\p{C}'"`$;&|<>\\]|^[a-z0-9+.-]+::/iu);
+        },
+      ),
     );
   });
 
@@ -150,7 +160,14 @@ describe("parseRepositoryUrl", () => {
 
 describe("repositoryKey", () => {
   it("is the same for every URL that a forge has for a repository", () => {
-    const urls = ["https://github.com/Org/Shop.git", "https://github.com/org/shop", "git@github.com:org/shop.git", "ssh://git@github.com/org/shop.git", "ssh://git@github.com:2222/org/shop", "https://github.com:8443/org/shop/"];
+    const urls = [
+      "https://github.com/Org/Shop.git",
+      "https://github.com/org/shop",
+      "git@github.com:org/shop.git",
+      "ssh://git@github.com/org/shop.git",
+      "ssh://git@github.com:2222/org/shop",
+      "https://github.com:8443/org/shop/",
+    ];
     expect(new Set(urls.map(repositoryKey))).toEqual(new Set(["github.com/org/shop"]));
   });
 

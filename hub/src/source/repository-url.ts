@@ -55,7 +55,10 @@ export function repositoryKey(url: string): string | undefined {
 
 function pathOf({ url, transport }: RepositoryUrl): string {
   const path = transport === "ssh" && !url.startsWith("ssh://") ? url.slice(url.indexOf(":") + 1) : new URL(url).pathname;
-  return path.replace(/^\/+/, "").replace(/\/+$/, "").replace(/\.git$/i, "");
+  return path
+    .replace(/^\/+/, "")
+    .replace(/\/+$/, "")
+    .replace(/\.git$/i, "");
 }
 
 /** What no URL may be, before its form is looked at. */
@@ -74,12 +77,16 @@ function parseHttp(text: string, options: RepositoryUrlOptions): ParsedRepositor
   const url = new URL(text);
   const transport = url.protocol === "https:" ? "https" : "http";
   if (url.username !== "" || url.password !== "") return refuseCredentials();
-  if (url.search !== "" || url.hash !== "" || /[?#]/.test(text)) return refuse("the repository's URL has a query or a fragment", "remove what begins with '?' or '#'");
+  if (url.search !== "" || url.hash !== "" || /[?#]/.test(text))
+    return refuse("the repository's URL has a query or a fragment", "remove what begins with '?' or '#'");
   const host = url.hostname.replace(/\.$/, "");
   const wrong = refuseHost(host) ?? refusePath(url.pathname);
   if (wrong !== undefined) return refuse(wrong);
   if (transport === "http" && !isLoopback(host) && options.allowHttp !== true) {
-    return refuse(`plain http to '${host}' would show credentials and content to the network`, "write https://, or start the hub so that plain http is allowed");
+    return refuse(
+      `plain http to '${host}' would show credentials and content to the network`,
+      "write https://, or start the hub so that plain http is allowed",
+    );
   }
   url.hostname = host;
   return accept(`${url.protocol}//${url.host}${url.pathname.replace(/\/+$/, "")}`, transport, host);
@@ -90,7 +97,8 @@ function parseSsh(text: string): ParsedRepositoryUrl {
   if (match === null) return refuse("the ssh URL cannot be read", "write ssh://git@host/path.git");
   const [, user, host = "", port, path = ""] = match;
   if (user?.includes(":") === true) return refuseCredentials();
-  const wrong = refuseUser(user) ?? refuseHost(host) ?? refusePath(path) ?? (Number(port ?? 22) > 65_535 || Number(port ?? 22) === 0 ? "the port is not one" : undefined);
+  const wrong =
+    refuseUser(user) ?? refuseHost(host) ?? refusePath(path) ?? (Number(port ?? 22) > 65_535 || Number(port ?? 22) === 0 ? "the port is not one" : undefined);
   if (wrong !== undefined) return refuse(wrong);
   const name = host.toLowerCase();
   const at = port === undefined || Number(port) === 22 ? "" : `:${Number(port)}`;
@@ -111,9 +119,13 @@ function parseScp(text: string): ParsedRepositoryUrl {
 
 function parseFolder(path: string, options: RepositoryUrlOptions): ParsedRepositoryUrl {
   if (options.allowLocalRepositories !== true) {
-    return refuse("repositories in a folder of the hub's machine are not allowed", `${useInstead}; for development, start the hub with --allow-local-repositories`);
+    return refuse(
+      "repositories in a folder of the hub's machine are not allowed",
+      `${useInstead}; for development, start the hub with --allow-local-repositories`,
+    );
   }
-  if (!path.startsWith("/") || path.split("/").includes("..") || !pathPattern.test(path)) return refuse("the folder is not an absolute path of plain characters");
+  if (!path.startsWith("/") || path.split("/").includes("..") || !pathPattern.test(path))
+    return refuse("the folder is not an absolute path of plain characters");
   return accept(`file://${path.replace(/(?<=.)\/+$/, "")}`, "file", "");
 }
 
@@ -144,7 +156,13 @@ function isLoopback(host: string): boolean {
 
 function isLinkLocal(address: string): boolean {
   const lower = address.toLowerCase();
-  return /^169\.254\./.test(lower) || /^fe[89ab][0-9a-f]:/.test(lower) || /^::ffff:(169\.254\.|a9fe:)/.test(lower) || lower === "fd00:ec2::254" || lower === "metadata.google.internal";
+  return (
+    lower.startsWith("169.254.") ||
+    /^fe[89ab][0-9a-f]:/.test(lower) ||
+    /^::ffff:(169\.254\.|a9fe:)/.test(lower) ||
+    lower === "fd00:ec2::254" ||
+    lower === "metadata.google.internal"
+  );
 }
 
 function accept(url: string, transport: RepositoryTransport, host: string): ParsedRepositoryUrl {
@@ -152,7 +170,14 @@ function accept(url: string, transport: RepositoryTransport, host: string): Pars
 }
 
 function refuseCredentials(): ParsedRepositoryUrl {
-  return { ok: false, problem: { code: "credentials-in-url", message: "the repository's URL holds credentials, which would be shown wherever the URL is", hint: "remove them from the URL and give them apart (fleet create --password-stdin or --ssh-key); and change that password" } };
+  return {
+    ok: false,
+    problem: {
+      code: "credentials-in-url",
+      message: "the repository's URL holds credentials, which would be shown wherever the URL is",
+      hint: "remove them from the URL and give them apart (fleet create --password-stdin or --ssh-key); and change that password",
+    },
+  };
 }
 
 function refuse(message: string, hint?: string): ParsedRepositoryUrl {

@@ -16,7 +16,15 @@ export class ScratchRepository {
   }
 
   git(...args: string[]): string {
-    const env = { PATH: process.env.PATH ?? "", HOME: this.folder, GIT_CONFIG_NOSYSTEM: "1", GIT_AUTHOR_NAME: "Ada", GIT_AUTHOR_EMAIL: "ada@example.com", GIT_COMMITTER_NAME: "Ada", GIT_COMMITTER_EMAIL: "ada@example.com" };
+    const env = {
+      PATH: process.env.PATH ?? "",
+      HOME: this.folder,
+      GIT_CONFIG_NOSYSTEM: "1",
+      GIT_AUTHOR_NAME: "Ada",
+      GIT_AUTHOR_EMAIL: "ada@example.com",
+      GIT_COMMITTER_NAME: "Ada",
+      GIT_COMMITTER_EMAIL: "ada@example.com",
+    };
     return execFileSync("git", args, { cwd: this.work, env, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] }).trim();
   }
 

@@ -50,7 +50,19 @@ describe("refusePath", () => {
     expect(refusePath(path)).toBeTypeOf("string");
   });
 
-  it.each(["a.yaml", "deploy/base/kustomization.yaml", ".gitignore", ".github/a.yaml", "gitops/a", "café.yaml", "日本/語.yaml", "a b.yaml", "-rf", ".gitattributes", "a..b"])("takes %j", (path) => {
+  it.each([
+    "a.yaml",
+    "deploy/base/kustomization.yaml",
+    ".gitignore",
+    ".github/a.yaml",
+    "gitops/a",
+    "café.yaml",
+    "日本/語.yaml",
+    "a b.yaml",
+    "-rf",
+    ".gitattributes",
+    "a..b",
+  ])("takes %j", (path) => {
     expect(refusePath(path)).toBeUndefined();
   });
 });
@@ -87,7 +99,10 @@ describe("TreeIndex", () => {
     const path = fc.array(part, { minLength: 1, maxLength: 3 }).map((parts) => parts.join("/"));
     fc.assert(
       fc.property(fc.uniqueArray(path), path, (paths, asked) => {
-        const index = new TreeIndex(id, paths.map((name) => file(name)));
+        const index = new TreeIndex(
+          id,
+          paths.map((name) => file(name)),
+        );
         expect(index.files(asked).map((found) => found.path)).toEqual(paths.filter((name) => name.startsWith(`${asked}/`)).toSorted());
       }),
     );

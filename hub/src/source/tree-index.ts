@@ -69,9 +69,19 @@ export class TreeIndex {
     if (!this.#folders.has(folder)) return undefined;
     const files = stretch(this.#files, folder);
     const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
-    const what = files.length > filesPerFolderMax ? `${files.length} files; at most ${filesPerFolderMax} are read` : bytes > folderBytesMax ? `${Math.ceil(bytes / 1024 ** 2)} MiB; at most ${folderBytesMax / 1024 ** 2} are read` : undefined;
+    const what =
+      files.length > filesPerFolderMax
+        ? `${files.length} files; at most ${filesPerFolderMax} are read`
+        : bytes > folderBytesMax
+          ? `${Math.ceil(bytes / 1024 ** 2)} MiB; at most ${folderBytesMax / 1024 ** 2} are read`
+          : undefined;
     if (what === undefined) return undefined;
-    return { code: "tree-too-big", message: `'${folder === "" ? "/" : folder}' holds ${what}`, ...(folder === "" ? {} : { file: folder }), hint: "point the fleet or the bundle at a smaller folder" };
+    return {
+      code: "tree-too-big",
+      message: `'${folder === "" ? "/" : folder}' holds ${what}`,
+      ...(folder === "" ? {} : { file: folder }),
+      hint: "point the fleet or the bundle at a smaller folder",
+    };
   }
 
   /** The path itself or a folder above it: behind a symlink or a submodule nothing is read. */
@@ -91,7 +101,10 @@ function refuseMode(mode: string): string | undefined {
 }
 
 const codes: Readonly<Record<string, string>> = { "120000": "symlink", "160000": "submodule" };
-const hints: Readonly<Record<string, string>> = { "120000": "commit the file itself, or name its real path", "160000": "commit the files themselves, or make it a fleet of its own" };
+const hints: Readonly<Record<string, string>> = {
+  "120000": "commit the file itself, or name its real path",
+  "160000": "commit the files themselves, or make it a fleet of its own",
+};
 
 /** Why one path is not read; the code tells symlinks, submodules, large files and unsafe names apart. */
 export function refusal(path: string, reason: string, mode = ""): Problem {

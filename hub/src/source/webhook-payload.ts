@@ -19,10 +19,34 @@ interface Shape {
 }
 
 const shapes: Readonly<Record<Exclude<WebhookProvider, "bitbucket">, Shape>> = {
-  github: { urls: [["repository", "clone_url"], ["repository", "ssh_url"], ["repository", "html_url"], ["repository", "git_url"]], ref: ["ref"], commit: ["after"] },
-  gitea: { urls: [["repository", "clone_url"], ["repository", "ssh_url"], ["repository", "html_url"]], ref: ["ref"], commit: ["after"] },
+  github: {
+    urls: [
+      ["repository", "clone_url"],
+      ["repository", "ssh_url"],
+      ["repository", "html_url"],
+      ["repository", "git_url"],
+    ],
+    ref: ["ref"],
+    commit: ["after"],
+  },
+  gitea: {
+    urls: [
+      ["repository", "clone_url"],
+      ["repository", "ssh_url"],
+      ["repository", "html_url"],
+    ],
+    ref: ["ref"],
+    commit: ["after"],
+  },
   gitlab: {
-    urls: [["project", "git_http_url"], ["project", "git_ssh_url"], ["project", "web_url"], ["repository", "git_http_url"], ["repository", "git_ssh_url"], ["repository", "homepage"]],
+    urls: [
+      ["project", "git_http_url"],
+      ["project", "git_ssh_url"],
+      ["project", "web_url"],
+      ["repository", "git_http_url"],
+      ["repository", "git_ssh_url"],
+      ["repository", "homepage"],
+    ],
     ref: ["ref"],
     commit: ["after"],
   },
@@ -35,7 +59,11 @@ export function readPayload(provider: WebhookProvider, body: Uint8Array, content
   if (json === undefined) return undefined;
   if (provider === "bitbucket") return readBitbucket(json);
   const shape = shapes[provider];
-  return pushOf(shape.urls.map((path) => textAt(json, path)), textAt(json, shape.ref), textAt(json, shape.commit));
+  return pushOf(
+    shape.urls.map((path) => textAt(json, path)),
+    textAt(json, shape.ref),
+    textAt(json, shape.commit),
+  );
 }
 
 function parseBody(text: string, contentType: string): unknown {
@@ -63,7 +91,10 @@ function readBitbucket(json: unknown): WebhookPush {
 }
 
 function pushOf(urls: readonly (string | undefined)[], ref: string | undefined, commit: string | undefined): WebhookPush {
-  const keys = urls.filter((url) => url !== undefined).map((url) => repositoryKey(url)).filter((key) => key !== undefined);
+  const keys = urls
+    .filter((url) => url !== undefined)
+    .map((url) => repositoryKey(url))
+    .filter((key) => key !== undefined);
   return {
     repositories: [...new Set(keys)],
     ...(ref !== undefined && /^refs\/[\x21-\x7e]{1,255}$/.test(ref) ? { ref } : {}),

@@ -10,14 +10,26 @@ const push = {
   after: commit,
   repository: { clone_url: "https://git.example.com/org/shop.git", ssh_url: "git@git.example.com:org/shop.git", html_url: "https://git.example.com/org/shop" },
 };
-const gitlabPush = { object_kind: "push", ref: "refs/heads/main", after: commit, project: { git_http_url: "https://git.example.com/org/shop.git", git_ssh_url: "git@git.example.com:org/shop.git" } };
+const gitlabPush = {
+  object_kind: "push",
+  ref: "refs/heads/main",
+  after: commit,
+  project: { git_http_url: "https://git.example.com/org/shop.git", git_ssh_url: "git@git.example.com:org/shop.git" },
+};
 const cloudPush = {
   push: { changes: [{ new: { type: "branch", name: "main", target: { hash: commit } } }] },
   repository: { full_name: "org/shop", links: { html: { href: "https://bitbucket.org/org/shop" } } },
 };
 const centerPush = {
   eventKey: "repo:refs_changed",
-  repository: { links: { clone: [{ name: "http", href: "https://git.example.com/scm/org/shop.git" }, { name: "ssh", href: "ssh://git@git.example.com:7999/org/shop.git" }] } },
+  repository: {
+    links: {
+      clone: [
+        { name: "http", href: "https://git.example.com/scm/org/shop.git" },
+        { name: "ssh", href: "ssh://git@git.example.com:7999/org/shop.git" },
+      ],
+    },
+  },
   changes: [{ ref: { id: "refs/heads/main" }, toHash: commit }],
 };
 
@@ -33,11 +45,31 @@ describe("verifyWebhook", () => {
   const cases: [string, object, (body: string) => Record<string, string>, string][] = [
     ["GitHub", push, (body) => ({ "X-Hub-Signature-256": `sha256=${hex(body)}`, "X-GitHub-Event": "push" }), "https://git.example.com/org/shop"],
     ["GitLab's token", gitlabPush, () => ({ "X-Gitlab-Token": secret, "X-Gitlab-Event": "Push Hook" }), "https://git.example.com/org/shop"],
-    ["Gitea", push, (body) => ({ "X-Gitea-Signature": hex(body), "X-Gitea-Event": "push", "X-Hub-Signature-256": `sha256=${hex(body)}` }), "https://git.example.com/org/shop"],
-    ["Forgejo", push, (body) => ({ "X-Forgejo-Signature": hex(body), "X-Gitea-Signature": hex(body), "X-Forgejo-Event": "push" }), "git@git.example.com:org/shop.git"],
+    [
+      "Gitea",
+      push,
+      (body) => ({ "X-Gitea-Signature": hex(body), "X-Gitea-Event": "push", "X-Hub-Signature-256": `sha256=${hex(body)}` }),
+      "https://git.example.com/org/shop",
+    ],
+    [
+      "Forgejo",
+      push,
+      (body) => ({ "X-Forgejo-Signature": hex(body), "X-Gitea-Signature": hex(body), "X-Forgejo-Event": "push" }),
+      "git@git.example.com:org/shop.git",
+    ],
     ["Bitbucket Cloud", cloudPush, (body) => ({ "X-Hub-Signature": `sha256=${hex(body)}`, "X-Event-Key": "repo:push" }), "git@bitbucket.org:org/shop.git"],
-    ["Bitbucket Data Center", centerPush, (body) => ({ "X-Hub-Signature": `sha256=${hex(body)}`, "X-Event-Key": "repo:refs_changed" }), "ssh://git@git.example.com:7999/org/shop.git"],
-    ["anything else", { repository: "https://git.example.com/org/shop.git", ref: "refs/heads/main", commit }, (body) => ({ "x-flotilla-signature": `sha256=${hex(body)}` }), "https://git.example.com/org/shop.git"],
+    [
+      "Bitbucket Data Center",
+      centerPush,
+      (body) => ({ "X-Hub-Signature": `sha256=${hex(body)}`, "X-Event-Key": "repo:refs_changed" }),
+      "ssh://git@git.example.com:7999/org/shop.git",
+    ],
+    [
+      "anything else",
+      { repository: "https://git.example.com/org/shop.git", ref: "refs/heads/main", commit },
+      (body) => ({ "x-flotilla-signature": `sha256=${hex(body)}` }),
+      "https://git.example.com/org/shop.git",
+    ],
   ];
 
   it.each(cases)("lets in %s, and no other signature or body", (_name, payload, headersOf, url) => {
@@ -58,7 +90,9 @@ describe("verifyWebhook", () => {
     const sign = (at: number): Record<string, string> => ({
       "webhook-id": "msg_1",
       "webhook-timestamp": String(at / 1_000),
-      "webhook-signature": `v1,AAAA v1,${createHmac("sha256", key).update(`msg_1.${at / 1_000}.${body}`).digest("base64")}`,
+      "webhook-signature": `v1,AAAA v1,${createHmac("sha256", key)
+        .update(`msg_1.${at / 1_000}.${body}`)
+        .digest("base64")}`,
       "x-gitlab-event": "Push Hook",
     });
     const whsec = `whsec_${key.toString("base64")}`;
@@ -84,7 +118,10 @@ describe("verifyWebhook", () => {
 
   it("reads forms, pings and deletions", () => {
     const form = `payload=${encodeURIComponent(JSON.stringify(push))}`;
-    expect(ask(form, { "x-hub-signature-256": `sha256=${hex(form)}`, "content-type": "application/x-www-form-urlencoded" })).toMatchObject({ ok: true, commit });
+    expect(ask(form, { "x-hub-signature-256": `sha256=${hex(form)}`, "content-type": "application/x-www-form-urlencoded" })).toMatchObject({
+      ok: true,
+      commit,
+    });
     const ping = JSON.stringify({ zen: "…" });
     expect(ask(ping, { "x-hub-signature-256": `sha256=${hex(ping)}`, "x-github-event": "ping" })).toMatchObject({ ok: true, event: "other", repositories: [] });
     const deleted = JSON.stringify({ ...push, after: "0".repeat(40) });
@@ -93,7 +130,16 @@ describe("verifyWebhook", () => {
   });
 
   it("never throws and never lets a stranger in, whatever comes", () => {
-    const name = fc.constantFrom("x-hub-signature-256", "x-hub-signature", "x-gitlab-token", "x-gitea-signature", "webhook-signature", "x-flotilla-signature", "webhook-timestamp", "content-type");
+    const name = fc.constantFrom(
+      "x-hub-signature-256",
+      "x-hub-signature",
+      "x-gitlab-token",
+      "x-gitea-signature",
+      "webhook-signature",
+      "x-flotilla-signature",
+      "webhook-timestamp",
+      "content-type",
+    );
     fc.assert(
       fc.property(fc.dictionary(name, fc.oneof(fc.string(), fc.array(fc.string()))), fc.uint8Array(), (headers, rawBody) => {
         expect(verifyWebhook({ headers, rawBody, secret }).ok).toBe(false);
@@ -111,7 +157,14 @@ describe("verifyWebhook", () => {
       (body: string): Record<string, string> => ({ "x-flotilla-signature": `sha256=${hex(body)}` }),
     ];
     const odd = fc.jsonValue();
-    const shaped = fc.record({ ref: odd, after: odd, push: fc.record({ changes: fc.oneof(odd, fc.array(odd)) }), repository: fc.oneof(odd, fc.record({ clone_url: odd, links: fc.record({ clone: fc.oneof(odd, fc.array(odd)) }) })), project: odd, changes: odd });
+    const shaped = fc.record({
+      ref: odd,
+      after: odd,
+      push: fc.record({ changes: fc.oneof(odd, fc.array(odd)) }),
+      repository: fc.oneof(odd, fc.record({ clone_url: odd, links: fc.record({ clone: fc.oneof(odd, fc.array(odd)) }) })),
+      project: odd,
+      changes: odd,
+    });
     fc.assert(
       fc.property(fc.oneof(odd, shaped), fc.constantFrom(...headersOf), (payload, headers) => {
         const body = JSON.stringify(payload);

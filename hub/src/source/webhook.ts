@@ -49,7 +49,8 @@ function verify({ headers, rawBody, secret, now = Date.now() }: WebhookRequest):
   const read = headerReader(headers);
   const sender = senders.find(({ header }) => read(header) !== undefined);
   if (sender === undefined) return refuse(401, "the webhook is not signed: give the forge the repository's webhook secret");
-  if (!sender.holds({ read, body: rawBody, secret, now })) return refuse(401, "the webhook's signature does not fit: the secret differs, or the body was changed on its way");
+  if (!sender.holds({ read, body: rawBody, secret, now }))
+    return refuse(401, "the webhook's signature does not fit: the secret differs, or the body was changed on its way");
   const payload = readPayload(sender.provider, rawBody, read("content-type"));
   if (payload === undefined) return refuse(400, "the webhook's body is not JSON");
   const event = pushEvents.has(read(sender.event) ?? "push") ? "push" : "other";
@@ -85,7 +86,17 @@ const senders: readonly Sender[] = [
   { provider: "bitbucket", header: "x-hub-signature", event: "x-event-key", holds: hexSignature("x-hub-signature", "sha256=") },
 ];
 
-const pushEvents = new Set(["push", "create", "delete", "Push Hook", "Tag Push Hook", "System Hook", "repo:push", "repo:refs_changed", "mirror:repo_synchronized"]);
+const pushEvents = new Set([
+  "push",
+  "create",
+  "delete",
+  "Push Hook",
+  "Tag Push Hook",
+  "System Hook",
+  "repo:push",
+  "repo:refs_changed",
+  "mirror:repo_synchronized",
+]);
 
 /** HMAC-SHA-256 over the body, in hex. GitHub's older SHA-1 form does not fit and is refused. */
 function hexSignature(header: string, prefix: string): (signed: Signed) => boolean {
