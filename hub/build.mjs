@@ -1,14 +1,16 @@
 // dist/hub.mjs: the hub in one file. Only Postgres' binaries stay a package of their own.
-import { rm } from "node:fs/promises";
+import { mkdir, rename, rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const home = fileURLToPath(new URL(".", import.meta.url));
-await rm(`${home}dist`, { recursive: true, force: true });
+// Built aside and put in place by rename: a hub may be starting from the file that is there.
+const part = `${home}dist/.build-${process.pid}`;
+await mkdir(part, { recursive: true });
 await build({
   absWorkingDir: home,
   entryPoints: ["src/main.ts"],
-  outfile: "dist/hub.mjs",
+  outfile: `${part}/hub.mjs`,
   bundle: true,
   platform: "node",
   format: "esm",
@@ -28,3 +30,9 @@ await build({
   },
   logLevel: "warning",
 });
+for (const file of ["hub.mjs", "hub.mjs.LEGAL.txt"]) await rename(`${part}/${file}`, `${home}dist/${file}`).catch(ignoreAbsent);
+await rm(part, { recursive: true });
+
+function ignoreAbsent(error) {
+  if (error.code !== "ENOENT") throw error;
+}
