@@ -85,6 +85,8 @@ export const engineLimits = {
   planRetryMaxMs: 30_000,
   /** One report stays under proto's maxReportBytes with its envelope. */
   reportBytes: 800_000,
+  /** Messages of all bundles together, in one report. */
+  bundleMessageChars: 100_000,
 } as const;
 
 /** The outbox and what publishes it. */
@@ -138,4 +140,13 @@ export const linkLimits = {
   /** Node's longest timer is 24 days; certificates are looked at more often. */
   renewLookMaxMs: 3_600_000,
   enrolMs: 20_000,
+} as const;
+
+/** The start and the end of the process. */
+export const mainLimits = {
+  /** What the start waits for (API server, hub) is tried again: first after, at most. */
+  retryMinMs: 500,
+  retryMaxMs: 30_000,
+  /** Each part's time to close in order; Kubernetes kills after 30 s. */
+  closeMs: 5_000,
 } as const;
