@@ -156,6 +156,9 @@ export const commitsKeptPerClone = 200;
 /** Every fetch adds a pack; more than this make reading slow, and the clone is packed anew. */
 export const packsPerCloneMax = 40;
 
+/** A clone is tidied this long after a fetch, out of the way of the push that caused it; at four times packsPerCloneMax a fetch does it itself. */
+export const tidyAfterMs = 60_000;
+
 /** Entries of one tree: a monorepo of 200,000 files lists in half a second and takes 60 MB. */
 export const entriesPerTreeMax = 200_000;
 
@@ -178,8 +181,8 @@ export const objectReaderIdleMs = 30_000;
 export const webhookBodyBytesMax = 1024 ** 2;
 
 /** Webhooks per repository: bursts are real (one push, several events), floods are not. */
-export const webhookBurst = 20;
-export const webhooksPerSecond = 1;
+export const webhookBurst = 60;
+export const webhooksPerSecond = 5;
 
 /** How far a signed timestamp may be off: Standard Webhooks says five minutes. */
 export const webhookClockSkewMs = 5 * 60_000;
@@ -378,3 +381,20 @@ export const watchReauthoriseMs = 60_000;
 
 /** /readyz waits this long for Postgres. */
 export const readyMs = 2_000;
+
+// Upkeep of Postgres (store/upkeep.ts).
+
+/** How often, and how many rows of a kind one run takes: it never holds locks for long, and catches up within hours. */
+export const upkeepMs = 15 * 60_000;
+export const upkeepRowsMax = 10_000;
+
+/** Event partitions made ahead (a week of hubs that are off), and days that events are kept. */
+export const eventDaysAhead = 7;
+export const eventDaysKept = 14;
+
+/** Healed drift, and commands that ran out. */
+export const driftsKeptMs = 30 * 86_400_000;
+export const commandsKeptMs = 86_400_000;
+
+/** A body without a target or revision may belong to a render that is under way; the slowest takes minutes. */
+export const bodyGraceMs = 86_400_000;

@@ -21,6 +21,7 @@ import { isOlderTag, refKey, refuseRef, trackedRef, type GitRef } from "./git-re
 import { branchName, explainMissing, findTip, listPatterns, parseRemoteRefs, type RemoteRefs, type RemoteTip } from "./list-remote.ts";
 import type { RepositoryUrl } from "./repository-url.ts";
 import { runGit, type GitOutput } from "./run-git.ts";
+import { tidyClone } from "./tidy-clone.ts";
 
 /** What a fleet had before: to tell whether its ref went forward. */
 export interface PreviousRevision {
@@ -133,6 +134,7 @@ async function fetchTwice(fetch: Fetch): Promise<ReadonlyMap<string, RefOutcome>
 
 async function fetchOnce(fetch: Fetch): Promise<ReadonlyMap<string, RefOutcome>> {
   const known = await findClone(fetch.shelf, fetch.request.repository.url);
+  if (known !== undefined) touchRefs(known, fetch.refs);
   if (known !== undefined && fetch.request.changeExpected === true) {
     const outcome = await fetchByName(fetch, known);
     if (outcome !== undefined) return outcome;
@@ -151,6 +153,16 @@ async function fetchOnce(fetch: Fetch): Promise<ReadonlyMap<string, RefOutcome>>
   return new Map([...missing, ...(await describeTips(fetch, clone, tips, missing))]);
 }
 
+/** The refs that are followed stand last in the map: tidying forgets from its beginning. */
+function touchRefs(clone: Clone, refs: readonly GitRef[]): void {
+  for (const name of refs.map(trackedRef)) {
+    const commit = clone.refs.get(name);
+    if (commit === undefined) continue;
+    clone.refs.delete(name);
+    clone.refs.set(name, commit);
+  }
+}
+
 /** Branches and tags by their names, without asking first. Undefined when that is not the way (other kinds of ref, a ref that is gone). */
 async function fetchByName(fetch: Fetch, clone: Clone): Promise<ReadonlyMap<string, RefOutcome> | undefined> {
   if (fetch.refs.some((ref) => !("branch" in ref || "tag" in ref) || !clone.refs.has(trackedRef(ref)))) return undefined;
@@ -159,7 +171,6 @@ async function fetchByName(fetch: Fetch, clone: Clone): Promise<ReadonlyMap<stri
     const name = "branch" in ref ? branchName(ref.branch) : `refs/tags/${"tag" in ref ? ref.tag : ""}`;
     return [`+${name}:${trackedRef(ref)}`, `+${name}:refs/flotilla/seen/${stamp}-${index}`];
   });
-  const before = new Map(clone.refs);
   const output = await runRemote(fetch, clone.gitDir, [...fetchArgs, "--end-of-options", fetch.request.repository.url, ...refspecs], fetchMs);
   if (!output.ok) {
     await sweepParts(clone.gitDir);
@@ -173,9 +184,7 @@ async function fetchByName(fetch: Fetch, clone: Clone): Promise<ReadonlyMap<stri
     const commit = clone.refs.get(trackedRef(ref));
     return commit === undefined ? [] : [{ ref, object: commit, commit }];
   });
-  if (tips.length < fetch.refs.length || tips.every(({ ref, commit }) => before.get(trackedRef(ref)) === commit))
-    return tips.length < fetch.refs.length ? undefined : await describeTips(fetch, clone, tips, new Map());
-  await tidy(fetch, clone);
+  if (tips.length < fetch.refs.length) return undefined;
   return await describeTips(fetch, clone, tips, new Map());
 }
 
@@ -222,7 +231,7 @@ async function fetchTips(fetch: Fetch, clone: Clone, tips: readonly RemoteTip[],
   if (here.length > 0) await nameHere(fetch, clone, here);
   must(fetch, await loadRefs(clone, "refs/flotilla/"));
   await settleClone(clone);
-  await tidy(fetch, clone);
+  if ((await countPacks(clone.gitDir)) > packsPerCloneMax * 4) await tidyClone(clone, fetch.request.signal);
 }
 
 async function fetchObjects(fetch: Fetch, clone: Clone, tips: readonly RemoteTip[], depth: readonly string[], missing: Map<string, RefOutcome>): Promise<void> {
@@ -316,38 +325,6 @@ async function isRewound(fetch: Fetch, clone: Clone, tip: RemoteTip): Promise<bo
 async function descends(clone: Clone, commit: string, from: string): Promise<boolean> {
   const output = await runLocal(clone, ["rev-list", "--count", "--max-count=1", "--end-of-options", from, `^${commit}`]);
   return output.ok && output.stdout.trim() === "0";
-}
-
-/** Forget commits beyond what is kept, and pack anew when fetches have left many packs. Its failure is the next fetch's to find. */
-async function tidy(fetch: Fetch, clone: Clone): Promise<void> {
-  if ((await countPacks(clone.gitDir)) <= packsPerCloneMax) return;
-  const seen = [...clone.refs.keys()].filter((name) => name.startsWith("refs/flotilla/seen/")).toSorted();
-  const kept = new Set<string>();
-  const lines: string[] = [];
-  for (const name of seen.toReversed()) {
-    const commit = clone.refs.get(name) ?? "";
-    if (kept.size < commitsKeptPerClone && !kept.has(commit)) kept.add(commit);
-    else lines.push(`delete ${name}\n`);
-  }
-  // Refs that nobody follows any more (commits opened once) go too, when there are many.
-  const followed = new Set(fetch.refs.map(trackedRef));
-  const tracked = [...clone.refs.keys()].filter((name) => name.startsWith("refs/flotilla/tracked/") && !followed.has(name));
-  if (tracked.length > commitsKeptPerClone) lines.push(...tracked.map((name) => `delete ${name}\n`));
-  const { signal } = fetch.request;
-  if (lines.length > 0) {
-    const deleted = await runLocal(clone, ["update-ref", "--stdin"], { stdin: lines.join(""), signal });
-    if (deleted.ok) forgetRefs(clone, lines);
-  }
-  const packed = await runLocal(clone, ["gc", "--quiet", "--prune=now"], { timeoutMs: gitMaintenanceMs, signal });
-  if (!packed.ok) await sweepParts(clone.gitDir);
-}
-
-function forgetRefs(clone: Clone, lines: readonly string[]): void {
-  for (const line of lines) clone.refs.delete(line.slice("delete ".length).trimEnd());
-  const kept = new Set(clone.refs.values());
-  for (const commit of clone.facts.keys()) {
-    if (!kept.has(commit)) clone.facts.delete(commit);
-  }
 }
 
 /** The repository's clone in this process; opened from disk when this process has not seen it yet. */

@@ -229,6 +229,8 @@ describe("openSource", () => {
   });
 
   it("packs the clone anew after many fetches, without losing what was seen", async () => {
+    await source.close();
+    source = await openSource({ root, allowLocalRepositories: true, tidyAfterMs: 1 });
     using repository = new ScratchRepository();
     const first = repository.commit({ "a.yaml": "a: 0\n" });
     await fetched(repository.url, main);

@@ -1,16 +1,20 @@
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Problem } from "../domain/problem.ts";
+import { tidyAfterMs } from "../limits.ts";
 import { writeEmptyRepository } from "./clone.ts";
 import { dropClone, fetchRevision, findClone, type CloneShelf, type FetchOutcome, type FetchRequest } from "./fetch-revision.ts";
 import { refKey } from "./git-ref.ts";
 import { writeGitGuard } from "./git-guard.ts";
 import { readFleetTree, type OpenedTree } from "./read-fleet-tree.ts";
 import { parseRepositoryUrl, type RepositoryUrlOptions } from "./repository-url.ts";
+import { tidyClone } from "./tidy-clone.ts";
 
 export interface SourceOptions extends RepositoryUrlOptions {
   /** Folder for the clones; this process's alone. */
   readonly root: string;
+  /** A clone is tidied this long after a fetch, so that the push which caused it does not wait. */
+  readonly tidyAfterMs?: number;
 }
 
 /** What a fetch needs when a commit is not here yet. */
@@ -51,6 +55,8 @@ class Source implements GitSource {
   readonly #options: SourceOptions;
   /** The last work begun on each repository: the next one follows it. */
   readonly #turns = new Map<string, Promise<unknown>>();
+  readonly #tidying = new Map<string, NodeJS.Timeout>();
+  readonly #closed = new AbortController();
 
   constructor(shelf: CloneShelf, options: SourceOptions) {
     this.#shelf = shelf;
@@ -60,13 +66,21 @@ class Source implements GitSource {
   async fetchRevision({ url, ...request }: Omit<FetchRequest, "repository"> & { readonly url: string }): Promise<FetchOutcome> {
     const parsed = parseRepositoryUrl(url, this.#options);
     if (!parsed.ok) return parsed;
-    return await this.#inTurn(parsed.repository.url, () => fetchRevision(this.#shelf, { ...request, repository: parsed.repository }));
+    const { repository } = parsed;
+    const outcome = await this.#inTurn(repository.url, () => fetchRevision(this.#shelf, { ...request, repository }));
+    if (outcome.ok) this.#tidyLater(repository.url);
+    return outcome;
   }
 
   async openTree(url: string, revision: string, access: TreeAccess = {}): Promise<OpenedTree> {
     const parsed = parseRepositoryUrl(url, this.#options);
     if (!parsed.ok) return { ...parsed, damaged: false };
     const { repository } = parsed;
+    // What is here is read at once, also while a fetch or tidying goes on.
+    if (this.#shelf.clones.get(repository.url)?.current === true) {
+      const opened = await this.#openHere(repository.url, revision);
+      if (opened.ok) return opened;
+    }
     return await this.#inTurn(repository.url, async () => {
       const opened = await this.#openHere(repository.url, revision);
       if (opened.ok || !(opened.damaged || opened.problem.code === "revision-not-here")) return opened;
@@ -96,8 +110,21 @@ class Source implements GitSource {
   }
 
   async close(): Promise<void> {
+    this.#closed.abort();
+    for (const timer of this.#tidying.values()) clearTimeout(timer);
     await Promise.allSettled(this.#turns.values());
     for (const clone of this.#shelf.clones.values()) clone?.reader.close();
+  }
+
+  #tidyLater(url: string): void {
+    if (this.#closed.signal.aborted || this.#tidying.has(url)) return;
+    const tidy = async (): Promise<void> => {
+      this.#tidying.delete(url);
+      const clone = this.#shelf.clones.get(url);
+      if (clone?.current === true) await tidyClone(clone, this.#closed.signal);
+    };
+    const timer = setTimeout(() => void this.#inTurn(url, tidy).catch(() => undefined), this.#options.tidyAfterMs ?? tidyAfterMs);
+    this.#tidying.set(url, timer.unref());
   }
 
   async #inTurn<T>(url: string, work: () => Promise<T>): Promise<T> {

@@ -1,0 +1,70 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Logger } from "pino";
+import type pg from "pg";
+import { type RunningApi, startApi } from "./api/start-api.ts";
+import { apiStore } from "./sync/api-store.ts";
+import type { HubConfig } from "./config.ts";
+import { fleetJsonSchema } from "./domain/fleet-schema.ts";
+import { checkHub } from "./hub-checks.ts";
+import { parseRepositoryUrl } from "./source/repository-url.ts";
+import { TokenBuckets } from "./source/token-bucket.ts";
+import { concernsRepository, verifyWebhook } from "./source/webhook.ts";
+import { type Broker, isLoopback } from "./start-broker.ts";
+import { ensureAdminToken } from "./store/api-tokens.ts";
+import { mintEnrolToken } from "./store/enrolment-store.ts";
+import { listen, namesIn } from "./store/listen.ts";
+
+import type { Sealing } from "./store/sealing.ts";
+import type { CertificateAuthority } from "./stream/certificate-authority.ts";
+import type { Telemetry } from "./telemetry.ts";
+
+export interface HubApiOptions {
+  readonly config: HubConfig;
+  readonly hubId: string;
+  readonly version: string;
+  readonly pool: pg.Pool;
+  readonly sealing: Sealing;
+  readonly ca: CertificateAuthority;
+  readonly broker: Broker;
+  readonly telemetry: Telemetry;
+  readonly addresses: { readonly link: string; readonly enrol: string };
+  readonly log: Logger;
+}
+
+/** Binds the API to the rest of the hub and serves it. */
+export async function startHubApi(options: HubApiOptions): Promise<RunningApi> {
+  const { config, pool, sealing, ca, broker, telemetry, addresses, log } = options;
+  await ensureAdminToken(pool, { file: join(config.dataDir, "admin-token") });
+  const webhooks = new TokenBuckets();
+  return startApi({
+    host: config.api.host,
+    port: config.api.port,
+    tls: await apiCertificate(config, ca),
+    store: apiStore(pool, sealing),
+    listenChanges: (onChange) => listen(pool, "flotilla_changes", (hint) => onChange({ fleets: namesIn(hint, "fleets"), clusters: namesIn(hint, "clusters") }), log),
+    hub: { version: options.version, id: options.hubId, enrolAddress: addresses.enrol, linkAddress: addresses.link, caHash: ca.caHash },
+    checks: () => checkHub(pool, broker.connection),
+    mintToken: (cluster, lifetimeMs) => mintEnrolToken(pool, cluster, lifetimeMs),
+    checkRepositoryUrl(url) {
+      const parsed = parseRepositoryUrl(url, { allowLocalRepositories: config.allowLocalRepositories });
+      return parsed.ok ? { ok: true, url: parsed.repository.url } : parsed;
+    },
+    verifyWebhook({ headers, rawBody, secret, url }) {
+      const verdict = verifyWebhook({ headers, rawBody, secret });
+      return verdict.ok ? { ok: true, event: verdict.event, concerns: concernsRepository(verdict, url) } : verdict;
+    },
+    takeWebhook: (repositoryId) => webhooks.take(repositoryId),
+    renderMetrics: () => telemetry.renderMetrics(),
+    fleetSchema: fleetJsonSchema(),
+    log,
+  });
+}
+
+/** Given files; else the hub's own authority signs one where others can reach the API; plain HTTP on loopback. */
+async function apiCertificate({ api, tls, publicAddress }: HubConfig, ca: CertificateAuthority): Promise<{ cert: string; key: string } | undefined> {
+  if (tls !== undefined) return { cert: await readFile(tls.certFile, "utf8"), key: await readFile(tls.keyFile, "utf8") };
+  if (isLoopback(api.host)) return undefined;
+  const { chainPem, keyPem } = await ca.issueServer([publicAddress, "localhost"]);
+  return { cert: chainPem, key: keyPem };
+}

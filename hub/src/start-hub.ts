@@ -1,0 +1,161 @@
+import { randomBytes } from "node:crypto";
+import { mkdir, rename, writeFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { pino, type Logger } from "pino";
+import type pg from "pg";
+import type { HubConfig, ListenAddress } from "./config.ts";
+import { startEmbeddedPostgres } from "./embedded/postgres.ts";
+import { openSource } from "./source/open-source.ts";
+import { openEnrolmentStore } from "./store/enrolment-store.ts";
+import { openHubSecrets } from "./store/hub-secrets.ts";
+import { openLinkStore } from "./store/link-store.ts";
+import { listen } from "./store/listen.ts";
+import { migrate } from "./store/migrate.ts";
+import { openPool } from "./store/pool.ts";
+import { checkSealing, openSealing } from "./store/sealing.ts";
+import { startBroker } from "./start-broker.ts";
+import { startHubApi } from "./start-hub-api.ts";
+import { startSync } from "./start-sync.ts";
+import { openCertificateAuthority } from "./stream/certificate-authority.ts";
+import { startEnrolment } from "./stream/enrolment.ts";
+import { startLink } from "./stream/link-server.ts";
+import { ensureReportStream } from "./stream/report-stream.ts";
+import { startIntake } from "./sync/record-report.ts";
+import { startTelemetry } from "./telemetry.ts";
+import { readVersion } from "./version.ts";
+
+/** Something that was started and must be stopped, in reverse order. */
+interface Started {
+  close(): Promise<void>;
+}
+
+/**
+ * Starts a whole hub and serves until SIGTERM or SIGINT; resolves with the exit code. A second signal ends it at once.
+ *
+ * Order: store, identity, broker, intake, agents, people. What fails on the way stops what was started before.
+ */
+export async function startHub(config: HubConfig): Promise<number> {
+  const hubId = `${hostname()}-${randomBytes(4).toString("hex")}`;
+  const log = pino({ level: config.logLevel, base: { hub: hubId }, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination({ dest: 2, sync: true }));
+  const started: Started[] = [];
+  const kept = <T extends Started>(part: T): T => {
+    started.unshift(part);
+    return part;
+  };
+  // A fault that nobody caught must not take the other parts down with it silently: say it, and let the supervisor restart us.
+  process.on("unhandledRejection", (error) => log.error({ err: error }, "unhandled rejection"));
+  try {
+    const stopped = stopSignal();
+    const { url, drain } = await startParts({ config, hubId, log, kept });
+    await writeEndpoint(config, url);
+    process.stdout.write(readyLines(config, url));
+    await stopped;
+    log.info({}, "stopping");
+    await drain();
+    return 0;
+  } finally {
+    for (const part of started) await part.close().catch((error: unknown) => log.warn({ err: error }, "a part did not stop in order"));
+  }
+}
+
+interface Parts {
+  readonly config: HubConfig;
+  readonly hubId: string;
+  readonly log: Logger;
+  kept<T extends Started>(part: T): T;
+}
+
+async function startParts({ config, hubId, log, kept }: Parts): Promise<{ url: string; drain: () => Promise<void> }> {
+  const version = readVersion();
+  // Others may pass through (Postgres runs as somebody else); files inside have modes of their own.
+  await mkdir(config.dataDir, { recursive: true, mode: 0o711 });
+  const telemetry = startTelemetry({ version, hubId, otlpEndpoint: config.otlpEndpoint });
+  kept({ close: () => telemetry.shutdown() });
+  const sealing = await openSealing(config.encryptionKeyFile);
+  const pool = await openDatabase({ config, hubId, log, kept });
+  await checkSealing(pool, sealing);
+  const secrets = openHubSecrets(pool, sealing);
+  const ca = await openCertificateAuthority(secrets);
+  const enrolments = openEnrolmentStore(pool);
+  const broker = kept(await startBroker({ config, ca, secrets, readRevoked: () => enrolments.readRevokedBrokerUsers(), log }));
+  kept(startIntake({ pool, nats: broker.connection, holder: hubId, ensureStream: async () => void (await ensureReportStream(broker.connection)), log }));
+  const names = [config.publicAddress, "localhost"];
+  const link = kept(
+    await startLink({
+      host: config.link.host,
+      port: config.link.port,
+      linkAddress: agentAddress(config, config.link),
+      names,
+      ca,
+      hubId,
+      hubVersion: version,
+      store: openLinkStore(pool, sealing),
+      credentials: enrolments,
+      tracer: telemetry.tracer,
+      broker: { identity: broker.identity, urls: broker.urls, ca: broker.ca },
+      hints: (channels, onHint) => listen(pool, channels, onHint, log),
+      onRevoked: () => broker.onRevoked(),
+      log,
+    }),
+  );
+  kept(await startEnrolment({ host: config.enrol.host, port: config.enrol.port, ca, store: enrolments, names, linkAddress: agentAddress(config, config.link), log }));
+  const source = await openSource({ root: join(config.dataDir, "clones"), allowLocalRepositories: config.allowLocalRepositories });
+  kept(source);
+  kept(startSync({ pool, sealing, source, telemetry, holder: hubId, log }));
+  const api = kept(await startHubApi({ config, hubId, version, pool, sealing, ca, broker, telemetry, addresses: { link: agentAddress(config, config.link), enrol: agentAddress(config, config.enrol) }, log }));
+  return { url: api.url, drain: () => link.drain() };
+}
+
+async function openDatabase({ config, hubId, log, kept }: Parts): Promise<pg.Pool> {
+  let url = config.databaseUrl;
+  if (url === undefined) {
+    const server = await startEmbeddedPostgres({ dataFolder: join(config.dataDir, "postgres"), log });
+    kept({ close: () => server.stop() });
+    url = server.url;
+  }
+  const pool = openPool({ url, applicationName: `flotilla-hub/${hubId}`, log });
+  kept({ close: () => pool.end() });
+  await migrate(pool);
+  return pool;
+}
+
+/** host:port of a listener as agents reach it. */
+function agentAddress(config: HubConfig, { port }: ListenAddress): string {
+  const host = config.publicAddress.includes(":") ? `[${config.publicAddress}]` : config.publicAddress;
+  return `${host}:${port}`;
+}
+
+/** Where `fleet` on this machine finds the hub by itself. */
+async function writeEndpoint(config: HubConfig, url: string): Promise<void> {
+  const file = join(config.dataDir, "endpoint.json");
+  const part = `${file}.${process.pid}`;
+  await writeFile(part, `${JSON.stringify({ url, pid: process.pid, ...(config.tls === undefined ? {} : { caFile: config.tls.certFile }) })}\n`, { mode: 0o600 });
+  await rename(part, file);
+}
+
+function readyLines(config: HubConfig, url: string): string {
+  const own = [config.databaseUrl === undefined ? "Postgres" : "", config.natsUrl === undefined ? "NATS" : ""].filter((part) => part !== "");
+  return [
+    `Flotilla hub ready at ${url}${own.length === 0 ? "" : ` (with its own ${own.join(" and ")})`}`,
+    `  data   ${config.dataDir}`,
+    `  token  ${join(config.dataDir, "admin-token")}`,
+    `  agents link ${agentAddress(config, config.link)}, enrol ${agentAddress(config, config.enrol)}`,
+    `Next: fleet cluster add NAME   (Ctrl-C stops the hub; clusters keep running)`,
+    "",
+  ].join("\n");
+}
+
+/** Resolves at the first SIGTERM or SIGINT; the second ends the process. */
+function stopSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    let isStopping = false;
+    const stop = (): void => {
+      if (isStopping) process.exit(130);
+      isStopping = true;
+      resolve();
+    };
+    process.on("SIGTERM", stop);
+    process.on("SIGINT", stop);
+  });
+}
