@@ -1,0 +1,229 @@
+import { randomBytes } from "node:crypto";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { type EnrolOptions, enrol } from "@flotilla/agent/link/enrol";
+import { type Identity, type Link, type LinkHandlers, openLink } from "@flotilla/agent/link/link";
+import { openOutbox, type Outbox } from "@flotilla/agent/report/outbox";
+import { type Publisher, type PublisherOptions, startPublisher } from "@flotilla/agent/report/publisher";
+import { openEnrolmentStore, mintEnrolToken } from "@flotilla/hub/store/enrolment-store";
+import { openHubSecrets } from "@flotilla/hub/store/hub-secrets";
+import { openLinkStore } from "@flotilla/hub/store/link-store";
+import { listen } from "@flotilla/hub/store/listen";
+import { migrate } from "@flotilla/hub/store/migrate";
+import { openPool } from "@flotilla/hub/store/pool";
+import { type Sealing, sealingWith } from "@flotilla/hub/store/sealing";
+import { type BrokerIdentity, openBrokerIdentity } from "@flotilla/hub/stream/broker-identity";
+import { type CertificateAuthority, openCertificateAuthority } from "@flotilla/hub/stream/certificate-authority";
+import { type EnrolmentListener, startEnrolment } from "@flotilla/hub/stream/enrolment";
+import { type LinkListener, type LinkOptions, startLink } from "@flotilla/hub/stream/link-server";
+import { startClaimsPusher } from "@flotilla/hub/stream/push-broker-claims";
+import { ensureReportStream } from "@flotilla/hub/stream/report-stream";
+import type { Command } from "@flotilla/proto/gen/link";
+import type { Target } from "@flotilla/proto/gen/target";
+import { type Body, packBody } from "@flotilla/proto/body";
+import { targetDigest } from "@flotilla/proto/digest";
+import { connect, type NatsConnection } from "@nats-io/transport-node";
+import { trace } from "@opentelemetry/api";
+import type pg from "pg";
+import { natsForTests, type TestNats } from "../harness/nats.ts";
+import { createTestDatabase } from "../harness/postgres.ts";
+import { removeFolder, scratchFolder } from "../harness/scratch-folder.ts";
+
+const quiet = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** Shows what hub and agents log when FLOTILLA_TEST_LOG is set. */
+const log = process.env.FLOTILLA_TEST_LOG
+  ? Object.fromEntries(["debug", "info", "warn", "error"].map((level) => [level, (fields: object, message: string) => console.log(level, message, JSON.stringify(fields))])) as unknown as typeof quiet
+  : quiet;
+
+/** One replica's listeners. */
+export interface Replica {
+  readonly hubId: string;
+  readonly enrolment: EnrolmentListener;
+  readonly link: LinkListener;
+  close(): Promise<void>;
+}
+
+export interface RigAgent {
+  readonly link: Link;
+  readonly outbox: Outbox;
+  readonly publisher: Publisher | undefined;
+  readonly targets: Target[];
+  readonly commands: Command[];
+  readonly ends: string[];
+  readonly bodies: Map<string, Uint8Array>;
+  identity: Identity;
+  stop(): Promise<void>;
+}
+
+export type ReplicaOptions = Partial<Pick<LinkOptions, "heartbeatIntervalMs" | "heartbeatDeadlineMs">> & { hubId?: string };
+
+export interface AgentOptions {
+  readonly handlers?: Partial<LinkHandlers>;
+  readonly publishes?: boolean | Partial<PublisherOptions>;
+  /** Folder of its outbox; the same name again continues it. */
+  readonly dir?: string;
+}
+
+/** Real Postgres, real nats-server in operator mode, and as many replicas and agents as a test wants. */
+export interface LinkRig {
+  readonly pool: pg.Pool;
+  readonly sealing: Sealing;
+  readonly ca: CertificateAuthority;
+  readonly broker: BrokerIdentity;
+  readonly nats: TestNats;
+  /** The hub's own connection to the broker; reconnects for ever. */
+  readonly hubNats: NatsConnection;
+  replica(options?: ReplicaOptions): Promise<Replica>;
+  addCluster(name: string, lifetimeMs?: number): Promise<string>;
+  enrol(replica: Replica, cluster: string, options?: Partial<EnrolOptions>): Promise<Identity>;
+  agent(identity: Identity, options?: AgentOptions): Promise<RigAgent>;
+  saveBody(body: Body): Promise<void>;
+  release(target: { fleet: string; cluster: string; generation: number; bodies: readonly Body[]; revision?: string; tombstone?: "orphan" | "delete" }): Promise<string>;
+  folder(name: string): string;
+  stop(): Promise<void>;
+}
+
+export async function startLinkRig(): Promise<LinkRig> {
+  const folder = await scratchFolder("link");
+  const migrated = async (url: string) => {
+    const own = openPool({ url });
+    await migrate(own);
+    await own.end();
+  };
+  const database = await createTestDatabase({ migrate: migrated });
+  const pool = openPool({ url: database.url });
+  const sealing = sealingWith(randomBytes(32));
+  const secrets = openHubSecrets(pool, sealing);
+  const ca = await openCertificateAuthority(secrets);
+  const broker = await openBrokerIdentity(secrets);
+  const nats = await natsForTests({ operator: await broker.operator!.claims([]) });
+  const hubNats = await connect({ servers: nats.url, authenticator: broker.hubAuthenticator(), maxReconnectAttempts: -1, reconnectTimeWait: 100 });
+  await ensureReportStream(hubNats);
+  const enrolmentStore = openEnrolmentStore(pool);
+  const claims = startClaimsPusher({
+    identity: broker,
+    servers: [nats.url],
+    readRevoked: () => enrolmentStore.readRevokedBrokerUsers(),
+    onClaims: (operator) => nats.reload(operator),
+    log,
+  });
+  const closers: (() => Promise<void>)[] = [];
+  let hubs = 0;
+  return {
+    pool,
+    sealing,
+    ca,
+    broker,
+    nats,
+    hubNats,
+    folder: (name) => join(folder, name),
+    async replica({ hubId = `hub-${++hubs}`, ...beats } = {}) {
+      const common = { host: "127.0.0.1", port: 0, ca, names: ["localhost"], log };
+      const link = await startLink({
+        ...common,
+        ...beats,
+        hubId,
+        hubVersion: "test",
+        store: openLinkStore(pool, sealing),
+        credentials: enrolmentStore,
+        tracer: trace.getTracer("test"),
+        broker: { identity: broker, urls: [nats.url], ca: "" },
+        hints: (channels, onHint) => listen(database.url, channels, onHint),
+        onRevoked: () => claims.hint(),
+      });
+      const enrolment = await startEnrolment({ ...common, store: enrolmentStore, linkAddress: `localhost:${link.port}` });
+      let isClosed = false;
+      const close = async () => {
+        if (isClosed) return;
+        isClosed = true;
+        await enrolment.close();
+        await link.close();
+      };
+      closers.push(close);
+      return { hubId, link, enrolment, close };
+    },
+    async addCluster(name, lifetimeMs) {
+      await pool.query("INSERT INTO clusters (name) VALUES ($1) ON CONFLICT DO NOTHING", [name]);
+      return (await mintEnrolToken(pool, name, lifetimeMs)).token;
+    },
+    async enrol(replica, cluster, options = {}) {
+      const token = options.token ?? (await this.addCluster(cluster));
+      return await enrol({ address: `localhost:${replica.enrolment.port}`, caHash: ca.caHash, agentVersion: "test", ...options, token });
+    },
+    async agent(identity, { handlers = {}, publishes = false, dir = `outbox-${identity.cluster}-${randomBytes(4).toString("hex")}` } = {}) {
+      await mkdir(join(folder, dir), { recursive: true });
+      const outbox = await openOutbox({ dir: join(folder, dir), cluster: identity.cluster, log });
+      const bodies = new Map<string, Uint8Array>();
+      const targets: Target[] = [];
+      const commands: Command[] = [];
+      const ends: string[] = [];
+      const agent = { outbox, targets, commands, ends, bodies, identity };
+      const link = openLink({
+        identity,
+        identityStore: { load: async () => agent.identity, save: async (next) => void (agent.identity = next) },
+        bodies: { has: (digest) => bodies.has(digest), put: async (digest, content) => void bodies.set(digest, content) },
+        outbox,
+        log,
+        agentVersion: "test",
+        handlers: {
+          onTarget: (target) => void targets.push(target),
+          onCommand: async (command) => void commands.push(command),
+          onConnected: () => undefined,
+          onDisconnected: (reason) => void ends.push(reason),
+          held: () => [...new Map(targets.map((target) => [target.fleet, target])).values()].map(({ fleet, generation, digest }) => ({ $typeName: "fleet.v1.HeldTarget", fleet, generation, digest })),
+          facts: () => ({ nodes: "3" }),
+          kubernetesVersion: () => "v1.36.3",
+          ...handlers,
+        },
+      });
+      const more = typeof publishes === "object" ? publishes : {};
+      const publisher = publishes === false ? undefined : startPublisher({ outbox, credentials: (key) => link.issueBrokerCredentials(key), log, ...more });
+      let isStopped = false;
+      const stop = async () => {
+        if (isStopped) return;
+        isStopped = true;
+        await publisher?.close();
+        await link.close();
+        await outbox.close();
+      };
+      closers.push(stop);
+      return Object.assign(agent, { link, publisher, stop });
+    },
+    async saveBody(body) {
+      await pool.query("INSERT INTO bodies (digest, object_count, body_bytes, sealed_body, object_ids) VALUES ($1, $2, $3, $4, '{}') ON CONFLICT DO NOTHING", [
+        body.digest,
+        body.objectCount,
+        body.compressed.length,
+        sealing.seal(body.compressed),
+      ]);
+    },
+    async release({ fleet, cluster, generation, bodies, revision = "1".repeat(40), tombstone }) {
+      const policy = { drift: "heal", ignore: [], healthTimeoutMs: 300_000, pruneBudget: { objects: 5, percent: 10 } } as const;
+      const bundles = bodies.map((body, index) => ({ name: `b${index}`, digest: body.digest, objectCount: body.objectCount, bodyBytes: body.compressed.length, dependsOn: [], policy, excluded: [] }));
+      const digest = targetDigest(bundles);
+      await pool.query(
+        `INSERT INTO targets (fleet, cluster, generation, revision, digest, bundles, tombstone) VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (fleet, cluster) DO UPDATE SET generation = $3, revision = $4, digest = $5, bundles = $6, tombstone = $7, released_at = now()`,
+        [fleet, cluster, generation, revision, digest, JSON.stringify(bundles), tombstone ?? null],
+      );
+      await pool.query("SELECT pg_notify('flotilla_targets', $1)", [JSON.stringify({ clusters: [cluster] })]);
+      return digest;
+    },
+    async stop() {
+      for (const close of closers.toReversed()) await close();
+      await claims.close();
+      await hubNats.close();
+      await nats.stop();
+      await pool.end();
+      await database.drop();
+      await removeFolder(folder);
+    },
+  };
+}
+
+/** A body of about so many compressed bytes: random text does not compress below half. */
+export function bodyOf(seed: string, bytes = 100): Body {
+  const data = { seed, filler: randomBytes(bytes).toString("base64") };
+  return packBody([{ apiVersion: "v1", kind: "ConfigMap", metadata: { name: seed, namespace: "default" }, data }]);
+}
