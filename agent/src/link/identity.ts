@@ -1,0 +1,15 @@
+/** Who this agent is towards the hub. PEM texts; addresses are host:port. */
+export interface Identity {
+  readonly cluster: string;
+  readonly privateKeyPem: string;
+  readonly certificatePem: string;
+  readonly caPem: string;
+  readonly linkAddress: string;
+  readonly enrolAddress: string;
+}
+
+/** Where the identity is kept. */
+export interface IdentityStore {
+  load(): Promise<Identity | undefined>;
+  save(identity: Identity): Promise<void>;
+}
