@@ -47,11 +47,19 @@ async function runAgent(config: AgentConfig, log: Log, stopping: AbortSignal): P
       engine.snapshot().catch((error: unknown) => log.error({ err: error }, "a snapshot could not be recorded"));
     });
 
-    let publisher: Publisher | undefined;
-    const onRenewCredentials = () => publisher?.renewCredentials();
-    const link = openLink({ identity, identityStore, bodies: engine.bodies, outbox, handlers: handlersOf(engine, facts, log), log, agentVersion, onRenewCredentials });
+    const onRenewCredentials = () => publisher.renewCredentials();
+    const link = openLink({
+      identity,
+      identityStore,
+      bodies: engine.bodies,
+      outbox,
+      handlers: handlersOf(engine, facts, log),
+      log,
+      agentVersion,
+      onRenewCredentials,
+    });
     closing.push(() => link.close());
-    publisher = startPublisher({ outbox, credentials: (key) => link.issueBrokerCredentials(key), log });
+    const publisher: Publisher = startPublisher({ outbox, credentials: (key) => link.issueBrokerCredentials(key), log });
     closing.push(() => publisher.close());
     await aborted(stopping);
     log.info({}, "the agent stops");
@@ -71,14 +79,17 @@ async function establishIdentity(config: AgentConfig, state: StateObjects, home:
   const kept = await untilDone(() => home.load(), "read its identity", log, stopping);
   const { hub, token, caHash, cluster } = config;
   if (kept && cluster !== undefined && kept.cluster !== cluster) {
-    throw new UsageError(`this agent is enrolled as "${kept.cluster}", --cluster says "${cluster}": remove the Secret flotilla-agent-identity to enrol it anew`);
+    throw new UsageError(
+      `this agent is enrolled as "${kept.cluster}", --cluster says "${cluster}": remove the Secret flotilla-agent-identity to enrol it anew`,
+    );
   }
   if (kept) return kept;
   if (hub === undefined || token === undefined || caHash === undefined) {
     throw new UsageError("this agent has no identity yet: give --hub, --token and --ca-hash as printed by 'fleet cluster add'");
   }
   const identity = await untilDone(() => enrol({ address: hub, token, caHash, agentVersion }), "enrol at the hub", log, stopping);
-  if (cluster !== undefined && identity.cluster !== cluster) throw new UsageError(`the token is for cluster "${identity.cluster}", --cluster says "${cluster}"`);
+  if (cluster !== undefined && identity.cluster !== cluster)
+    throw new UsageError(`the token is for cluster "${identity.cluster}", --cluster says "${cluster}"`);
   await untilDone(() => home.save(identity), "keep its identity", log, stopping);
   log.info({ cluster: identity.cluster, hub }, "enrolled");
   return identity;
