@@ -57,7 +57,7 @@ export async function openBrokerIdentity(secrets: HubSecrets): Promise<BrokerIde
   const authenticator = await userOf(account, account.getPublicKey());
   const systemAuthenticator = await userOf(system, system.getPublicKey());
   const operatorJwt = await encodeOperator("flotilla", operator, { system_account: system.getPublicKey() });
-  const systemJwt = await encodeAccount("flotilla-system", system, {}, { signer: operator });
+  const systemJwt = await encodeAccount("flotilla-system", system, { limits: systemLimits }, { signer: operator });
   return {
     accountId: account.getPublicKey(),
     userLifetimeMs: brokerUserLifetimeMs,
@@ -146,15 +146,11 @@ function signedBy(signer: KeyPair, accountId: string): { signer?: KeyPair } {
   return isIdentity(signer, accountId) ? {} : { signer };
 }
 
+/** An account that names no limits has none of anything. */
+const systemLimits = { subs: -1, data: -1, payload: -1, imports: -1, exports: -1, wildcards: true, conn: -1, leaf: 0 } as const;
+
 const accountLimits = {
-  subs: -1,
-  data: -1,
-  payload: -1,
-  imports: -1,
-  exports: -1,
-  wildcards: true,
-  conn: -1,
-  leaf: 0,
+  ...systemLimits,
   mem_storage: -1,
   disk_storage: -1,
   streams: -1,
