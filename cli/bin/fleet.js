@@ -12,7 +12,12 @@ const wanted = 24;
 
 /** Newest change under a folder of sources. */
 function newest(folder) {
-  return Math.max(0, ...readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => statSync(join(entry.parentPath, entry.name)).mtimeMs));
+  return Math.max(
+    0,
+    ...readdirSync(folder, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => statSync(join(entry.parentPath, entry.name)).mtimeMs),
+  );
 }
 
 function isFresh(bundle) {
@@ -54,7 +59,9 @@ if (Number(process.versions.node.split(".")[0]) >= wanted) {
   const node = newerNode();
   if (node) startWith(node);
   else {
-    process.stderr.write(`error: fleet needs Node ${wanted} or newer, and this is ${process.versions.node}\n  hint: npm install node@${wanted} beside it, or put a newer Node on the PATH\n`);
+    process.stderr.write(
+      `error: fleet needs Node ${wanted} or newer, and this is ${process.versions.node}\n  hint: npm install node@${wanted} beside it, or put a newer Node on the PATH\n`,
+    );
     process.exitCode = 1;
   }
 }

@@ -49,8 +49,25 @@ describe("fleet status", () => {
   });
 
   it("shows clusters by bundles with -o wide, and full revisions in json and yaml", async () => {
-    const bundle = { fleet: "shop", cluster: "berlin-1", bundle: "storefront", digest: "sha256:abcdef0123456789", sync: "Synced", health: "Current", message: "", objects: 3, healthy: 3, drifted: 0, failed: 0, asOf: null };
-    const fleet = await withHub({ "GET /fleets/shop": () => fleetRow(), "GET /fleets/shop/targets": () => page([targetRow()]), "GET /bundles": () => page([bundle]) });
+    const bundle = {
+      fleet: "shop",
+      cluster: "berlin-1",
+      bundle: "storefront",
+      digest: "sha256:abcdef0123456789",
+      sync: "Synced",
+      health: "Current",
+      message: "",
+      objects: 3,
+      healthy: 3,
+      drifted: 0,
+      failed: 0,
+      asOf: null,
+    };
+    const fleet = await withHub({
+      "GET /fleets/shop": () => fleetRow(),
+      "GET /fleets/shop/targets": () => page([targetRow()]),
+      "GET /bundles": () => page([bundle]),
+    });
     expect((await fleet("status shop -o wide")).stdout).toContain("storefront");
     expect(JSON.parse((await fleet("status shop -o json")).stdout)).toMatchObject({ fleet: { revision }, targets: [{ cluster: "berlin-1" }] });
     expect((await fleet("status shop -o yaml")).stdout).toContain(`revision: ${revision}`);
@@ -58,7 +75,10 @@ describe("fleet status", () => {
   });
 
   it("shows the problems of the fleet's source", async () => {
-    const bad = fleetRow({ seenRevision: "f".repeat(40), problems: [{ code: "unknown-field", message: "unknown field 'bundels'", file: "fleet.yaml", line: 12, column: 5, hint: "did you mean 'bundles'?" }] });
+    const bad = fleetRow({
+      seenRevision: "f".repeat(40),
+      problems: [{ code: "unknown-field", message: "unknown field 'bundels'", file: "fleet.yaml", line: 12, column: 5, hint: "did you mean 'bundles'?" }],
+    });
     const fleet = await withHub({ "GET /fleets/shop": () => bad, "GET /fleets/shop/targets": () => page([targetRow()]) });
     const { stdout } = await fleet("status shop");
     expect(stdout).toContain("fleet.yaml:12:5: error: unknown field 'bundels'");
@@ -119,7 +139,10 @@ describe("errors", () => {
   });
 
   it("carry the hub's words, hint and problems; a refused token is status 5", async () => {
-    const fleet = await withHub({ "GET /fleets/shop": () => problem(409, "fleet shop is being deleted", { hint: "wait for it", problems: [{ code: "x", message: "still on berlin-1", cluster: "berlin-1" }] }) });
+    const fleet = await withHub({
+      "GET /fleets/shop": () =>
+        problem(409, "fleet shop is being deleted", { hint: "wait for it", problems: [{ code: "x", message: "still on berlin-1", cluster: "berlin-1" }] }),
+    });
     const conflict = await fleet("show shop");
     expect(conflict.status).toBe(1);
     expect(conflict.stderr).toContain("error: fleet shop is being deleted\n  error: still on berlin-1 (cluster berlin-1)\n  hint: wait for it");
@@ -161,7 +184,8 @@ describe("errors", () => {
 describe("lists", () => {
   it("follow pages to the end, and refuse a circle", async () => {
     const fleet = await withHub({
-      "GET /clusters": ({ query }) => (query.cursor === undefined ? { items: [clusterRow()], next: "b", total: 2 } : { items: [clusterRow({ name: "paris-1" })], next: null, total: 2 }),
+      "GET /clusters": ({ query }) =>
+        query.cursor === undefined ? { items: [clusterRow()], next: "b", total: 2 } : { items: [clusterRow({ name: "paris-1" })], next: null, total: 2 },
       "GET /drift": () => ({ items: [], next: "same", total: 0 }),
     });
     expect((await fleet("cluster list -o name")).stdout).toBe("berlin-1\nparis-1\n");
@@ -176,7 +200,18 @@ describe("lists", () => {
   });
 
   it("print revisions one a line for other programs", async () => {
-    const row = { fleet: "shop", revision, author: "Ada", subject: "More replicas", committedAt: null, seenAt: "2026-11-24T00:00:00Z", outcome: "rendered", problems: [], clusters: { wanted: 2, synced: 2, healthy: 1 }, traceId: null };
+    const row = {
+      fleet: "shop",
+      revision,
+      author: "Ada",
+      subject: "More replicas",
+      committedAt: null,
+      seenAt: "2026-11-24T00:00:00Z",
+      outcome: "rendered",
+      problems: [],
+      clusters: { wanted: 2, synced: 2, healthy: 1 },
+      traceId: null,
+    };
     const fleet = await withHub({ "GET /fleets/shop/revisions": () => page([row]) });
     expect((await fleet("history shop -o name")).stdout).toBe(`${revision}\n`);
     expect((await fleet("history shop")).stdout).toMatch(/1a2b3c4d5e6f +60m +rendered +2\/2 +1\/2 +Ada +More replicas/);
@@ -185,9 +220,25 @@ describe("lists", () => {
 
 describe("fleet create, delete, sync", () => {
   it("send what the contract wants, with a password from stdin only", async () => {
-    const fleet = await withHub({ "POST /fleets": () => new Reply(201, { fleet: fleetRow(), webhook: { path: "/api/v1/webhooks/7", secret: "s3cret-of-the-hook" } }) });
+    const fleet = await withHub({
+      "POST /fleets": () => new Reply(201, { fleet: fleetRow(), webhook: { path: "/api/v1/webhooks/7", secret: "s3cret-of-the-hook" } }),
+    });
     const { status, stdout, stderr } = await run(
-      ["create", "shop", "--repo", "https://git.example.com/shop.git", "--branch", "main", "--path", "deploy", "--selector", "env in (prod,staging),!edge", "--password-stdin", "--poll", "30s"],
+      [
+        "create",
+        "shop",
+        "--repo",
+        "https://git.example.com/shop.git",
+        "--branch",
+        "main",
+        "--path",
+        "deploy",
+        "--selector",
+        "env in (prod,staging),!edge",
+        "--password-stdin",
+        "--poll",
+        "30s",
+      ],
       { hub, env: home.env, stdin: "hunter2\n" },
     );
     expect(status).toBe(0);
@@ -196,7 +247,12 @@ describe("fleet create, delete, sync", () => {
       repository: "https://git.example.com/shop.git",
       ref: { branch: "main" },
       path: "deploy",
-      selector: { matchExpressions: [{ key: "env", operator: "In", values: ["prod", "staging"] }, { key: "edge", operator: "DoesNotExist" }] },
+      selector: {
+        matchExpressions: [
+          { key: "env", operator: "In", values: ["prod", "staging"] },
+          { key: "edge", operator: "DoesNotExist" },
+        ],
+      },
       credentials: { password: "hunter2" },
       pollIntervalMs: 30_000,
     });
@@ -285,8 +341,28 @@ describe("fleet cluster", () => {
   });
 
   it("show has labels, facts and the objects in trouble", async () => {
-    const object = { fleet: "shop", cluster: "berlin-1", bundle: "web", group: "apps", version: "v1", kind: "Deployment", namespace: "shop", name: "web", uid: "u", sync: "Synced", health: "Failed", message: "ImagePullBackOff", change: "configured", drift: [], asOf: null };
-    const fleet = await withHub({ "GET /clusters/berlin-1": () => clusterRow({ phase: "Unknown" }), "GET /bundles": () => page([]), "GET /objects": () => page([object]) });
+    const object = {
+      fleet: "shop",
+      cluster: "berlin-1",
+      bundle: "web",
+      group: "apps",
+      version: "v1",
+      kind: "Deployment",
+      namespace: "shop",
+      name: "web",
+      uid: "u",
+      sync: "Synced",
+      health: "Failed",
+      message: "ImagePullBackOff",
+      change: "configured",
+      drift: [],
+      asOf: null,
+    };
+    const fleet = await withHub({
+      "GET /clusters/berlin-1": () => clusterRow({ phase: "Unknown" }),
+      "GET /bundles": () => page([]),
+      "GET /objects": () => page([object]),
+    });
     const { stdout } = await fleet("cluster show berlin-1");
     expect(stdout).toMatch(/Status: +Unknown \(as of 2s ago\)/);
     expect(stdout).toMatch(/Sync: +Unknown/);
@@ -297,9 +373,17 @@ describe("fleet cluster", () => {
 
 describe("fleet drift", () => {
   const drift = {
-    id: 42, fleet: "shop", cluster: "berlin-1", bundle: "web", object: "apps/Deployment/shop/web",
+    id: 42,
+    fleet: "shop",
+    cluster: "berlin-1",
+    bundle: "web",
+    object: "apps/Deployment/shop/web",
     fields: [{ path: "/spec/replicas", desired: "3", live: "1", manager: "kubectl-edit" }],
-    firstSeenAt: "2026-11-24T00:50:00Z", lastSeenAt: "2026-11-24T00:59:00Z", times: 4, healedAt: "2026-11-24T00:59:01Z", asOf: "2026-11-24T00:59:58Z",
+    firstSeenAt: "2026-11-24T00:50:00Z",
+    lastSeenAt: "2026-11-24T00:59:00Z",
+    times: 4,
+    healedAt: "2026-11-24T00:59:01Z",
+    asOf: "2026-11-24T00:59:58Z",
   };
 
   it("list names the object, who wrote and how often", async () => {
@@ -318,10 +402,28 @@ describe("fleet drift", () => {
 });
 
 describe("fleet trace", () => {
-  const phase = (cluster: string, name: string, from: number, to: number) => ({ cluster, phase: name, startedAt: new Date(1_000_000 + from).toISOString(), endedAt: new Date(1_000_000 + to).toISOString(), error: "", spanId: "" });
+  const phase = (cluster: string, name: string, from: number, to: number) => ({
+    cluster,
+    phase: name,
+    startedAt: new Date(1_000_000 + from).toISOString(),
+    endedAt: new Date(1_000_000 + to).toISOString(),
+    error: "",
+    spanId: "",
+  });
   const trace = {
-    fleet: "shop", revision, traceId: "t1", subject: "More replicas", seenAt: "2026-11-24T00:59:00Z",
-    phases: [phase("", "fetch", 0, 40), phase("", "render", 40, 100), phase("berlin-1", "apply", 120, 180), phase("berlin-1", "healthy", 180, 400), phase("paris-1", "apply", 130, 150), phase("paris-1", "healthy", 150, 1_900)],
+    fleet: "shop",
+    revision,
+    traceId: "t1",
+    subject: "More replicas",
+    seenAt: "2026-11-24T00:59:00Z",
+    phases: [
+      phase("", "fetch", 0, 40),
+      phase("", "render", 40, 100),
+      phase("berlin-1", "apply", 120, 180),
+      phase("berlin-1", "healthy", 180, 400),
+      phase("paris-1", "apply", 130, 150),
+      phase("paris-1", "healthy", 150, 1_900),
+    ],
   };
 
   it("prints the tree with times, the slowest marked, and push to healthy", async () => {
@@ -335,7 +437,11 @@ describe("fleet trace", () => {
   });
 
   it("finds the newest revision by the fleet's name, and says when there is none", async () => {
-    const fleet = await withHub({ "GET /fleets": () => page([fleetRow()]), "GET /fleets/shop/revisions": () => page([{ revision }]), [`GET /fleets/shop/revisions/${revision}/trace`]: () => trace });
+    const fleet = await withHub({
+      "GET /fleets": () => page([fleetRow()]),
+      "GET /fleets/shop/revisions": () => page([{ revision }]),
+      [`GET /fleets/shop/revisions/${revision}/trace`]: () => trace,
+    });
     expect((await fleet("trace shop")).status).toBe(0);
     const none = await fleet("trace ffffffff");
     expect(none.status).toBe(1);
@@ -353,7 +459,9 @@ describe("fleet events", () => {
         connections += 1;
         response.writeHead(200, { "content-type": "text/event-stream" });
         const from = Number(seen.headers["last-event-id"]);
-        response.write(`: hello\n\nevent: event\nid: ${from}\ndata: ${JSON.stringify(eventRow(from))}\n\nevent: event\nid: ${from + 1}\ndata: ${JSON.stringify(eventRow(from + 1))}\n\n`);
+        response.write(
+          `: hello\n\nevent: event\nid: ${from}\ndata: ${JSON.stringify(eventRow(from))}\n\nevent: event\nid: ${from + 1}\ndata: ${JSON.stringify(eventRow(from + 1))}\n\n`,
+        );
         if (connections === 1) setTimeout(() => hub?.cut(), 20);
       },
     });
@@ -362,14 +470,35 @@ describe("fleet events", () => {
       onOutput: (out) => void (out.includes("healed 4") && stopped.abort()),
     });
     expect(status).toBe(0);
-    expect(stdout.trim().split("\n").map((line) => (JSON.parse(line) as { id: number }).id)).toEqual([1, 2, 3, 4]);
+    expect(
+      stdout
+        .trim()
+        .split("\n")
+        .map((line) => (JSON.parse(line) as { id: number }).id),
+    ).toEqual([1, 2, 3, 4]);
     expect(connections).toBe(2);
   });
 });
 
 describe("fleet render of a fleet", () => {
   it("prints documents that kubectl takes", async () => {
-    const rendered = { fleet: "shop", cluster: "berlin-1", revision, generation: 1, problems: [], bundles: [{ name: "web", digest: "d", objects: [{ apiVersion: "v1", kind: "ConfigMap", metadata: { name: "a" }, data: { on: "yes", mode: "0777" } }, { apiVersion: "v1", kind: "Service", metadata: { name: "b" } }] }] };
+    const rendered = {
+      fleet: "shop",
+      cluster: "berlin-1",
+      revision,
+      generation: 1,
+      problems: [],
+      bundles: [
+        {
+          name: "web",
+          digest: "d",
+          objects: [
+            { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "a" }, data: { on: "yes", mode: "0777" } },
+            { apiVersion: "v1", kind: "Service", metadata: { name: "b" } },
+          ],
+        },
+      ],
+    };
     const fleet = await withHub({ "GET /fleets/shop/rendered/berlin-1": () => rendered });
     const { stdout } = await fleet("render shop --cluster berlin-1");
     expect(stdout).toContain("---\n# bundle: web\napiVersion: v1\nkind: ConfigMap");
@@ -414,7 +543,9 @@ describe("logins", () => {
 
 describe("fleet doctor", () => {
   it("prints the hub's checks with their remedies, and ends with 1 when one is bad", async () => {
-    const fleet = await withHub({ "GET /hub": () => ({ ...hubInfo, version: "0.9.0", checks: [{ name: "broker", ok: false, message: "NATS does not answer", hint: "start it" }] }) });
+    const fleet = await withHub({
+      "GET /hub": () => ({ ...hubInfo, version: "0.9.0", checks: [{ name: "broker", ok: false, message: "NATS does not answer", hint: "start it" }] }),
+    });
     const { status, stdout } = await fleet("doctor");
     expect(status).toBe(1);
     expect(stdout).toMatch(/BAD +hub: broker +NATS does not answer\n +start it/);
@@ -436,7 +567,8 @@ describe("colours", () => {
 describe("completion", () => {
   it("offers commands, flags and the names that the hub knows", async () => {
     const fleet = await withHub({ "GET /fleets": () => page([fleetRow(), fleetRow({ name: "bank" })]), "GET /clusters": () => page([clusterRow()]) });
-    const offers = async (words: string[]) => (await run(["__complete", "--", ...words], { hub, env: home.env })).stdout.split("\n").map((line) => line.split("\t")[0]);
+    const offers = async (words: string[]) =>
+      (await run(["__complete", "--", ...words], { hub, env: home.env })).stdout.split("\n").map((line) => line.split("\t")[0]);
     expect(await offers(["hist"])).toContain("history");
     expect(await offers(["cluster", ""])).toContain("label");
     expect(await offers(["status", "--w"])).toContain("--watch");
@@ -455,7 +587,38 @@ describe("completion", () => {
 
 describe("help", () => {
   it("has examples for every command", async () => {
-    const commands = ["status", "list", "show", "create", "delete", "sync", "wait", "history", "trace", "render", "lint", "events", "drift list", "drift show", "cluster add", "cluster list", "cluster show", "cluster label", "cluster remove", "cluster token", "agent install", "agent uninstall", "agent run", "hub start", "login", "context list", "context use", "doctor", "version", "completion"];
+    const commands = [
+      "status",
+      "list",
+      "show",
+      "create",
+      "delete",
+      "sync",
+      "wait",
+      "history",
+      "trace",
+      "render",
+      "lint",
+      "events",
+      "drift list",
+      "drift show",
+      "cluster add",
+      "cluster list",
+      "cluster show",
+      "cluster label",
+      "cluster remove",
+      "cluster token",
+      "agent install",
+      "agent uninstall",
+      "agent run",
+      "hub start",
+      "login",
+      "context list",
+      "context use",
+      "doctor",
+      "version",
+      "completion",
+    ];
     for (const command of commands) {
       const { status, stdout } = await run([...command.split(" "), "--help"], { env: home.env });
       expect(status, command).toBe(0);

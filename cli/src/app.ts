@@ -1,4 +1,15 @@
-import { type Application, buildApplication, buildRouteMap, formatMessageForArgumentScannerError, ArgumentScannerError, ExitCode, type InputCompletion, proposeCompletions, run, text_en } from "@stricli/core";
+import {
+  type Application,
+  buildApplication,
+  buildRouteMap,
+  formatMessageForArgumentScannerError,
+  ArgumentScannerError,
+  ExitCode,
+  type InputCompletion,
+  proposeCompletions,
+  run,
+  text_en,
+} from "@stricli/core";
 import { installCommand } from "./commands/agent/install.ts";
 import { runCommand } from "./commands/agent/run.ts";
 import { uninstallCommand } from "./commands/agent/uninstall.ts";
@@ -69,7 +80,10 @@ const root = buildRouteMap<string, FleetContext>({
       docs: { brief: "Clusters: add, list, show, label, remove" },
       routes: { add: addCommand, list: clusterListCommand, show: clusterShowCommand, label: labelCommand, remove: removeCommand, token: tokenCommand },
     }),
-    agent: buildRouteMap({ docs: { brief: "The agent in a cluster: install, uninstall, run" }, routes: { install: installCommand, uninstall: uninstallCommand, run: runCommand } }),
+    agent: buildRouteMap({
+      docs: { brief: "The agent in a cluster: install, uninstall, run" },
+      routes: { install: installCommand, uninstall: uninstallCommand, run: runCommand },
+    }),
     hub: buildRouteMap({ docs: { brief: "Run a hub" }, routes: { start: startCommand } }),
     login: loginCommand,
     context: buildRouteMap({ docs: { brief: "Saved logins: list, use" }, routes: { list: contextListCommand, use: contextUseCommand } }),
@@ -115,8 +129,15 @@ function build(context: FleetContext): Application<FleetContext> {
     localization: {
       text: {
         ...text_en,
-        noCommandRegisteredForInput: ({ input, corrections }) => lines(`there is no command '${input}'`, corrections.length === 0 ? "'fleet --help' lists the commands" : `did you mean ${corrections.map((word) => `'${word.replaceAll("`", "")}'`).join(" or ")}?`),
-        exceptionWhileParsingArguments: (error) => lines(error instanceof ArgumentScannerError ? scannerMessage(error) : String(error), "--help shows the flags and examples"),
+        noCommandRegisteredForInput: ({ input, corrections }) =>
+          lines(
+            `there is no command '${input}'`,
+            corrections.length === 0
+              ? "'fleet --help' lists the commands"
+              : `did you mean ${corrections.map((word) => `'${word.replaceAll("`", "")}'`).join(" or ")}?`,
+          ),
+        exceptionWhileParsingArguments: (error) =>
+          lines(error instanceof ArgumentScannerError ? scannerMessage(error) : String(error), "--help shows the flags and examples"),
         exceptionWhileRunningCommand: (error) => errorText(error, context.env.FLOTILLA_DEBUG !== undefined),
         exceptionWhileLoadingCommandFunction: (error) => errorText(error, true),
         commandErrorResult: (error) => errorText(error, false),
@@ -128,12 +149,15 @@ function build(context: FleetContext): Application<FleetContext> {
 /** Flags as they are typed (kebab-case), and the reason of a parse without its class. */
 function scannerMessage(error: ArgumentScannerError): string {
   return formatMessageForArgumentScannerError(error, {
-    ArgumentParseError: ({ externalFlagNameOrPlaceholder, input, exception }) => `${flagText(externalFlagNameOrPlaceholder)} is '${input}': ${exception instanceof Error ? exception.message : String(exception)}`,
-    FlagNotFoundError: ({ input, corrections }) => `there is no flag --${kebab(input)}${corrections.length === 0 ? "" : `; did you mean ${corrections.map((word) => `--${kebab(word.replaceAll("`", ""))}`).join(" or ")}?`}`,
+    ArgumentParseError: ({ externalFlagNameOrPlaceholder, input, exception }) =>
+      `${flagText(externalFlagNameOrPlaceholder)} is '${input}': ${exception instanceof Error ? exception.message : String(exception)}`,
+    FlagNotFoundError: ({ input, corrections }) =>
+      `there is no flag --${kebab(input)}${corrections.length === 0 ? "" : `; did you mean ${corrections.map((word) => `--${kebab(word.replaceAll("`", ""))}`).join(" or ")}?`}`,
     AliasNotFoundError: ({ input }) => `there is no flag -${input}`,
     UnsatisfiedFlagError: ({ externalFlagName }) => `--${kebab(externalFlagName)} is missing`,
     UnsatisfiedPositionalError: ({ placeholder }) => `${placeholder} is missing`,
-    UnexpectedPositionalError: ({ input, expectedCount }) => `'${input}' is too much: this takes ${expectedCount === 0 ? "no words" : `${expectedCount} word${expectedCount === 1 ? "" : "s"}`} besides its flags`,
+    UnexpectedPositionalError: ({ input, expectedCount }) =>
+      `'${input}' is too much: this takes ${expectedCount === 0 ? "no words" : `${expectedCount} word${expectedCount === 1 ? "" : "s"}`} besides its flags`,
     EnumValidationError: ({ externalFlagName, input, values }) => `--${kebab(externalFlagName)} is '${input}': it takes ${values.join(", ")}`,
   });
 }
@@ -147,7 +171,8 @@ function kebab(name: string): string {
 }
 
 function errorText(error: unknown, withStack: boolean): string {
-  if (error instanceof FleetError) return [`error: ${error.message}`, ...error.lines.map((line) => `  ${line}`), ...(error.hint === undefined ? [] : [`  hint: ${error.hint}`])].join("\n");
+  if (error instanceof FleetError)
+    return [`error: ${error.message}`, ...error.lines.map((line) => `  ${line}`), ...(error.hint === undefined ? [] : [`  hint: ${error.hint}`])].join("\n");
   const { message, stack } = error as Error;
   return withStack ? `error: ${stack ?? message}` : lines(message, "this is not expected; FLOTILLA_DEBUG=1 shows where it comes from");
 }
@@ -159,7 +184,9 @@ function lines(message: string, hint: string): string {
 function colourStream(context: FleetContext, which: "stdout" | "stderr"): FleetContext["process"]["stdout"] & { getColorDepth?: () => number } {
   const stream = context.process[which];
   return {
-    write: (text) => void stream.write(text),
+    write: (text) => {
+      stream.write(text);
+    },
     ...(stream.isTTY !== undefined && { isTTY: stream.isTTY }),
     get columns() {
       return stream.columns ?? 80;

@@ -1,6 +1,21 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type {
-  BundleRow, ClusterCreate, ClusterRow, DriftRow, Enrolment, EventRow, FleetCreate, FleetCreated, FleetRow, HubInfo, ObjectRow, Page, Rendered, RevisionRow, TargetRow, Trace,
+  BundleRow,
+  ClusterCreate,
+  ClusterRow,
+  DriftRow,
+  Enrolment,
+  EventRow,
+  FleetCreate,
+  FleetCreated,
+  FleetRow,
+  HubInfo,
+  ObjectRow,
+  Page,
+  Rendered,
+  RevisionRow,
+  TargetRow,
+  Trace,
 } from "@flotilla/proto/rest/contract";
 import { readEventStream, type StreamMessage } from "./connect/event-stream.ts";
 import { type HubRequest, openRequest, readAnswer } from "./connect/hub-request.ts";
@@ -123,13 +138,16 @@ export class HubClient {
       const page: Page<Row> = await this.#read(`${path}${queryText({ ...query, limit, cursor })}`);
       yield page;
       cursor = page.next ?? undefined;
-      if (cursor !== undefined && seen.has(cursor)) throw new FleetError("the hub's pages go in a circle", exitCodes.failed, { hint: "report it; narrow the list with a filter meanwhile" });
+      if (cursor !== undefined && seen.has(cursor))
+        throw new FleetError("the hub's pages go in a circle", exitCodes.failed, { hint: "report it; narrow the list with a filter meanwhile" });
       if (cursor !== undefined) seen.add(cursor);
     } while (cursor !== undefined);
   }
 
   /** One connection to the hub's stream of changes and events; throws FleetError when it breaks, returns when the hub ends it. */
-  async *watch(options: { fleet?: string | undefined; lastEventId?: string | undefined; signal?: AbortSignal | undefined } = {}): AsyncGenerator<StreamMessage> {
+  async *watch(
+    options: { fleet?: string | undefined; lastEventId?: string | undefined; signal?: AbortSignal | undefined } = {},
+  ): AsyncGenerator<StreamMessage> {
     const headers = { accept: "text/event-stream", ...(options.lastEventId !== undefined && { "last-event-id": options.lastEventId }) };
     const answer = await this.#open({ method: "GET", path: `${prefix}/watch${queryText({ fleet: options.fleet })}`, headers }, options.signal);
     if (answer.statusCode !== 200) throw refusal(answer.statusCode ?? 0, await readAnswer(this.endpoint, answer));
@@ -170,7 +188,10 @@ export class HubClient {
     try {
       return (text === "" ? undefined : JSON.parse(text)) as T;
     } catch (error) {
-      throw new FleetError(`${this.endpoint.url} does not answer as a hub does`, exitCodes.unreachable, { hint: "check the URL: it is the hub's API, not its enrolment or link address", cause: error });
+      throw new FleetError(`${this.endpoint.url} does not answer as a hub does`, exitCodes.unreachable, {
+        hint: "check the URL: it is the hub's API, not its enrolment or link address",
+        cause: error,
+      });
     }
   }
 
@@ -184,7 +205,9 @@ function mayPass(error: unknown): boolean {
   if (!(error instanceof FleetError)) return false;
   if (error.status !== undefined) return [429, 502, 503, 504].includes(error.status);
   // Where nothing listens, or the certificate is wrong, a second try says the same.
-  return error.exitCode === exitCodes.unreachable && ["ECONNRESET", "EPIPE", "ETIMEDOUT"].includes((error.cause as NodeJS.ErrnoException | undefined)?.code ?? "");
+  return (
+    error.exitCode === exitCodes.unreachable && ["ECONNRESET", "EPIPE", "ETIMEDOUT"].includes((error.cause as NodeJS.ErrnoException | undefined)?.code ?? "")
+  );
 }
 
 function fleetPath(name: string): string {

@@ -46,3 +46,6 @@ export const tlsProbeMs = 10_000;
 
 /** Kubernetes answers an apply within its own 60 s. */
 export const kubeRequestMs = 65_000;
+
+/** After the command is done: output to pipes and files is written by then, what is left are sockets that nobody answers. */
+export const lingerMs = 2_000;

@@ -1,4 +1,5 @@
 import { runFleet } from "./app.ts";
+import { lingerMs } from "./limits.ts";
 
 const stopped = new AbortController();
 // The first asks commands to end by themselves; the second is the system's own, and ends at once.
@@ -13,5 +14,6 @@ const status = await runFleet(process.argv.slice(2), {
   now: Date.now,
   signal: stopped.signal,
 });
-// A command that Ctrl-C ended says so to scripts, as a signal would, unless it has a status of its own.
 process.exitCode = status;
+// A connection that nobody answers must not keep the program from ending.
+setTimeout(() => process.exit(), lingerMs).unref();

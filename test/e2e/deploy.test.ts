@@ -30,7 +30,10 @@ await describeWith(["kustomize"], "deploy/agent", () => {
       for (const file of await readdir(folder)) {
         const text = await readFile(join(folder, file), "utf8");
         if (file === "kustomization.yaml") continue;
-        await writeFile(join(folder, file), Object.entries(values).reduce((filled, [placeholder, value]) => filled.replaceAll(placeholder, value), text));
+        await writeFile(
+          join(folder, file),
+          Object.entries(values).reduce((filled, [placeholder, value]) => filled.replaceAll(placeholder, value), text),
+        );
       }
       const { stdout: built } = await promisify(execFile)(await findTool("kustomize"), ["build", folder]);
       const printed = await runService("cli", { args: ["agent", "install", ...installFlags, "--print"] });
@@ -45,7 +48,10 @@ await describeWith(["kustomize"], "deploy/agent", () => {
     const folder = await mkdtemp(join(tmpdir(), "flotilla-deploy-"));
     try {
       const rights = join(folder, "rights.yaml");
-      await writeFile(rights, "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: { name: narrow }\nroleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: edit }\nsubjects: [{ kind: ServiceAccount, name: flotilla-agent, namespace: flotilla-system }]\n");
+      await writeFile(
+        rights,
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: { name: narrow }\nroleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: edit }\nsubjects: [{ kind: ServiceAccount, name: flotilla-agent, namespace: flotilla-system }]\n",
+      );
       const { stdout } = await runService("cli", { args: ["agent", "install", ...installFlags, "--rbac", rights, "-o", "json"] });
       const { items } = JSON.parse(stdout) as { items: Manifest[] };
       expect(items.filter(({ kind }) => kind === "ClusterRoleBinding").map(({ metadata }) => metadata.name)).toEqual(["narrow"]);
@@ -70,7 +76,9 @@ await describeWith([...kubeToolsWithControllers, "kubectl"], "what deploy/ holds
   });
 
   const available = (namespace: string, name: string, replicas: number) =>
-    waitFor(async () => (await cluster.client.get(`/apis/apps/v1/namespaces/${namespace}/deployments/${name}`)).status?.availableReplicas === replicas, { what: `${replicas} available pods of ${name}` });
+    waitFor(async () => (await cluster.client.get(`/apis/apps/v1/namespaces/${namespace}/deployments/${name}`)).status?.availableReplicas === replicas, {
+      what: `${replicas} available pods of ${name}`,
+    });
 
   it("really is restricted there", async () => {
     const pod = { metadata: { name: "lax" }, spec: { containers: [{ name: "main", image: "nginx:1" }] } };
@@ -90,7 +98,14 @@ await describeWith([...kubeToolsWithControllers, "kubectl"], "what deploy/ holds
   });
 
   it("runs two hubs from deploy/hub", async () => {
-    const { stderr } = await promisify(execFile)(await findTool("kubectl"), ["--kubeconfig", cluster.kubeconfig, "apply", "--server-side", "-k", join(repositoryRoot, "deploy/hub")]);
+    const { stderr } = await promisify(execFile)(await findTool("kubectl"), [
+      "--kubeconfig",
+      cluster.kubeconfig,
+      "apply",
+      "--server-side",
+      "-k",
+      join(repositoryRoot, "deploy/hub"),
+    ]);
     expect(stderr).not.toContain("would violate PodSecurity");
     await available("flotilla-hub", "flotilla-hub", 2);
     const budget = await cluster.client.get("/apis/policy/v1/namespaces/flotilla-hub/poddisruptionbudgets/flotilla-hub");

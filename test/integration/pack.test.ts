@@ -22,19 +22,34 @@ await describeWith(["nats-server", "helm", "kustomize"], "the packed CLI in an e
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "flotilla-pack-"));
-    const { stdout } = await execute("npm", ["pack", "-w", "cli", "--pack-destination", folder, "--json"], { cwd: repositoryRoot, env, maxBuffer: 16 * 1024 * 1024 });
+    const { stdout } = await execute("npm", ["pack", "-w", "cli", "--pack-destination", folder, "--json"], {
+      cwd: repositoryRoot,
+      env,
+      maxBuffer: 16 * 1024 * 1024,
+    });
     const file = /"filename": "([^"]+)"/.exec(stdout)?.[1] ?? "";
     const place = join(folder, "place");
     await mkdir(place);
     await writeFile(join(place, "package.json"), "{}");
     await execute("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", join(folder, file)], { cwd: place, env, maxBuffer: 16 * 1024 * 1024 });
     fleet = join(place, "node_modules", ".bin", "fleet");
-    home = { ...env, HOME: folder, XDG_STATE_HOME: join(folder, "state"), XDG_CONFIG_HOME: join(folder, "config"), XDG_CACHE_HOME: process.env.XDG_CACHE_HOME ?? join(process.env.HOME ?? "", ".cache"), DATABASE_URL: "", NATS_URL: "" };
+    home = {
+      ...env,
+      HOME: folder,
+      XDG_STATE_HOME: join(folder, "state"),
+      XDG_CONFIG_HOME: join(folder, "config"),
+      XDG_CACHE_HOME: process.env.XDG_CACHE_HOME ?? join(process.env.HOME ?? "", ".cache"),
+      DATABASE_URL: "",
+      NATS_URL: "",
+    };
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
   it("has no dependency on a workspace, and its version", async () => {
-    const packed = JSON.parse(await readFile(join(folder, "place/node_modules/@flotilla/cli/package.json"), "utf8")) as { dependencies: Record<string, string>; version: string };
+    const packed = JSON.parse(await readFile(join(folder, "place/node_modules/@flotilla/cli/package.json"), "utf8")) as {
+      dependencies: Record<string, string>;
+      version: string;
+    };
     expect(Object.keys(packed.dependencies).filter((name) => name.startsWith("@flotilla/"))).toEqual([]);
     const { stdout } = await execute(fleet, ["version"], { env: home });
     expect(stdout).toMatch(new RegExp(`^fleet ${packed.version.replaceAll(".", "\\.")} `));

@@ -28,8 +28,12 @@ export async function openRequest(endpoint: HubEndpoint, options: HubRequest): P
   // A connection of its own: a command makes few requests, and none must keep the program from ending.
   const settings = { method: options.method, headers, agent: false as const, ...(options.signal && { signal: options.signal }) };
   return new Promise((resolve, reject) => {
-    const sent: ClientRequest = url.protocol === "https:" ? httpsRequest(url, { ...settings, ...(endpoint.ca !== undefined && { ca: endpoint.ca }) }) : httpRequest(url, settings);
-    const late = setTimeout(() => sent.destroy(new Error(`no answer within ${(options.timeoutMs ?? requestTimeoutMs) / 1_000} s`)), options.timeoutMs ?? requestTimeoutMs);
+    const sent: ClientRequest =
+      url.protocol === "https:" ? httpsRequest(url, { ...settings, ...(endpoint.ca !== undefined && { ca: endpoint.ca }) }) : httpRequest(url, settings);
+    const late = setTimeout(
+      () => sent.destroy(new Error(`no answer within ${(options.timeoutMs ?? requestTimeoutMs) / 1_000} s`)),
+      options.timeoutMs ?? requestTimeoutMs,
+    );
     sent.on("socket", (socket) => {
       const unconnected = setTimeout(() => sent.destroy(new Error(`no connection within ${connectTimeoutMs / 1_000} s`)), connectTimeoutMs);
       socket.once("connect", () => clearTimeout(unconnected)).once("close", () => clearTimeout(unconnected));

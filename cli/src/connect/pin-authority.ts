@@ -13,8 +13,12 @@ const maxChain = 8;
  * as usual, against this authority alone. Throws FleetError when no certificate of the chain fits.
  */
 export async function pinAuthority(url: string, hash: string): Promise<string> {
-  const wanted = hash.replace(/^sha256:/i, "").replaceAll(":", "").toLowerCase();
-  if (!/^[0-9a-f]{64}$/.test(wanted)) throw wrongUse(`--ca-hash is '${hash}'`, "it takes 64 hexadecimal digits; 'fleet cluster add' and the hub's start print it");
+  const wanted = hash
+    .replace(/^sha256:/i, "")
+    .replaceAll(":", "")
+    .toLowerCase();
+  if (!/^[0-9a-f]{64}$/.test(wanted))
+    throw wrongUse(`--ca-hash is '${hash}'`, "it takes 64 hexadecimal digits; 'fleet cluster add' and the hub's start print it");
   const chain = await shownChain(url);
   const match = chain.find((certificate) => publicKeyHash(certificate) === wanted);
   if (match) return match.toString();
@@ -26,7 +30,9 @@ export async function pinAuthority(url: string, hash: string): Promise<string> {
 
 /** SHA-256 (hex) of a certificate's public key. */
 export function publicKeyHash(certificate: X509Certificate): string {
-  return createHash("sha256").update(certificate.publicKey.export({ type: "spki", format: "der" })).digest("hex");
+  return createHash("sha256")
+    .update(certificate.publicKey.export({ type: "spki", format: "der" }))
+    .digest("hex");
 }
 
 async function shownChain(url: string): Promise<X509Certificate[]> {
@@ -37,7 +43,12 @@ async function shownChain(url: string): Promise<X509Certificate[]> {
     const socket = connect({ host, port: Number(port) || 443, rejectUnauthorized: false, ...(/^[\d.:]+$/.test(host) ? {} : { servername: host }) });
     const fail = (error: Error): void => {
       socket.destroy();
-      reject(new FleetError(`cannot reach the hub at ${url}: ${error.message}`, exitCodes.unreachable, { hint: "check the address, and that the hub runs", cause: error }));
+      reject(
+        new FleetError(`cannot reach the hub at ${url}: ${error.message}`, exitCodes.unreachable, {
+          hint: "check the address, and that the hub runs",
+          cause: error,
+        }),
+      );
     };
     socket.setTimeout(tlsProbeMs, () => fail(new Error(`no TLS handshake within ${tlsProbeMs / 1_000} s`)));
     socket.once("error", fail);

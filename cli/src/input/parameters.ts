@@ -24,8 +24,22 @@ export const fleetName = { parse: text, placeholder: "FLEET", brief: "Name of a 
 export const clusterName = { parse: text, placeholder: "CLUSTER", brief: "Name of a cluster", proposeCompletions: completeClusters } as const;
 
 /** Flags that narrow a list. */
-export const fleetFilter = { kind: "parsed", parse: text, optional: true, placeholder: "FLEET", brief: "Only of this fleet", proposeCompletions: completeFleets } as const;
-export const clusterFilter = { kind: "parsed", parse: text, optional: true, placeholder: "CLUSTER", brief: "Only of this cluster", proposeCompletions: completeClusters } as const;
+export const fleetFilter = {
+  kind: "parsed",
+  parse: text,
+  optional: true,
+  placeholder: "FLEET",
+  brief: "Only of this fleet",
+  proposeCompletions: completeFleets,
+} as const;
+export const clusterFilter = {
+  kind: "parsed",
+  parse: text,
+  optional: true,
+  placeholder: "CLUSTER",
+  brief: "Only of this cluster",
+  proposeCompletions: completeClusters,
+} as const;
 
 export const durationParameter = (input: string): number => parseDuration(input);
 

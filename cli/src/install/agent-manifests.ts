@@ -18,7 +18,12 @@ export interface AgentInstallation {
 export interface KubeManifest {
   readonly apiVersion: string;
   readonly kind: string;
-  readonly metadata: { readonly name: string; readonly namespace?: string; readonly labels?: Readonly<Record<string, string>>; readonly [field: string]: unknown };
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string;
+    readonly labels?: Readonly<Record<string, string>>;
+    readonly [field: string]: unknown;
+  };
   readonly [field: string]: unknown;
 }
 
@@ -89,7 +94,12 @@ function clusterAdmin(): KubeManifest {
 }
 
 function networkPolicy(ports: readonly number[]): KubeManifest {
-  const dns = { ports: [{ port: 53, protocol: "UDP" }, { port: 53, protocol: "TCP" }] };
+  const dns = {
+    ports: [
+      { port: 53, protocol: "UDP" },
+      { port: 53, protocol: "TCP" },
+    ],
+  };
   return own("networking.k8s.io/v1", "NetworkPolicy", {
     spec: {
       podSelector: { matchLabels: { "app.kubernetes.io/name": name } },

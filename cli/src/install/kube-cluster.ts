@@ -1,6 +1,7 @@
 import type { KubernetesObject, V1Status } from "@kubernetes/client-node";
 import { exitCodes } from "../exit-codes.ts";
 import { FleetError, wrongUse } from "../fleet-error.ts";
+import { kubeRequestMs } from "../limits.ts";
 import type { Environment } from "../fleet-context.ts";
 import type { KubeManifest } from "./agent-manifests.ts";
 
@@ -44,10 +45,17 @@ export async function openKubeCluster(choice: KubeChoice, env: Environment): Pro
   const api = KubernetesObjectApi.makeApiClient(config);
 
   const failure = (what: string, error: unknown): FleetError => {
-    if (!(error instanceof ApiException)) return new FleetError(`cannot reach the cluster at ${cluster.server}: ${(error as Error).message}`, exitCodes.unreachable, { hint: "try 'kubectl version' with the same context", cause: error });
+    if (!(error instanceof ApiException))
+      return new FleetError(`cannot reach the cluster at ${cluster.server}: ${(error as Error).message}`, exitCodes.unreachable, {
+        hint: "try 'kubectl version' with the same context",
+        cause: error,
+      });
     const message = statusMessage(error.body) ?? `status ${error.code}`;
     const notAllowed = error.code === 401 || error.code === 403;
-    return new FleetError(`${what}: ${message}`, notAllowed ? exitCodes.notAllowed : exitCodes.failed, { ...(notAllowed && { hint: "installing needs cluster-admin; use a context that has it, or --print and let somebody apply it" }), cause: error });
+    return new FleetError(`${what}: ${message}`, notAllowed ? exitCodes.notAllowed : exitCodes.failed, {
+      ...(notAllowed && { hint: "installing needs cluster-admin; use a context that has it, or --print and let somebody apply it" }),
+      cause: error,
+    });
   };
   const absent = (error: unknown): boolean => error instanceof ApiException && error.code === 404;
 
@@ -56,14 +64,14 @@ export async function openKubeCluster(choice: KubeChoice, env: Environment): Pro
     server: cluster.server,
     async apply(manifest) {
       try {
-        await api.patch(manifest as KubernetesObject, undefined, undefined, fieldManager, true, PatchStrategy.ServerSideApply);
+        await inTime(api.patch(manifest as KubernetesObject, undefined, undefined, fieldManager, true, PatchStrategy.ServerSideApply));
       } catch (error) {
         throw failure(`${describeManifest(manifest)} was refused`, error);
       }
     },
     async delete(manifest) {
       try {
-        await api.delete(manifest as KubernetesObject, undefined, undefined, undefined, undefined, "Background");
+        await inTime(api.delete(manifest as KubernetesObject, undefined, undefined, undefined, undefined, "Background"));
         return true;
       } catch (error) {
         if (absent(error)) return false;
@@ -72,13 +80,22 @@ export async function openKubeCluster(choice: KubeChoice, env: Environment): Pro
     },
     async read(manifest) {
       try {
-        return await api.read(manifest as Parameters<typeof api.read>[0]);
+        return await inTime(api.read(manifest as Parameters<typeof api.read>[0]));
       } catch (error) {
         if (absent(error)) return undefined;
         throw failure(`${describeManifest(manifest)} could not be read`, error);
       }
     },
   };
+}
+
+/** The client itself waits for ever for a server that accepts and does not answer. */
+async function inTime<T>(request: Promise<T>): Promise<T> {
+  let late: NodeJS.Timeout | undefined;
+  const limit = new Promise<never>((_resolve, reject) => {
+    late = setTimeout(() => reject(new Error(`no answer within ${kubeRequestMs / 1_000} s`)), kubeRequestMs);
+  });
+  return Promise.race([request, limit]).finally(() => clearTimeout(late));
 }
 
 /** `deployment/flotilla-agent`, as kubectl says it. */

@@ -19,5 +19,7 @@ export function programCommand(name: ProgramName, from: string = import.meta.url
   if (existsSync(packed)) return [...nodeFlags[name], packed];
   const source = sources.find((file) => existsSync(file));
   if (source !== undefined) return ["--disable-warning=ExperimentalWarning", ...nodeFlags[name], source];
-  throw new FleetError(`the ${name}'s program is not part of this installation`, exitCodes.failed, { hint: "install the packed CLI again, or run 'npx fleet' in a clone" });
+  throw new FleetError(`the ${name}'s program is not part of this installation`, exitCodes.failed, {
+    hint: "install the packed CLI again, or run 'npx fleet' in a clone",
+  });
 }

@@ -51,7 +51,9 @@ export async function askProgram<T>(context: FleetContext, name: ProgramName, ar
 function spoken(name: ProgramName, status: number, errors: string): FleetError {
   const message = /^error: (.*)$/m.exec(errors)?.[1] ?? errors.trim().split("\n").at(-1);
   const hint = /^hint: (.*)$/m.exec(errors)?.[1];
-  return new FleetError(message || `the ${name}'s program ended with status ${status}`, status === exitCodes.wrongUse ? exitCodes.wrongUse : exitCodes.failed, { hint });
+  return new FleetError(message || `the ${name}'s program ended with status ${status}`, status === exitCodes.wrongUse ? exitCodes.wrongUse : exitCodes.failed, {
+    hint,
+  });
 }
 
 async function exitStatus(child: ChildProcess): Promise<number> {

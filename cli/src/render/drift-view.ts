@@ -49,7 +49,9 @@ export function driftDiff(drift: DriftRow, now: number, paint: Paint): string[] 
 function valueLines(value: string): string[] {
   if (value === "") return [" (absent)"];
   try {
-    return JSON.stringify(JSON.parse(value), undefined, 2).split("\n").map((line) => ` ${cleanText(line)}`);
+    return JSON.stringify(JSON.parse(value), undefined, 2)
+      .split("\n")
+      .map((line) => ` ${cleanText(line)}`);
   } catch {
     return [` ${cleanText(value)}`];
   }

@@ -44,7 +44,10 @@ export async function showLive(context: FleetContext, client: HubClient, view: L
 
 /** Home, every line cleared to its end, then everything below: no flicker. */
 function frame(lines: readonly string[], rows: number | undefined): string {
-  const shown = rows !== undefined && lines.length > rows - 1 ? [...lines.slice(0, Math.max(1, rows - 2)), `… ${lines.length - rows + 2} more; without --watch all are printed`] : lines;
+  const shown =
+    rows !== undefined && lines.length > rows - 1
+      ? [...lines.slice(0, Math.max(1, rows - 2)), `… ${lines.length - rows + 2} more; without --watch all are printed`]
+      : lines;
   return `\u001B[H${shown.map((line) => `${line}\u001B[K\n`).join("")}\u001B[J`;
 }
 
@@ -52,7 +55,10 @@ function newLines(lines: readonly string[], before: readonly string[], whole: bo
   if (whole) return lines.join("\n") === before.join("\n") ? "" : `${lines.join("\n")}\n`;
   // A row that only grew older is no news.
   const known = new Set(before.map(withoutAges));
-  return lines.filter((line) => !known.has(withoutAges(line))).map((line) => `${line}\n`).join("");
+  return lines
+    .filter((line) => !known.has(withoutAges(line)))
+    .map((line) => `${line}\n`)
+    .join("");
 }
 
 function withoutAges(line: string): string {

@@ -19,7 +19,10 @@ export function tableLines<Row>(columns: readonly Column<Row>[], rows: readonly 
   const cells = rows.map((row) => columns.map((column) => asCell(column.cell(row))));
   const widths = columns.map((column, index) => Math.max(column.title.length, ...cells.map((line) => line[index]?.text.length ?? 0)));
   const line = (parts: readonly Cell[]): string =>
-    parts.map((part, index) => paint(part.text, part.tone) + (index === parts.length - 1 ? "" : " ".repeat((widths[index] ?? 0) - part.text.length))).join(gap).trimEnd();
+    parts
+      .map((part, index) => paint(part.text, part.tone) + (index === parts.length - 1 ? "" : " ".repeat((widths[index] ?? 0) - part.text.length)))
+      .join(gap)
+      .trimEnd();
   if (rows.length === 0) return [];
   return [line(columns.map(({ title }) => ({ text: title, tone: "faint" }))), ...cells.map(line)];
 }

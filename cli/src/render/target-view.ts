@@ -59,7 +59,8 @@ function targetMessage(row: TargetRow): string {
 /** What stands above the table: the fleet itself, and what is wrong with its source. */
 export function fleetHeading(fleet: FleetRow, now: number, paint: Paint): string[] {
   const { tally } = fleet;
-  const behind = fleet.seenRevision !== null && fleet.seenRevision !== fleet.revision ? `; ${shortRevision(fleet.seenRevision)} was seen and is not released` : "";
+  const behind =
+    fleet.seenRevision !== null && fleet.seenRevision !== fleet.revision ? `; ${shortRevision(fleet.seenRevision)} was seen and is not released` : "";
   return [
     `${paint(fleet.name, "strong")}   ${fleet.repository} (${refText(fleet.ref)}${fleet.path ? `, path ${fleet.path}` : ""})`,
     `revision ${shortRevision(fleet.revision)}${behind}; fetched ${agoOf(fleet.source.fetchedAt, now)}`,

@@ -22,11 +22,13 @@ export function traceLines(trace: Trace, now: number, paint: Paint): string[] {
   const width = Math.max(8, ...phases.map(({ phase }) => phase.length));
   const branches = [
     ...(shared.length === 0 ? [] : [{ title: "hub", mark: "", phases: shared }]),
-    ...ends.toSorted((a, b) => a.cluster.localeCompare(b.cluster)).map(({ cluster, own, end }) => ({
-      title: cluster,
-      mark: `${durationOf(end - origin)}${cluster === slowest ? "  ← slowest" : ""}`,
-      phases: own,
-    })),
+    ...ends
+      .toSorted((a, b) => a.cluster.localeCompare(b.cluster))
+      .map(({ cluster, own, end }) => ({
+        title: cluster,
+        mark: `${durationOf(end - origin)}${cluster === slowest ? "  ← slowest" : ""}`,
+        phases: own,
+      })),
   ];
   return [
     `${paint(`revision ${trace.revision}`, "strong")}   ${cleanText(trace.subject)}`,
@@ -42,7 +44,10 @@ interface Branch {
   readonly phases: readonly Phase[];
 }
 
-function branchLines({ title, mark, phases }: Branch, { origin, width, last, paint }: { origin: number; width: number; last: boolean; paint: Paint }): string[] {
+function branchLines(
+  { title, mark, phases }: Branch,
+  { origin, width, last, paint }: { origin: number; width: number; last: boolean; paint: Paint },
+): string[] {
   const slowestMs = Math.max(...phases.map(lengthOf));
   const stem = last ? "   " : "│  ";
   return [
@@ -62,7 +67,10 @@ function byCluster(phases: readonly Phase[]): Map<string, Phase[]> {
 }
 
 function totals(ends: readonly { cluster: string; own: readonly Phase[] }[], origin: number): string[] {
-  const done = ends.flatMap(({ own }) => own.filter(({ phase, error }) => phase === lastPhase && error === "").map(endOf)).map((end) => end - origin).toSorted((a, b) => a - b);
+  const done = ends
+    .flatMap(({ own }) => own.filter(({ phase, error }) => phase === lastPhase && error === "").map(endOf))
+    .map((end) => end - origin)
+    .toSorted((a, b) => a - b);
   const clusters = ends.length === 1 ? "1 cluster" : `${ends.length} clusters`;
   if (ends.length === 0) return ["no cluster has told about this revision yet"];
   if (done.length === 0) return [`${clusters}, none healthy on it yet`];

@@ -66,7 +66,13 @@ export class FakeHub {
     let text = "";
     for await (const chunk of request) text += String(chunk);
     const url = new URL(request.url ?? "/", "http://hub");
-    const seen: Seen = { method: request.method ?? "", path: url.pathname, query: Object.fromEntries(url.searchParams), body: text === "" ? undefined : JSON.parse(text), headers: request.headers };
+    const seen: Seen = {
+      method: request.method ?? "",
+      path: url.pathname,
+      query: Object.fromEntries(url.searchParams),
+      body: text === "" ? undefined : JSON.parse(text),
+      headers: request.headers,
+    };
     this.seen.push(seen);
     const answer = this.#choose(routes, seen);
     if (typeof answer === "function") return answer(response, seen);
@@ -152,7 +158,20 @@ export function clusterRow(more: Partial<ClusterRow> = {}): ClusterRow {
 }
 
 export function eventRow(id: number, more: Partial<EventRow> = {}): EventRow {
-  return { id, at: "2026-11-24T00:59:00Z", fleet: "shop", cluster: "berlin-1", bundle: "web", object: "apps/Deployment/shop/web", reason: "DriftHealed", severity: "Normal", message: `healed ${id}`, revision, traceId: "", ...more };
+  return {
+    id,
+    at: "2026-11-24T00:59:00Z",
+    fleet: "shop",
+    cluster: "berlin-1",
+    bundle: "web",
+    object: "apps/Deployment/shop/web",
+    reason: "DriftHealed",
+    severity: "Normal",
+    message: `healed ${id}`,
+    revision,
+    traceId: "",
+    ...more,
+  };
 }
 
 export const hubInfo: HubInfo = {

@@ -28,18 +28,22 @@ export interface RunOptions {
 /** A home without logins, unless a test writes one. */
 export async function scratchHome(): Promise<{ readonly env: Record<string, string>; readonly folder: string; remove(): Promise<void> }> {
   const folder = await mkdtemp(join(tmpdir(), "flotilla-cli-"));
-  return { folder, env: { HOME: folder, XDG_CONFIG_HOME: join(folder, "config"), XDG_STATE_HOME: join(folder, "state"), PATH: process.env.PATH ?? "" }, remove: () => rm(folder, { recursive: true, force: true }) };
+  return {
+    folder,
+    env: { HOME: folder, XDG_CONFIG_HOME: join(folder, "config"), XDG_STATE_HOME: join(folder, "state"), PATH: process.env.PATH ?? "" },
+    remove: () => rm(folder, { recursive: true, force: true }),
+  };
 }
 
 /** One command line in this process, with its output in hand. */
 export async function run(args: readonly string[], options: RunOptions = {}): Promise<Run> {
   let stdout = "";
   let stderr = "";
-  const told = (): void => options.onOutput?.(stdout, stderr);
+  const told = (_text: string): void => options.onOutput?.(stdout, stderr);
   const status = await runFleet(args, {
     process: {
-      stdout: { write: (text) => void ((stdout += text), told()), ...(options.terminalRows !== undefined && { isTTY: true, rows: options.terminalRows }) },
-      stderr: { write: (text) => void ((stderr += text), told()) },
+      stdout: { write: (text) => told((stdout += text)), ...(options.terminalRows !== undefined && { isTTY: true, rows: options.terminalRows }) },
+      stderr: { write: (text) => told((stderr += text)) },
     },
     env: { HOME: "/nonexistent", ...(options.hub && { FLOTILLA_HUB: options.hub.url, FLOTILLA_TOKEN: token }), ...options.env },
     stdin: {

@@ -108,7 +108,11 @@ async function readRights(file: string): Promise<KubeManifest[]> {
   });
   const objects = parseAll(file, content, loadAll).filter((object) => object !== null && object !== undefined) as KubeManifest[];
   const odd = objects.find((object) => !object.apiVersion?.startsWith("rbac.authorization.k8s.io/") || typeof object.metadata?.name !== "string");
-  if (odd || objects.length === 0) throw wrongUse(`--rbac: ${file} has ${odd ? `a ${odd.kind ?? "document"} that is no RBAC object` : "no objects"}`, "it takes ClusterRole, ClusterRoleBinding, Role, RoleBinding");
+  if (odd || objects.length === 0)
+    throw wrongUse(
+      `--rbac: ${file} has ${odd ? `a ${odd.kind ?? "document"} that is no RBAC object` : "no objects"}`,
+      "it takes ClusterRole, ClusterRoleBinding, Role, RoleBinding",
+    );
   return objects;
 }
 
@@ -137,11 +141,14 @@ async function waitForAgent(context: FleetContext, flags: Flags, cluster: KubeCl
   while (!context.signal.aborted) {
     const pod = deployment ? await podState(cluster, deployment) : "absent";
     const state = client && flags.cluster !== undefined ? `${(await client.cluster(flags.cluster)).phase}, pod ${pod}` : pod;
-    if (client ? state.startsWith("Connected") : state === "available") return say(context, `agent ${flags.cluster ?? ""} is ${goal} after ${durationOf(context.now() - startedAt)}`.replace("  ", " "));
+    if (client ? state.startsWith("Connected") : state === "available")
+      return say(context, `agent ${flags.cluster ?? ""} is ${goal} after ${durationOf(context.now() - startedAt)}`.replace("  ", " "));
     if (state !== said) remark(context, `${durationOf(context.now() - startedAt).padStart(8)}  ${state}`);
     said = state;
     if (context.now() - startedAt >= timeoutMs) {
-      throw new FleetError(`the agent is not ${goal} after ${durationOf(timeoutMs)}: ${state}`, exitCodes.timedOut, { hint: "kubectl -n flotilla-system get pods; kubectl -n flotilla-system logs deployment/flotilla-agent" });
+      throw new FleetError(`the agent is not ${goal} after ${durationOf(timeoutMs)}: ${state}`, exitCodes.timedOut, {
+        hint: "kubectl -n flotilla-system get pods; kubectl -n flotilla-system logs deployment/flotilla-agent",
+      });
     }
     await delay(waitPollMs, undefined, { signal: context.signal }).catch(() => undefined);
   }
@@ -153,7 +160,9 @@ async function loginOf(context: FleetContext): Promise<HubClient | undefined> {
 }
 
 async function podState(cluster: KubeCluster, deployment: KubeManifest): Promise<string> {
-  const live = (await cluster.read(deployment)) as { status?: { availableReplicas?: number; conditions?: { type: string; status: string; message?: string }[] } } | undefined;
+  const live = (await cluster.read(deployment)) as
+    | { status?: { availableReplicas?: number; conditions?: { type: string; status: string; message?: string }[] } }
+    | undefined;
   if ((live?.status?.availableReplicas ?? 0) > 0) return "available";
   const failure = live?.status?.conditions?.find(({ type, status }) => type === "ReplicaFailure" && status === "True");
   return failure?.message ?? "starting";

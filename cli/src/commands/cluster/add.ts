@@ -21,13 +21,20 @@ export const addCommand = buildCommand({
       "The token in the command is shown once, works once, and ends after --ttl. The command is on stdout, remarks are on stderr.",
       "fleet cluster add berlin-1 --label env=prod,region=eu",
       "fleet cluster add kiosk-17 --label shop=17 --ttl 24h",
-      "sh -c \"$(fleet cluster add kind --label env=dev)\"",
+      'sh -c "$(fleet cluster add kind --label env=dev)"',
     ),
   },
   parameters: {
     flags: {
       ...hubFlags,
-      label: { kind: "parsed", parse: text, optional: true, variadic: ",", placeholder: "KEY=VALUE", brief: "Labels that fleets select by; repeated or joined by commas" },
+      label: {
+        kind: "parsed",
+        parse: text,
+        optional: true,
+        variadic: ",",
+        placeholder: "KEY=VALUE",
+        brief: "Labels that fleets select by; repeated or joined by commas",
+      },
       ttl: { kind: "parsed", parse: durationParameter, optional: true, placeholder: "TIME", brief: "How long the token may be used (default 1h, at most 24h)" },
       output: documentFlag,
     },

@@ -11,11 +11,19 @@ import { labelText } from "../../render/status-cells.ts";
 export const labelCommand = buildCommand({
   docs: {
     brief: "Set or remove labels of a cluster",
-    fullDescription: helpText("KEY=VALUE sets, KEY- removes. Fleets that select by these labels place anew at once.", "fleet cluster label berlin-1 tier=canary", "fleet cluster label berlin-1 region=eu tier-"),
+    fullDescription: helpText(
+      "KEY=VALUE sets, KEY- removes. Fleets that select by these labels place anew at once.",
+      "fleet cluster label berlin-1 tier=canary",
+      "fleet cluster label berlin-1 region=eu tier-",
+    ),
   },
   parameters: {
     flags: hubFlags,
-    positional: { kind: "array", minimum: 2, parameter: { parse: text, placeholder: "CLUSTER KEY=VALUE", brief: "The cluster, then labels", proposeCompletions: completeClusters } },
+    positional: {
+      kind: "array",
+      minimum: 2,
+      parameter: { parse: text, placeholder: "CLUSTER KEY=VALUE", brief: "The cluster, then labels", proposeCompletions: completeClusters },
+    },
   },
   async func(this: FleetContext, flags: HubFlags, ...words: string[]): Promise<void> {
     const [name = "", ...changes] = words;

@@ -17,7 +17,15 @@ interface Flags extends HubFlags {
 }
 
 export const listCommand = buildCommand({
-  docs: { brief: "List the clusters", fullDescription: helpText("A cluster whose agent is silent for longer than its lease is Unknown, with the age of its last word.", "fleet cluster list", "fleet cluster list -l env=prod,region!=us -o wide", "fleet cluster list --phase Unknown -o name") },
+  docs: {
+    brief: "List the clusters",
+    fullDescription: helpText(
+      "A cluster whose agent is silent for longer than its lease is Unknown, with the age of its last word.",
+      "fleet cluster list",
+      "fleet cluster list -l env=prod,region!=us -o wide",
+      "fleet cluster list --phase Unknown -o name",
+    ),
+  },
   parameters: {
     flags: {
       ...hubFlags,

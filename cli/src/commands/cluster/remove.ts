@@ -12,7 +12,11 @@ interface Flags extends HubFlags {
 export const removeCommand = buildCommand({
   docs: {
     brief: "Remove a cluster: its agent is locked out within 5 s, its workloads stay",
-    fullDescription: helpText("Revokes the agent's certificate and ends its connection. Nothing on the cluster is deleted: uninstall the agent there with 'fleet agent uninstall'.", "fleet cluster remove berlin-1", "fleet cluster remove berlin-1 --yes"),
+    fullDescription: helpText(
+      "Revokes the agent's certificate and ends its connection. Nothing on the cluster is deleted: uninstall the agent there with 'fleet agent uninstall'.",
+      "fleet cluster remove berlin-1",
+      "fleet cluster remove berlin-1 --yes",
+    ),
   },
   parameters: { flags: { ...hubFlags, yes: yesFlag }, aliases: { y: "yes" }, positional: { kind: "tuple", parameters: [clusterName] } },
   async func(this: FleetContext, flags: Flags, name: string): Promise<void> {

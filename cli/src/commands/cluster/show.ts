@@ -16,7 +16,14 @@ interface Flags extends HubFlags {
 }
 
 export const showCommand = buildCommand({
-  docs: { brief: "Show everything about a cluster", fullDescription: helpText("Labels, facts, bundles, and the objects that are in trouble.", "fleet cluster show berlin-1", "fleet cluster show berlin-1 -o json") },
+  docs: {
+    brief: "Show everything about a cluster",
+    fullDescription: helpText(
+      "Labels, facts, bundles, and the objects that are in trouble.",
+      "fleet cluster show berlin-1",
+      "fleet cluster show berlin-1 -o json",
+    ),
+  },
   parameters: { flags: { ...hubFlags, output: documentFlag }, aliases: { o: "output" }, positional: { kind: "tuple", parameters: [clusterName] } },
   async func(this: FleetContext, flags: Flags, name: string): Promise<void> {
     const client = await connect(this, flags);
@@ -51,7 +58,14 @@ function describe(cluster: ClusterRow, now: number, paint: Paint): string[] {
 
 function bundleLines(bundles: readonly BundleRow[], now: number, paint: Paint): string[] {
   if (bundles.length === 0) return [];
-  return ["", ...tableLines([{ title: "FLEET", cell: ({ fleet }: BundleRow) => fleet }, ...bundleView(now).columns.filter(({ title }) => title !== "CLUSTER")], bundles, paint)];
+  return [
+    "",
+    ...tableLines(
+      [{ title: "FLEET", cell: ({ fleet }: BundleRow) => fleet }, ...bundleView(now).columns.filter(({ title }) => title !== "CLUSTER")],
+      bundles,
+      paint,
+    ),
+  ];
 }
 
 function troubleLines(objects: readonly ObjectRow[], paint: Paint): string[] {

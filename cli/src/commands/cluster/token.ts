@@ -13,10 +13,18 @@ interface Flags extends HubFlags {
 export const tokenCommand = buildCommand({
   docs: {
     brief: "Make a new enrolment token for a cluster",
-    fullDescription: helpText("For an agent that has to join again: its token ran out unused, or its identity was lost. Prints the install command.", "fleet cluster token berlin-1", "fleet cluster token berlin-1 -o json | jq -r .token"),
+    fullDescription: helpText(
+      "For an agent that has to join again: its token ran out unused, or its identity was lost. Prints the install command.",
+      "fleet cluster token berlin-1",
+      "fleet cluster token berlin-1 -o json | jq -r .token",
+    ),
   },
   parameters: {
-    flags: { ...hubFlags, ttl: { kind: "parsed", parse: durationParameter, optional: true, placeholder: "TIME", brief: "How long the token may be used (default 1h, at most 24h)" }, output: documentFlag },
+    flags: {
+      ...hubFlags,
+      ttl: { kind: "parsed", parse: durationParameter, optional: true, placeholder: "TIME", brief: "How long the token may be used (default 1h, at most 24h)" },
+      output: documentFlag,
+    },
     aliases: { o: "output" },
     positional: { kind: "tuple", parameters: [clusterName] },
   },

@@ -13,9 +13,23 @@ interface Flags extends HubFlags {
 }
 
 export const listCommand = buildCommand({
-  docs: { brief: "List what differed from Git, healed or not", fullDescription: helpText("One row per object and episode: who wrote, how often, since when.", "fleet drift list", "fleet drift list --open", "fleet drift list --fleet shop --cluster berlin-1 -o wide") },
+  docs: {
+    brief: "List what differed from Git, healed or not",
+    fullDescription: helpText(
+      "One row per object and episode: who wrote, how often, since when.",
+      "fleet drift list",
+      "fleet drift list --open",
+      "fleet drift list --fleet shop --cluster berlin-1 -o wide",
+    ),
+  },
   parameters: {
-    flags: { ...hubFlags, output: outputFlag, fleet: fleetFilter, cluster: clusterFilter, open: { kind: "boolean", default: false, withNegated: false, brief: "Only what is not healed" } },
+    flags: {
+      ...hubFlags,
+      output: outputFlag,
+      fleet: fleetFilter,
+      cluster: clusterFilter,
+      open: { kind: "boolean", default: false, withNegated: false, brief: "Only what is not healed" },
+    },
     aliases: { o: "output" },
   },
   async func(this: FleetContext, flags: Flags): Promise<void> {

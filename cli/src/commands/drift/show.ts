@@ -18,7 +18,11 @@ interface Flags extends HubFlags {
 export const showCommand = buildCommand({
   docs: {
     brief: "Show a drift field by field, as a diff",
-    fullDescription: helpText("WHAT is an id of 'fleet drift list', or part of an object's name. - is what Git says, + what was found, with the field manager that wrote it. Values of Secrets are hashes.", "fleet drift show 42", "fleet drift show Deployment/shop/web --cluster berlin-1"),
+    fullDescription: helpText(
+      "WHAT is an id of 'fleet drift list', or part of an object's name. - is what Git says, + what was found, with the field manager that wrote it. Values of Secrets are hashes.",
+      "fleet drift show 42",
+      "fleet drift show Deployment/shop/web --cluster berlin-1",
+    ),
   },
   parameters: {
     flags: { ...hubFlags, fleet: fleetFilter, cluster: clusterFilter, output: documentFlag },

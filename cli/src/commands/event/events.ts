@@ -21,7 +21,12 @@ interface Flags extends HubFlags {
 export const eventsCommand = buildCommand({
   docs: {
     brief: "Show what happened, and with --follow what happens",
-    fullDescription: helpText("Oldest first. --follow stays connected, over restarts of the hub too, and continues where it was. With -o json it prints one object a line.", "fleet events --fleet shop", "fleet events --follow --cluster berlin-1", "fleet events --follow -o json | jq -r .reason"),
+    fullDescription: helpText(
+      "Oldest first. --follow stays connected, over restarts of the hub too, and continues where it was. With -o json it prints one object a line.",
+      "fleet events --fleet shop",
+      "fleet events --follow --cluster berlin-1",
+      "fleet events --follow -o json | jq -r .reason",
+    ),
   },
   parameters: {
     flags: {
@@ -58,7 +63,9 @@ async function follow(context: FleetContext, client: HubClient, flags: Flags, af
 }
 
 function isWanted(event: EventRow, { fleet, cluster, reason }: Flags): boolean {
-  return (fleet === undefined || event.fleet === fleet) && (cluster === undefined || event.cluster === cluster) && (reason === undefined || event.reason === reason);
+  return (
+    (fleet === undefined || event.fleet === fleet) && (cluster === undefined || event.cluster === cluster) && (reason === undefined || event.reason === reason)
+  );
 }
 
 async function format(context: FleetContext, event: EventRow, output: ListFormat | undefined): Promise<string> {

@@ -96,7 +96,11 @@ async function credentialsFrom(context: FleetContext, flags: Flags): Promise<Fle
   const { username, passwordStdin, sshKey, knownHosts } = flags;
   if (sshKey !== undefined) {
     if (passwordStdin || username !== undefined) throw wrongUse("--ssh-key goes with neither --username nor --password-stdin");
-    if (knownHosts === undefined) throw wrongUse("--ssh-key wants --known-hosts: without it anybody could answer as the Git server", "ssh-keyscan HOST > known_hosts, and compare with the server's published key");
+    if (knownHosts === undefined)
+      throw wrongUse(
+        "--ssh-key wants --known-hosts: without it anybody could answer as the Git server",
+        "ssh-keyscan HOST > known_hosts, and compare with the server's published key",
+      );
     return { sshPrivateKey: await readInput("--ssh-key", sshKey), knownHosts: await readInput("--known-hosts", knownHosts) };
   }
   if (knownHosts !== undefined) throw wrongUse("--known-hosts goes with --ssh-key");

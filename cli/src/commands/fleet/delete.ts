@@ -20,7 +20,11 @@ export const deleteCommand = buildCommand({
     ),
   },
   parameters: {
-    flags: { ...hubFlags, objects: { kind: "enum", values: ["orphan", "delete"], default: "orphan", brief: "What becomes of the objects on the clusters" }, yes: yesFlag },
+    flags: {
+      ...hubFlags,
+      objects: { kind: "enum", values: ["orphan", "delete"], default: "orphan", brief: "What becomes of the objects on the clusters" },
+      yes: yesFlag,
+    },
     aliases: { y: "yes" },
     positional: { kind: "tuple", parameters: [fleetName] },
   },

@@ -11,7 +11,14 @@ interface Flags extends HubFlags {
 }
 
 export const historyCommand = buildCommand({
-  docs: { brief: "List a fleet's revisions, newest first", fullDescription: helpText("Each with its outcome and how many clusters have it.", "fleet history shop", "fleet trace $(fleet history shop -o name --limit 1)") },
+  docs: {
+    brief: "List a fleet's revisions, newest first",
+    fullDescription: helpText(
+      "Each with its outcome and how many clusters have it.",
+      "fleet history shop",
+      "fleet trace $(fleet history shop -o name --limit 1)",
+    ),
+  },
   parameters: {
     flags: { ...hubFlags, output: outputFlag, limit: { kind: "parsed", parse: positiveInteger, default: "20", placeholder: "N", brief: "At most this many" } },
     aliases: { o: "output", n: "limit" },

@@ -46,9 +46,14 @@ export const lintCommand = buildCommand({
 
 async function print(context: FleetContext, { problems, warnings }: Lint, output: NonNullable<Flags["output"]>): Promise<void> {
   if (output === "json" || output === "yaml") return say(context, await structured({ problems, warnings }, output));
-  if (output === "github") return say(context, ...problems.map((problem) => githubLine(problem, "error")), ...warnings.map((problem) => githubLine(problem, "warning")));
+  if (output === "github")
+    return say(context, ...problems.map((problem) => githubLine(problem, "error")), ...warnings.map((problem) => githubLine(problem, "warning")));
   const paint = paintFor(context.process.stdout, context.env);
-  say(context, ...problems.map((problem) => paint(problemLine(problem, "error"), "bad")), ...warnings.map((problem) => paint(problemLine(problem, "warning"), "busy")));
+  say(
+    context,
+    ...problems.map((problem) => paint(problemLine(problem, "error"), "bad")),
+    ...warnings.map((problem) => paint(problemLine(problem, "warning"), "busy")),
+  );
   const count = (rows: readonly unknown[], word: string): string => `${rows.length} ${word}${rows.length === 1 ? "" : "s"}`;
   remark(context, problems.length + warnings.length === 0 ? "no problems" : `${count(problems, "error")}, ${count(warnings, "warning")}`);
 }

@@ -10,7 +10,10 @@ interface Flags extends HubFlags {
 }
 
 export const listCommand = buildCommand({
-  docs: { brief: "List the fleets", fullDescription: helpText("Every fleet with its source. 'fleet status' tells how they do.", "fleet list", "fleet list -o name") },
+  docs: {
+    brief: "List the fleets",
+    fullDescription: helpText("Every fleet with its source. 'fleet status' tells how they do.", "fleet list", "fleet list -o name"),
+  },
   parameters: { flags: { ...hubFlags, output: outputFlag }, aliases: { o: "output" } },
   async func(this: FleetContext, flags: Flags): Promise<void> {
     const client = await connect(this, flags);

@@ -49,7 +49,10 @@ export const renderCommand = buildCommand({
       output: documentFlag,
     },
     aliases: { o: "output" },
-    positional: { kind: "tuple", parameters: [{ parse: text, optional: true, placeholder: "FLEET|DIR", brief: "A fleet, or a folder (default: .)", proposeCompletions: completeFleets }] },
+    positional: {
+      kind: "tuple",
+      parameters: [{ parse: text, optional: true, placeholder: "FLEET|DIR", brief: "A fleet, or a folder (default: .)", proposeCompletions: completeFleets }],
+    },
   },
   async func(this: FleetContext, flags: Flags, given?: string): Promise<void> {
     const what = given ?? ".";

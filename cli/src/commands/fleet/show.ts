@@ -13,7 +13,10 @@ interface Flags extends HubFlags {
 }
 
 export const showCommand = buildCommand({
-  docs: { brief: "Show everything about a fleet", fullDescription: helpText("Source, selector, counts, problems, and where the forge sends its webhooks.", "fleet show shop", "fleet show shop -o json") },
+  docs: {
+    brief: "Show everything about a fleet",
+    fullDescription: helpText("Source, selector, counts, problems, and where the forge sends its webhooks.", "fleet show shop", "fleet show shop -o json"),
+  },
   parameters: { flags: { ...hubFlags, output: documentFlag }, aliases: { o: "output" }, positional: { kind: "tuple", parameters: [fleetName] } },
   async func(this: FleetContext, flags: Flags, name: string): Promise<void> {
     const client = await connect(this, flags);

@@ -10,12 +10,23 @@ interface Flags extends HubFlags {
 }
 
 export const syncCommand = buildCommand({
-  docs: { brief: "Fetch now, and let the clusters reconcile now", fullDescription: helpText("The hub fetches at once instead of waiting for its next poll or a webhook, and tells the agents to look again.", "fleet sync shop", "fleet sync shop --cluster berlin-1", "fleet sync shop && fleet wait shop --for healthy") },
+  docs: {
+    brief: "Fetch now, and let the clusters reconcile now",
+    fullDescription: helpText(
+      "The hub fetches at once instead of waiting for its next poll or a webhook, and tells the agents to look again.",
+      "fleet sync shop",
+      "fleet sync shop --cluster berlin-1",
+      "fleet sync shop && fleet wait shop --for healthy",
+    ),
+  },
   parameters: { flags: { ...hubFlags, cluster: clusterFilter }, positional: { kind: "tuple", parameters: [fleetName] } },
   async func(this: FleetContext, flags: Flags, name: string): Promise<void> {
     const client = await connect(this, flags);
     const { revision } = await client.syncFleet(name, flags.cluster);
-    say(this, `fleet ${name}: sync asked for${flags.cluster === undefined ? "" : ` on ${flags.cluster}`}${revision === null ? "" : `; it is at ${shortRevision(revision)}`}`);
+    say(
+      this,
+      `fleet ${name}: sync asked for${flags.cluster === undefined ? "" : ` on ${flags.cluster}`}${revision === null ? "" : `; it is at ${shortRevision(revision)}`}`,
+    );
     remark(this, `wait for it: fleet wait ${name} --for healthy`);
   },
 });

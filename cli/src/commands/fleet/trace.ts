@@ -45,13 +45,15 @@ async function findTraces(client: HubClient, revision: string, fleet: string | u
   const fleets = await client.fleets();
   const named = fleets.find(({ name }) => name === revision);
   if (named) return [await newestTrace(client, named.name)];
-  if (!/^[0-9a-f]{4,64}$/i.test(revision)) throw wrongUse(`'${revision}' is neither a commit nor a fleet`, "give at least 4 characters of a commit; 'fleet history FLEET' lists them");
+  if (!/^[0-9a-f]{4,64}$/i.test(revision))
+    throw wrongUse(`'${revision}' is neither a commit nor a fleet`, "give at least 4 characters of a commit; 'fleet history FLEET' lists them");
   const found: Trace[] = [];
   for (const { name } of fleets) {
     const trace = await client.trace(name, revision).catch(unknownHere);
     if (trace) found.push(trace);
   }
-  if (found.length === 0) throw new FleetError(`no fleet has a revision ${revision}`, exitCodes.failed, { hint: "'fleet history FLEET' lists the revisions that the hub has seen" });
+  if (found.length === 0)
+    throw new FleetError(`no fleet has a revision ${revision}`, exitCodes.failed, { hint: "'fleet history FLEET' lists the revisions that the hub has seen" });
   return found;
 }
 

@@ -37,7 +37,14 @@ export const waitCommand = buildCommand({
   parameters: {
     flags: {
       ...hubFlags,
-      for: { kind: "parsed", parse: text, variadic: ",", default: ["synced"], placeholder: "GOAL", brief: "synced, healthy, or revision=COMMIT; several joined by commas" },
+      for: {
+        kind: "parsed",
+        parse: text,
+        variadic: ",",
+        default: ["synced"],
+        placeholder: "GOAL",
+        brief: "synced, healthy, or revision=COMMIT; several joined by commas",
+      },
       timeout: { kind: "parsed", parse: durationParameter, optional: true, placeholder: "TIME", brief: "Give up after this time (default 5m)" },
     },
     positional: { kind: "tuple", parameters: [fleetName] },
@@ -54,7 +61,9 @@ export const waitCommand = buildCommand({
       if (missing !== said) remark(this, `${durationOf(this.now() - startedAt).padStart(8)}  ${missing}`);
       said = missing;
       if (this.now() - startedAt >= timeoutMs) {
-        throw new FleetError(`fleet ${name} is not ${goalText(goal)} after ${durationOf(timeoutMs)}: ${missing}`, exitCodes.timedOut, { hint: `fleet status ${name} -o wide; fleet events --fleet ${name}` });
+        throw new FleetError(`fleet ${name} is not ${goalText(goal)} after ${durationOf(timeoutMs)}: ${missing}`, exitCodes.timedOut, {
+          hint: `fleet status ${name} -o wide; fleet events --fleet ${name}`,
+        });
       }
       await delay(Math.min(waitPollMs, Math.max(1, timeoutMs - (this.now() - startedAt))), undefined, { signal: this.signal }).catch(() => undefined);
     }
@@ -100,17 +109,22 @@ function refusedRevision(fleet: FleetRow, { revision }: Goal): FleetError | unde
 export function fleetMissing(fleet: FleetRow, goal: Goal): string | undefined {
   const { tally } = fleet;
   if (fleet.revision === null) return fleet.source.error ?? fleet.problems[0]?.message ?? "no revision yet";
-  if (goal.revision !== undefined && !fleet.revision.startsWith(goal.revision)) return `the fleet is at ${shortRevision(fleet.revision)}${fleet.source.error === null ? "" : ` (${fleet.source.error})`}`;
+  if (goal.revision !== undefined && !fleet.revision.startsWith(goal.revision))
+    return `the fleet is at ${shortRevision(fleet.revision)}${fleet.source.error === null ? "" : ` (${fleet.source.error})`}`;
   if (tally.clusters === 0) return "no cluster matches";
-  if (tally.synced < tally.clusters) return `synced on ${tally.synced} of ${tally.clusters}${tally.unknown > 0 ? `, Unknown on ${tally.unknown}` : ""}${tally.failed > 0 ? `, failed on ${tally.failed}` : ""}`;
-  if (goal.healthy && tally.current < tally.clusters) return `healthy on ${tally.current} of ${tally.clusters}${tally.failed > 0 ? `, failed on ${tally.failed}` : ""}`;
+  if (tally.synced < tally.clusters)
+    return `synced on ${tally.synced} of ${tally.clusters}${tally.unknown > 0 ? `, Unknown on ${tally.unknown}` : ""}${tally.failed > 0 ? `, failed on ${tally.failed}` : ""}`;
+  if (goal.healthy && tally.current < tally.clusters)
+    return `healthy on ${tally.current} of ${tally.clusters}${tally.failed > 0 ? `, failed on ${tally.failed}` : ""}`;
   return undefined;
 }
 
 /** Between a new revision and its release the tally still speaks of the old one; the targets do not. */
 export function targetsMissing(fleet: FleetRow, targets: readonly TargetRow[], goal: Goal): string | undefined {
   const staying = targets.filter(({ wanted }) => !wanted.removing);
-  const behind = staying.find(({ wanted, running, sync }) => wanted.revision !== fleet.revision || running?.generation !== wanted.generation || sync !== "Synced");
+  const behind = staying.find(
+    ({ wanted, running, sync }) => wanted.revision !== fleet.revision || running?.generation !== wanted.generation || sync !== "Synced",
+  );
   if (behind) return `${behind.cluster} runs ${shortRevision(behind.running?.revision)}, not yet ${shortRevision(fleet.revision)}`;
   const ill = goal.healthy ? staying.find(({ health }) => health !== "Current") : undefined;
   return ill && `${ill.cluster} is ${ill.health}${ill.message === "" ? "" : `: ${ill.message}`}`;

@@ -28,13 +28,18 @@ interface Check {
 export const doctorCommand = buildCommand({
   docs: {
     brief: "Look for what is wrong, and say how to mend it",
-    fullDescription: helpText("Checks this program's own setting, the way to the hub, the versions, and asks the hub about its database, broker, repositories and renderers.", "fleet doctor", "fleet doctor -o json"),
+    fullDescription: helpText(
+      "Checks this program's own setting, the way to the hub, the versions, and asks the hub about its database, broker, repositories and renderers.",
+      "fleet doctor",
+      "fleet doctor -o json",
+    ),
   },
   parameters: { flags: { ...hubFlags, output: documentFlag }, aliases: { o: "output" } },
   async func(this: FleetContext, flags: Flags): Promise<void> {
     const checks = [...(await ownChecks(this)), ...(await hubChecks(this, flags))];
     const bad = checks.filter(({ ok }) => !ok);
-    if (flags.output) say(this, await structured({ ok: bad.length === 0, checks: checks.map(({ exitCode: _, ...check }) => check) }, flags.output));
+    if (flags.output)
+      say(this, await structured({ ok: bad.length === 0, checks: checks.map(({ name, ok, message, hint }) => ({ name, ok, message, hint })) }, flags.output));
     else say(this, ...checks.flatMap((check) => checkLines(check, paintFor(this.process.stdout, this.env))));
     if (bad.length > 0) this.exitWith(bad.find(({ exitCode }) => exitCode !== undefined)?.exitCode ?? exitCodes.failed);
   },
@@ -78,7 +83,12 @@ function versionCheck(hub: HubInfo): Check {
   const own = cliVersion();
   const minor = (version: string): string => version.split(".").slice(0, 2).join(".");
   const ok = minor(own) === minor(hub.version);
-  return { name: "versions", ok, message: ok ? `fleet ${own}, hub ${hub.version}` : `fleet is ${own} and the hub ${hub.version}`, ...(ok ? {} : { hint: "install the CLI of the hub's version" }) };
+  return {
+    name: "versions",
+    ok,
+    message: ok ? `fleet ${own}, hub ${hub.version}` : `fleet is ${own} and the hub ${hub.version}`,
+    ...(ok ? {} : { hint: "install the CLI of the hub's version" }),
+  };
 }
 
 function failed(name: string, error: unknown): Check {

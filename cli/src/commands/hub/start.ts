@@ -45,7 +45,12 @@ export const startCommand = buildCommand({
       tlsKey: { ...optional, placeholder: "FILE", brief: "Its key" },
       encryptionKeyFile: { ...optional, placeholder: "FILE", brief: "32-byte key for secrets at rest (default: encryption-key in the data folder)" },
       logLevel: { ...optional, placeholder: "LEVEL", brief: "trace, debug, info, warn, error, fatal or silent (default: info)" },
-      allowLocalRepositories: { kind: "boolean", default: false, withNegated: false, brief: "Allow http and file repositories on this machine (for trying out)" },
+      allowLocalRepositories: {
+        kind: "boolean",
+        default: false,
+        withNegated: false,
+        brief: "Allow http and file repositories on this machine (for trying out)",
+      },
     },
   },
   async func(this: FleetContext, flags: Flags): Promise<void> {

@@ -40,10 +40,25 @@ complete -c fleet -f -a '(__fleet_complete)'`,
 export const completionCommand = buildCommand({
   docs: {
     brief: "Print the completion script of a shell",
-    fullDescription: helpText("Completes commands, flags, and the names of fleets and clusters of the hub you are logged in to.", "source <(fleet completion bash)", 'fleet completion zsh > "${fpath[1]}/_fleet"', "fleet completion fish > ~/.config/fish/completions/fleet.fish"),
+    fullDescription: helpText(
+      "Completes commands, flags, and the names of fleets and clusters of the hub you are logged in to.",
+      "source <(fleet completion bash)",
+      'fleet completion zsh > "${fpath[1]}/_fleet"',
+      "fleet completion fish > ~/.config/fish/completions/fleet.fish",
+    ),
   },
   parameters: {
-    positional: { kind: "tuple", parameters: [{ parse: shell, placeholder: "bash|zsh|fish", brief: "The shell", proposeCompletions: (partial: string) => shells.filter((name) => name.startsWith(partial)) }] },
+    positional: {
+      kind: "tuple",
+      parameters: [
+        {
+          parse: shell,
+          placeholder: "bash|zsh|fish",
+          brief: "The shell",
+          proposeCompletions: (partial: string) => shells.filter((name) => name.startsWith(partial)),
+        },
+      ],
+    },
   },
   func(this: FleetContext, _flags: NonNullable<unknown>, name: Shell): void {
     say(this, scripts[name]);

@@ -11,8 +11,14 @@ interface Flags extends HubFlags {
 }
 
 export const versionCommand = buildCommand({
-  docs: { brief: "Print the version", fullDescription: helpText("Of this program; with --server of the hub too.", "fleet version", "fleet version --server -o json") },
-  parameters: { flags: { ...hubFlags, output: documentFlag, server: { kind: "boolean", default: false, withNegated: false, brief: "Ask the hub for its version too" } }, aliases: { o: "output" } },
+  docs: {
+    brief: "Print the version",
+    fullDescription: helpText("Of this program; with --server of the hub too.", "fleet version", "fleet version --server -o json"),
+  },
+  parameters: {
+    flags: { ...hubFlags, output: documentFlag, server: { kind: "boolean", default: false, withNegated: false, brief: "Ask the hub for its version too" } },
+    aliases: { o: "output" },
+  },
   async func(this: FleetContext, flags: Flags): Promise<void> {
     const own = { fleet: cliVersion(), node: process.versions.node };
     const hub = flags.server ? await (await connect(this, flags)).hub() : undefined;
