@@ -41,7 +41,8 @@ export const noQuery = Type.Object({}, { additionalProperties: false });
 
 /** Responses of a route, with the problems that any can answer. */
 export function answers<Answers extends Record<number, Type.TSchema>>(schemas: Answers) {
-  return { ...schemas, "4xx": ProblemDetails, "5xx": ProblemDetails };
+  const problem = (description: string) => ({ description, content: { "application/problem+json": { schema: ProblemDetails } } });
+  return { ...schemas, "4xx": problem("What was asked cannot be done; `detail` says why, `hint` how to mend it"), "5xx": problem("The hub cannot answer now") };
 }
 
 /** The bounds of a page, with the default filled in. */
