@@ -93,7 +93,7 @@ await describeWith(["nats-server", "helm", "kustomize"], "the packed CLI in an e
         { what: "a healthy hub", timeoutMs: 60_000 },
       );
       const { stdout } = await execute(fleet, ["cluster", "add", "berlin-1", "--label", "env=prod"], { env: home });
-      expect(stdout).toMatch(/^fleet agent install --cluster berlin-1 --hub \S+ --ca-hash [0-9a-f]{64} --token \S+\n$/);
+      expect(stdout).toMatch(/^(npx )?fleet agent install --cluster berlin-1 --hub \S+ --ca-hash [0-9a-f]{64} --token \S+\n$/);
       expect(await stop(hub)).toBe(0);
     } finally {
       await stop(hub);
