@@ -90,6 +90,9 @@ interface Loss {
   readonly reason: string;
 }
 
+/** Epoch and the two sequence numbers, encoded. */
+const tailBytesMax = 64;
+
 /** What must be known after a restart besides the segments: "owed.json". */
 interface Owed {
   readonly epoch: string;
@@ -192,18 +195,17 @@ class FileOutbox implements Outbox {
     if (this.#loss.seq + 1n !== this.#heldFrom()) this.#loss = undefined;
   }
 
-  record(report: Report, traceparent = ""): Promise<bigint> {
-    if (this.#closed) return Promise.reject(new OutboxError("OutboxClosed", "the outbox is closed"));
+  async record(report: Report, traceparent = ""): Promise<bigint> {
+    if (this.#closed) throw new OutboxError("OutboxClosed", "the outbox is closed");
     // Encodings of one message may be put one after the other: epoch and seq are added when it is written.
     const head = toBinary(ReportEnvelopeSchema, create(ReportEnvelopeSchema, { cluster: this.cluster, recordedAt: timestampNow(), traceparent, report }));
-    if (head.byteLength + 64 > maxReportBytes) {
-      const message = `a report of ${head.byteLength} bytes does not fit in one message of ${maxReportBytes}: whoever made it must split it or cut its texts`;
-      return Promise.reject(new OutboxError("ReportTooLarge", message));
+    if (head.byteLength + tailBytesMax > maxReportBytes) {
+      throw new OutboxError("ReportTooLarge", `a report of ${head.byteLength} bytes does not fit in one message of ${maxReportBytes}: whoever made it must split it or cut its texts`);
     }
     if (this.#pendingBytes + head.byteLength > reportLimits.pendingBytes) {
-      return Promise.reject(new OutboxError("OutboxStuck", `reports cannot be written to ${this.#dir}, and ${this.#pendingBytes} bytes wait already: look at the disk`));
+      throw new OutboxError("OutboxStuck", `reports cannot be written to ${this.#dir}, and ${this.#pendingBytes} bytes wait already: look at the disk`);
     }
-    return new Promise((resolve, reject) => {
+    return await new Promise((resolve, reject) => {
       this.#pendingBytes += head.byteLength;
       this.#pending.push({ head, events: eventsIn(report), traceparent, endsSnapshot: endsSnapshot(report), resolve, reject });
       this.#writing ??= this.#writePending();

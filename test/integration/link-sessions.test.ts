@@ -1,0 +1,235 @@
+import { create } from "@bufbuild/protobuf";
+import { linkClient } from "@flotilla/agent/link/hub-client";
+import { revokeCredentials } from "@flotilla/hub/store/enrolment-store";
+import { FleetReportSchema } from "@flotilla/proto/gen/report";
+import { unpackBody } from "@flotilla/proto/body";
+import { maxChunkBytes } from "@flotilla/proto/limits";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startTcpProxy } from "../harness/tcp-proxy.ts";
+import { waitFor } from "../harness/wait-for.ts";
+import { bodyOf, type LinkRig, type Replica, startLinkRig } from "./link-rig.ts";
+
+let rig: LinkRig;
+let hub: Replica;
+
+beforeAll(async () => {
+  rig = await startLinkRig();
+  hub = await rig.replica({ heartbeatIntervalMs: 200, heartbeatDeadlineMs: 1_000 });
+});
+
+afterAll(() => rig.stop());
+
+const joined = async (cluster: string, replica = hub) => {
+  const agent = await rig.agent(await rig.enrol(replica, cluster));
+  await waitFor(() => agent.link.isConnected, { what: `${cluster} to connect` });
+  return agent;
+};
+
+describe("targets", () => {
+  it("arrive whole, a 3 MB body in chunks, each body once", async () => {
+    const agent = await joined("whole");
+    const large = bodyOf("large", 4_000_000);
+    const small = bodyOf("small");
+    expect(large.compressed.length).toBeGreaterThan(3 * maxChunkBytes - 200_000);
+    for (const body of [large, small]) await rig.saveBody(body);
+    await rig.release({ fleet: "shop", cluster: "whole", generation: 1, bodies: [large, small] });
+    await waitFor(() => agent.targets.length === 1);
+    expect(unpackBody(large.digest, agent.bodies.get(large.digest)!)).toHaveLength(1);
+    const next = bodyOf("next");
+    await rig.saveBody(next);
+    await rig.release({ fleet: "shop", cluster: "whole", generation: 2, bodies: [large, next] });
+    await waitFor(() => agent.targets.length === 2);
+    expect(agent.targets.map(({ generation, complete }) => [generation, complete])).toEqual([[1n, true], [2n, true]]);
+    const phases = async () => (await rig.pool.query("SELECT fleet, cluster, error FROM phases WHERE phase = 'send' AND cluster = 'whole'")).rows;
+    expect(await waitFor(async () => ((await phases()).length > 0 ? phases() : undefined))).toEqual([{ fleet: "shop", cluster: "whole", error: "" }]);
+  });
+
+  it("are found by the poll when nobody was told", async () => {
+    const agent = await joined("silent");
+    const body = bodyOf("quiet");
+    await rig.saveBody(body);
+    const policy = { drift: "report", ignore: [], healthTimeoutMs: 1, pruneBudget: { objects: 1, percent: 1 } };
+    const bundles = [{ name: "b", digest: body.digest, objectCount: 1, bodyBytes: body.compressed.length, dependsOn: [], policy, excluded: ["/ConfigMap/default/x"] }];
+    await rig.pool.query("INSERT INTO targets (fleet, cluster, generation, revision, digest, bundles) VALUES ('shop', 'silent', 7, 'r', 'd', $1)", [JSON.stringify(bundles)]);
+    await waitFor(() => agent.targets.length === 1, { timeoutMs: 6_000 });
+    expect(agent.targets[0]!.bundles[0]!.excluded).toEqual(["/ConfigMap/default/x"]);
+  });
+
+  it("are not sent again to an agent that holds them, and are after they changed while it was away", async () => {
+    const agent = await joined("back");
+    const body = bodyOf("back");
+    await rig.saveBody(body);
+    await rig.release({ fleet: "shop", cluster: "back", generation: 1, bodies: [body] });
+    await waitFor(() => agent.targets.length === 1);
+    await agent.stop();
+    const again = await rig.agent(agent.identity, { handlers: { held: () => agent.targets.map(({ fleet, generation, digest }) => ({ $typeName: "fleet.v1.HeldTarget", fleet, generation, digest })) } });
+    again.bodies.set(body.digest, body.compressed);
+    await waitFor(() => again.link.isConnected);
+    await rig.release({ fleet: "other", cluster: "back", generation: 1, bodies: [body] });
+    await waitFor(() => again.targets.length > 0);
+    expect(again.targets.map(({ fleet }) => fleet)).toEqual(["other"]);
+  });
+
+  it("of another cluster cannot be had by asking for their bodies", async () => {
+    const secret = bodyOf("secret");
+    await rig.saveBody(secret);
+    await rig.release({ fleet: "shop", cluster: "owner", generation: 1, bodies: [secret] });
+    const spy = await joined("spy");
+    const mine = bodyOf("mine");
+    await rig.saveBody(mine);
+    const client = linkClient(spy.identity);
+    const call = (client as unknown as { connect(): import("node:stream").Duplex }).connect();
+    const answers: { message: { case: string; value: { digest?: string; reason?: string } } }[] = [];
+    call.on("data", (answer) => answers.push(answer));
+    call.on("error", () => undefined);
+    await spy.stop();
+    call.write({ message: { case: "hello", value: { cluster: "spy", protocolVersion: 1, epoch: "a".repeat(32) } } });
+    await waitFor(() => answers.some(({ message }) => message.case === "welcome"));
+    call.write({ message: { case: "bodyRequest", value: { digests: [secret.digest] } } });
+    const refused = await waitFor(() => answers.find(({ message }) => message.case === "bodyUnavailable"));
+    expect(refused.message.value).toMatchObject({ digest: secret.digest, reason: "it is not part of a target of this cluster" });
+    expect(answers.some(({ message }) => message.case === "bodyChunk")).toBe(false);
+    call.destroy();
+    client.close();
+  });
+
+  it("with a tombstone carry no bundles", async () => {
+    const agent = await joined("leaver");
+    const body = bodyOf("leaver");
+    await rig.saveBody(body);
+    await rig.release({ fleet: "shop", cluster: "leaver", generation: 4, bodies: [body], tombstone: "delete" });
+    await waitFor(() => agent.targets.length === 1);
+    expect(agent.targets[0]).toMatchObject({ bundles: [], tombstone: { policy: 2 }, generation: 4n });
+  });
+});
+
+describe("commands", () => {
+  it("are carried out once, and answered", async () => {
+    const agent = await joined("commanded");
+    await rig.pool.query("INSERT INTO commands (id, cluster, kind, fleet, expires_at) VALUES ('c1', 'commanded', 'sync', 'shop', now() + interval '1 minute'), ('c2', 'commanded', 'sync', 'late', now() - interval '1 second')");
+    await rig.pool.query("SELECT pg_notify('flotilla_commands', '{\"clusters\":[\"commanded\"]}')");
+    await waitFor(async () => (await rig.pool.query("SELECT 1 FROM commands WHERE id = 'c1' AND acked_at IS NOT NULL AND error IS NULL AND sent_at IS NOT NULL")).rowCount === 1);
+    expect(agent.commands.map(({ id }) => id)).toEqual(["c1"]);
+    await rig.pool.query("UPDATE commands SET acked_at = NULL WHERE id = 'c1'");
+    await waitFor(async () => (await rig.pool.query("SELECT 1 FROM commands WHERE id = 'c1' AND acked_at IS NOT NULL")).rowCount === 1);
+    expect(agent.commands).toHaveLength(1);
+  });
+
+  it("ask for a snapshot when the row wishes one, and tell why one failed", async () => {
+    const agent = await rig.agent(await rig.enrol(hub, "wished"), {
+      handlers: {
+        onCommand: async () => {
+          throw new Error("the API server is away");
+        },
+      },
+    });
+    await waitFor(() => agent.link.isConnected);
+    await rig.pool.query("UPDATE clusters SET wants_snapshot = true WHERE name = 'wished'");
+    const answered = await waitFor(async () => (await rig.pool.query("SELECT kind, error FROM commands WHERE cluster = 'wished' AND acked_at IS NOT NULL")).rows[0]);
+    expect(answered).toEqual({ kind: "snapshot", error: "the API server is away" });
+    expect((await rig.pool.query("SELECT wants_snapshot FROM clusters WHERE name = 'wished'")).rows[0].wants_snapshot).toBe(false);
+  });
+
+  it("renew the certificate, and the stream goes on with the new one", async () => {
+    const agent = await joined("renewed");
+    const before = agent.identity.certificatePem;
+    await rig.pool.query("INSERT INTO commands (id, cluster, kind, expires_at) VALUES ('r1', 'renewed', 'renew', now() + interval '1 minute')");
+    await waitFor(() => agent.identity.certificatePem !== before && agent.link.isConnected);
+    const { rows } = await rig.pool.query("SELECT count(*)::int AS alive FROM certificates WHERE cluster = 'renewed' AND revoked_at IS NULL");
+    expect(rows[0].alive).toBe(2);
+  });
+});
+
+describe("watermarks", () => {
+  it("reach the outbox, and a new epoch begins at 0", async () => {
+    const agent = await joined("marked");
+    await agent.outbox.record({ case: "fleet", value: create(FleetReportSchema, { fleet: "shop" }) });
+    await rig.pool.query("UPDATE clusters SET watermark = 1 WHERE name = 'marked'");
+    await rig.pool.query("SELECT pg_notify('flotilla_watermarks', '{\"clusters\":[\"marked\"]}')");
+    await waitFor(() => agent.outbox.watermark === 1n);
+    expect(agent.outbox.oldestSeq).toBe(2n);
+    await agent.stop();
+    const other = await rig.agent(agent.identity);
+    await waitFor(() => other.link.isConnected);
+    expect((await rig.pool.query("SELECT epoch, watermark FROM clusters WHERE name = 'marked'")).rows[0]).toEqual({ epoch: other.outbox.epoch, watermark: "0" });
+  });
+
+  it("beyond what the outbox holds begin a new epoch and ask for a snapshot", async () => {
+    const agent = await joined("restored");
+    const { epoch } = agent.outbox;
+    let asked = 0;
+    agent.outbox.onSnapshotNeeded(() => (asked += 1));
+    await rig.pool.query("UPDATE clusters SET watermark = 100 WHERE name = 'restored'");
+    await waitFor(async () => agent.outbox.epoch !== epoch && (await rig.pool.query("SELECT 1 FROM clusters WHERE name = 'restored' AND epoch = $1 AND watermark = 0", [agent.outbox.epoch])).rowCount === 1);
+    expect(asked).toBeGreaterThan(0);
+  });
+});
+
+describe("the end of a stream", () => {
+  it("comes within 5 s when its cluster is revoked, and no new one opens", async () => {
+    const agent = await joined("revoked");
+    const started = Date.now();
+    await revokeCredentials(rig.pool, "revoked");
+    await waitFor(() => !agent.link.isConnected, { timeoutMs: 5_000, everyMs: 10 });
+    expect(Date.now() - started).toBeLessThan(5_000);
+    expect(agent.ends.join()).toContain("revoked");
+    const again = await rig.agent(agent.identity);
+    await waitFor(async () => (await rig.pool.query("SELECT hub_id FROM clusters WHERE name = 'revoked'")).rows[0].hub_id === null);
+    expect(again.link.isConnected).toBe(false);
+  });
+
+  it("comes within 5 s also when nobody was told", async () => {
+    const agent = await joined("removed");
+    await rig.pool.query("UPDATE clusters SET removed_at = now() WHERE name = 'removed'");
+    await waitFor(() => agent.ends.length > 0, { timeoutMs: 5_000 });
+  });
+
+  it("is seen on both sides when the wire goes dead without a word", async () => {
+    const proxy = await startTcpProxy({ target: { host: "127.0.0.1", port: hub.link.port } });
+    const identity = { ...(await rig.enrol(hub, "halfopen")), linkAddress: `localhost:${proxy.port}` };
+    const agent = await rig.agent(identity);
+    await waitFor(() => agent.link.isConnected);
+    const before = hub.link.sessions;
+    proxy.hold();
+    await waitFor(() => agent.ends.some((end) => end.includes("silent")), { timeoutMs: 5_000 });
+    await waitFor(() => hub.link.sessions === before - 1, { timeoutMs: 5_000 });
+    proxy.heal();
+    await waitFor(() => agent.link.isConnected, { timeoutMs: 30_000 });
+    await agent.stop();
+    await proxy.stop();
+  });
+
+  it("comes to the older of two streams of one cluster, also at another replica", async () => {
+    const second = await rig.replica({ heartbeatIntervalMs: 200, heartbeatDeadlineMs: 1_000 });
+    const agent = await joined("twice");
+    const twin = await rig.agent({ ...agent.identity, linkAddress: `localhost:${second.link.port}` });
+    await waitFor(() => twin.link.isConnected);
+    await waitFor(() => agent.ends.some((end) => end.includes("newer stream")), { timeoutMs: 5_000 });
+    await agent.stop();
+    await second.close();
+  });
+
+  it("comes in order when a replica drains, and its agents go to the next one", async () => {
+    const first = await rig.replica();
+    const agent = await rig.agent(await rig.enrol(first, "moved"));
+    await waitFor(() => agent.link.isConnected);
+    const port = first.link.port;
+    await first.link.drain();
+    expect(first.link.sessions).toBe(0);
+    expect(agent.ends.join()).toContain("the hub is going away");
+    await first.close();
+    const proxy = await startTcpProxy({ target: { host: "127.0.0.1", port: hub.link.port }, port });
+    await waitFor(() => agent.link.isConnected, { timeoutMs: 20_000 });
+    expect((await rig.pool.query("SELECT hub_id FROM clusters WHERE name = 'moved'")).rows[0].hub_id).toBe(hub.hubId);
+    await agent.stop();
+    await proxy.stop();
+  });
+
+  it("does not come to one that is heard: its lease is kept", async () => {
+    const agent = await joined("leased");
+    const lease = async () => (await rig.pool.query("SELECT lease_until FROM clusters WHERE name = 'leased'")).rows[0].lease_until as Date;
+    const first = await lease();
+    await waitFor(async () => (await lease()) > first, { timeoutMs: 10_000 });
+    expect(agent.link.isConnected).toBe(true);
+  });
+});

@@ -1,0 +1,181 @@
+import { create, fromBinary } from "@bufbuild/protobuf";
+import { revokeCredentials } from "@flotilla/hub/store/enrolment-store";
+import { ensureReportStream } from "@flotilla/hub/stream/report-stream";
+import { FleetReportSchema, type ReportEnvelope, ReportEnvelopeSchema } from "@flotilla/proto/gen/report";
+import { inboxPrefix, reportStream, reportSubject } from "@flotilla/proto/subjects";
+import { jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { connect, jwtAuthenticator, type NatsConnection, nkeys } from "@nats-io/transport-node";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { waitFor } from "../harness/wait-for.ts";
+import { type LinkRig, type Replica, type RigAgent, startLinkRig } from "./link-rig.ts";
+
+let rig: LinkRig;
+let hub: Replica;
+
+beforeAll(async () => {
+  rig = await startLinkRig();
+  hub = await rig.replica();
+});
+
+afterAll(() => rig.stop());
+
+const report = (message: string) => ({ case: "fleet" as const, value: create(FleetReportSchema, { fleet: "shop", revision: message }) });
+
+/** The hub's rule in its smallest form: reports of one cluster are committed in order, and what does not fit is asked for again. */
+function startIntake(cluster: string) {
+  const committed: string[] = [];
+  const traces: (string | undefined)[] = [];
+  let stopped = false;
+  let next = 1;
+  const takeIn = async () => {
+    const { streams } = await jetstreamManager(rig.hubNats, { checkAPI: false });
+    const { state } = await streams.info(reportStream);
+    if (state.last_seq + 1 < next) next = 1;
+    for (; next <= state.last_seq && !stopped; next += 1) {
+      const message = await streams.getMessage(reportStream, { seq: next });
+      if (message?.subject !== reportSubject(cluster)) continue;
+      const envelope = fromBinary(ReportEnvelopeSchema, message.data);
+      if (await commit(envelope)) traces.push(message.header?.get("traceparent"));
+    }
+  };
+  const commit = async (envelope: ReportEnvelope): Promise<boolean> => {
+    const { rows } = await rig.pool.query("SELECT epoch, watermark FROM clusters WHERE name = $1", [cluster]);
+    const after = BigInt(rows[0].watermark) + 1n;
+    if (rows[0].epoch !== envelope.epoch || envelope.seq < after) return false;
+    const fits = envelope.firstSeq <= after;
+    await rig.pool.query(fits ? "UPDATE clusters SET watermark = $2 WHERE name = $1" : "UPDATE clusters SET wants_resend = true WHERE name = $1 AND $2 > 0", [cluster, envelope.seq]);
+    if (fits) committed.push(envelope.report.case === "fleet" ? envelope.report.value.revision : `${envelope.report.case}`);
+    await rig.pool.query("SELECT pg_notify('flotilla_watermarks', $1)", [JSON.stringify({ clusters: [cluster] })]);
+    return fits;
+  };
+  const done = (async () => {
+    while (!stopped) {
+      await takeIn().catch(() => undefined);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  })();
+  return {
+    committed,
+    traces,
+    async stop() {
+      stopped = true;
+      await done;
+    },
+  };
+}
+
+const publishing = async (cluster: string): Promise<RigAgent> => {
+  const agent = await rig.agent(await rig.enrol(hub, cluster), { publishes: { stallMinMs: 1_000, ackMs: 1_000 } });
+  await waitFor(() => agent.link.isConnected && agent.publisher!.isConnected, { what: `${cluster} to publish` });
+  return agent;
+};
+
+/** A broker user as an agent's own, to try what it must not do. */
+async function brokerUser(agent: RigAgent): Promise<NatsConnection> {
+  const pair = nkeys.createUser();
+  const { userJwt, urls, inboxPrefix: prefix } = await agent.link.issueBrokerCredentials(pair.getPublicKey());
+  return await connect({ servers: [...urls], authenticator: jwtAuthenticator(userJwt, pair.getSeed()), inboxPrefix: prefix, reconnect: false });
+}
+
+describe("rights at the broker", () => {
+  it("are the own subject and the own inbox, nothing else", async () => {
+    const agent = await publishing("limited");
+    const own = await brokerUser(agent);
+    const js = jetstream(own, { timeout: 1_000 });
+    expect((await js.publish(reportSubject("limited"), "x")).stream).toBe(reportStream);
+    const refusals: string[] = [];
+    void (async () => {
+      for await (const event of own.status()) if (event.type === "error") refusals.push(String(event.error.message));
+    })();
+    await expect(js.publish(reportSubject("victim"), "x")).rejects.toThrow();
+    await expect(own.request(`$JS.API.STREAM.INFO.${reportStream}`, "", { timeout: 500 })).rejects.toThrow();
+    await expect(own.request("$SYS.REQ.SERVER.PING", "", { timeout: 500 })).rejects.toThrow();
+    for (const subject of [reportSubject("limited"), reportSubject("*"), `${inboxPrefix("victim")}.>`, "_INBOX.>", ">"]) own.subscribe(subject, { callback: () => undefined });
+    await own.flush();
+    await waitFor(() => refusals.length >= 8);
+    expect(refusals.every((refusal) => /permission/i.test(refusal))).toBe(true);
+    await own.close();
+    const { state } = await (await jetstreamManager(rig.hubNats)).streams.info(reportStream, { subjects_filter: reportSubject("victim") });
+    expect(state.subjects ?? {}).toEqual({});
+  });
+
+  it("are gone within 5 s of a revocation, and stay gone when the broker restarts", async () => {
+    const agent = await publishing("cutoff");
+    const own = await brokerUser(agent);
+    await agent.publisher!.close();
+    const started = Date.now();
+    await revokeCredentials(rig.pool, "cutoff");
+    await waitFor(() => own.isClosed(), { timeoutMs: 5_000, everyMs: 10 });
+    expect(Date.now() - started).toBeLessThan(5_000);
+    await expect(agent.link.issueBrokerCredentials(nkeys.createUser().getPublicKey())).rejects.toThrow();
+  });
+
+  it("are not given for a key that is no user's", async () => {
+    const agent = await publishing("badkey");
+    await expect(agent.link.issueBrokerCredentials(nkeys.createAccount().getPublicKey())).rejects.toThrow("nkey of a user");
+  });
+});
+
+describe("reports", () => {
+  it("arrive in order with their trace, and leave the outbox when they are committed", async () => {
+    const agent = await publishing("ordered");
+    const intake = startIntake("ordered");
+    const traceparent = `00-${"a".repeat(32)}-${"b".repeat(16)}-01`;
+    const names = Array.from({ length: 300 }, (_, index) => `r${index}`);
+    await Promise.all(names.map((name) => agent.outbox.record(report(name), traceparent)));
+    await waitFor(() => agent.outbox.watermark === 300n);
+    expect(intake.committed).toEqual(names);
+    expect(new Set(intake.traces)).toEqual(new Set([traceparent]));
+    expect(agent.outbox.oldestSeq).toBe(301n);
+    await intake.stop();
+  });
+
+  it("all arrive, once and in order, though the broker is killed, and then loses its store", async () => {
+    const agent = await publishing("survivor");
+    const intake = startIntake("survivor");
+    const names: string[] = [];
+    let recording = true;
+    const done = (async () => {
+      for (let count = 0; recording || count < 400; count += 1) {
+        names.push(`s${count}`);
+        await agent.outbox.record(report(`s${count}`));
+        if (count % 10 === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+    })();
+    await waitFor(() => intake.committed.length > 50);
+    rig.nats.kill9();
+    await waitFor(() => intake.committed.length > 200, { timeoutMs: 30_000 });
+    await rig.nats.wipe();
+    await waitFor(() => ensureReportStream(rig.hubNats), { timeoutMs: 30_000 });
+    recording = false;
+    await done;
+    await waitFor(() => agent.outbox.watermark === BigInt(names.length), { timeoutMs: 60_000, what: "every report to be committed" });
+    expect(intake.committed).toEqual(names);
+    await intake.stop();
+  });
+
+  it("wait in the outbox over an agent's restart with the broker away, and are published by the next process", async () => {
+    const agent = await rig.agent(await rig.enrol(hub, "restarted"), { dir: "restarted" });
+    for (const name of ["a", "b", "c"]) await agent.outbox.record(report(name));
+    await agent.stop();
+    const intake = startIntake("restarted");
+    const again = await rig.agent(agent.identity, { dir: "restarted", publishes: true });
+    expect(again.outbox.epoch).toBe(agent.outbox.epoch);
+    await waitFor(() => again.outbox.watermark === 3n);
+    expect(intake.committed).toEqual(["a", "b", "c"]);
+    await intake.stop();
+  });
+
+  it("are published again when the hub says that some were lost", async () => {
+    const agent = await publishing("resent");
+    for (const name of ["a", "b"]) await agent.outbox.record(report(name));
+    const { streams } = await jetstreamManager(rig.hubNats);
+    const stored = async () => (await streams.info(reportStream, { subjects_filter: reportSubject("resent") })).state.subjects?.[reportSubject("resent")] ?? 0;
+    await waitFor(async () => (await stored()) >= 2);
+    const before = await stored();
+    await rig.pool.query("UPDATE clusters SET wants_resend = true WHERE name = 'resent'");
+    await rig.pool.query("SELECT pg_notify('flotilla_watermarks', '{\"clusters\":[\"resent\"]}')");
+    await waitFor(async () => (await stored()) >= before + 2);
+    await waitFor(async () => (await rig.pool.query("SELECT wants_resend FROM clusters WHERE name = 'resent'")).rows[0].wants_resend === false);
+  });
+});
