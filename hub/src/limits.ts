@@ -144,8 +144,8 @@ export const gitOutputBytesMax = 32 * 1024 ** 2;
 export const cloneBytesMax = 2 * 1024 ** 3;
 export const cloneSizeCheckMs = 200;
 
-/** Address space of one Git command: packs are mapped, at most 512 MiB at a time. */
-export const gitMemoryBytesMax = 2 * 1024 ** 3;
+/** Address space of one Git command: packs are mapped, at most 256 MiB at a time; a server that sends refs without end stops here. */
+export const gitMemoryBytesMax = 1024 ** 3;
 
 /** Commits fetched further back when a new commit does not descend from the known one as far as the clone reaches. */
 export const rewoundDeepen = 1_000;

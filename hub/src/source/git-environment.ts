@@ -90,7 +90,7 @@ const pinnedConfig: readonly (readonly [string, string])[] = [
   ["maintenance.auto", "false"],
   // Memory: large blobs are streamed, packs are mapped piecemeal, one thread.
   ["core.bigFileThreshold", "16m"],
-  ["core.packedGitLimit", "512m"],
+  ["core.packedGitLimit", "256m"],
   ["pack.threads", "1"],
   ["pack.windowMemory", "256m"],
   // A redirect could carry the token to another host.
