@@ -133,9 +133,9 @@ export const gitMaintenanceMs = 10 * 60_000;
 /** A Git command that was asked to end is killed after this. */
 export const gitKillGraceMs = 2_000;
 
-/** Below this rate for this long a transfer counts as dead. */
-export const gitLowSpeedBytes = 500;
-export const gitLowSpeedS = 30;
+/** A transfer without a byte for this long is dead. No more is asked: a server that packs a large repository sends a few bytes every 5 s. */
+export const gitLowSpeedBytes = 1;
+export const gitLowSpeedS = 60;
 
 /** What one Git command may print: 200,000 tree entries of 150 characters. A server's endless list of refs ends here. */
 export const gitOutputBytesMax = 32 * 1024 ** 2;
@@ -364,9 +364,10 @@ export const apiBodyBytesMax = 128 * 1024;
 export const apiConnectionsMax = 2_000;
 export const apiRequestMs = 30_000;
 
-/** Watchers of one replica; each holds a socket and up to this much unsent text before it is dropped as too slow. */
+/** Watchers of one replica; each holds a socket and about this much unsent text. One that takes nothing for so long is dropped. */
 export const watchersMax = 500;
-export const watcherUnsentBytesMax = 1024 ** 2;
+export const watcherUnsentBytesMax = 256 * 1024;
+export const watcherStuckMs = 10_000;
 
 /** A watcher that resumes gets at most this many missed events, this many at a time; whoever missed more should list. */
 export const watchResumeMax = 10_000;

@@ -1,7 +1,7 @@
 import type { AddressInfo } from "node:net";
 import swagger from "@fastify/swagger";
 import { apiPrefix } from "@flotilla/proto/rest/contract";
-import fastify from "fastify";
+import fastify, { type FastifyReply, type FastifyRequest } from "fastify";
 import { apiBodyBytesMax, apiConnectionsMax, apiRequestMs } from "../limits.ts";
 import { ApiProblem, asApiProblem, problemDetails } from "./api-problem.ts";
 import { requireToken } from "./authorise.ts";
@@ -20,6 +20,8 @@ export interface RunningApi {
   /** https://127.0.0.1:7420 */
   readonly url: string;
   readonly address: { readonly host: string; readonly port: number };
+  /** Open watches. */
+  readonly watchers: number;
   close(): Promise<void>;
 }
 
@@ -54,6 +56,9 @@ export async function startApi(options: ApiOptions): Promise<RunningApi> {
   return {
     url: `${tls === undefined ? "http" : "https"}://${shown}:${bound.port}`,
     address: { host, port: bound.port },
+    get watchers() {
+      return watchers.count;
+    },
     async close() {
       watchers.close();
       await listener.close();
@@ -71,6 +76,11 @@ export async function buildApi(options: ApiOptions, watchers: Watchers): Promise
     routerOptions: { maxParamLength: 253 },
     forceCloseConnections: true,
     exposeHeadRoutes: false,
+    // What fastify refuses before it knows the route: it would answer in a form of its own.
+    frameworkErrors(error: Error, request: FastifyRequest, reply: FastifyReply) {
+      const problem = asApiProblem(error) ?? faultOf(error, request.method, undefined, options.log);
+      void reply.code(problem.status).type("application/problem+json").send(JSON.stringify(problemDetails(problem)));
+    },
   } as object) as unknown as ApiApp;
   app.server.maxConnections = apiConnectionsMax;
   app.setValidatorCompiler(compileValidator as never);

@@ -37,8 +37,9 @@ export function addWatchRoute(app: ApiApp, { store }: ApiOptions, watchers: Watc
       },
     };
     raw.on("error", () => raw.destroy());
+    raw.on("drain", () => watchers.readOn());
     raw.write(": connected\n\n");
-    const ping = setInterval(() => sink.write(frame("ping", {})), watchPingMs);
+    const ping = setInterval(() => raw.writableLength === 0 && sink.write(frame("ping", {})), watchPingMs);
     const reauthorise = setInterval(() => {
       // A database that is away proves nothing about the token.
       void store.checkToken(token).then(

@@ -1,5 +1,5 @@
 import type { EventRow } from "@flotilla/proto/rest/contract";
-import { hintPollMs, watchCoalesceMs, watcherUnsentBytesMax, watchersMax, watchPageRows, watchResumeMax } from "../limits.ts";
+import { hintPollMs, watchCoalesceMs, watchersMax, watcherStuckMs, watcherUnsentBytesMax, watchPageRows, watchResumeMax } from "../limits.ts";
 import type { ApiLog, ApiStore, ChangeMarks } from "./ports.ts";
 
 /** Where a watcher's text goes. */
@@ -24,6 +24,9 @@ interface Watcher {
   sentId: number;
   /** Reads what it missed by itself; what comes meanwhile it will find there. */
   catchingUp: boolean;
+  /** Since when it takes nothing more; what it is not sent now it gets from the store when it reads again. */
+  stuckSince: number | undefined;
+  missedChange: boolean;
 }
 
 /**
@@ -74,7 +77,7 @@ export class Watchers {
   async add(sink: WatchSink, options: { readonly fleet: string | undefined; readonly resumeAfter: number | undefined }): Promise<(() => void) | undefined> {
     if (this.#watchers.size >= watchersMax) return undefined;
     if (this.#watchers.size === 0) this.#marks = undefined;
-    const watcher: Watcher = { sink, fleet: options.fleet, sentId: options.resumeAfter ?? 0, catchingUp: true };
+    const watcher: Watcher = { sink, fleet: options.fleet, sentId: options.resumeAfter ?? 0, catchingUp: true, stuckSince: undefined, missedChange: false };
     this.#watchers.add(watcher);
     try {
       this.#marks ??= await this.#store.readChangeMarks();
@@ -90,6 +93,11 @@ export class Watchers {
     return () => this.#watchers.delete(watcher);
   }
 
+  /** A watcher that was full reads on. */
+  readOn(): void {
+    void this.#look();
+  }
+
   close(): void {
     clearInterval(this.#poll);
     clearTimeout(this.#timer);
@@ -100,7 +108,8 @@ export class Watchers {
   async #catchUp(watcher: Watcher): Promise<void> {
     for (let sent = 0; sent < watchResumeMax; ) {
       const events = await this.#store.readEventsAfter(watcher.sentId, watcher.fleet, watchPageRows);
-      this.#sendEvents(watcher, events);
+      // A slow one gets the rest like everyone else, when it reads on.
+      if (!this.#sendEvents(watcher, events)) return;
       sent += events.length;
       if (events.length < watchPageRows) {
         // Others' events between its own are behind it too.
@@ -134,18 +143,23 @@ export class Watchers {
     const marks = await this.#store.readChangeMarks();
     this.#sendChange(before, marks);
     this.#marks = marks;
-    const live = [...this.#watchers].filter(({ catchingUp }) => !catchingUp);
-    const from = Math.min(...live.map(({ sentId }) => sentId));
-    if (live.length === 0 || from >= marks.eventId) return;
+    for (const watcher of this.#watchers) this.#dropStuck(watcher);
+    const live = new Set([...this.#watchers].filter((watcher) => !watcher.catchingUp && !isFull(watcher)));
+    const from = Math.min(...[...live].map(({ sentId }) => sentId));
+    if (live.size === 0 || from >= marks.eventId) return;
     for (let after = from; after < marks.eventId; ) {
       const events = await this.#store.readEventsAfter(after, undefined, watchPageRows);
       const last = events.at(-1);
       if (last === undefined) return;
       for (const watcher of live) {
-        this.#sendEvents(watcher, events.filter(({ id, fleet }) => id > watcher.sentId && (watcher.fleet === undefined || fleet === watcher.fleet)));
-        watcher.sentId = Math.max(watcher.sentId, last.id);
+        const wanted = events.filter(({ id, fleet }) => id > watcher.sentId && (watcher.fleet === undefined || fleet === watcher.fleet));
+        // Once it is full it takes no later page either: the next look begins where it stopped.
+        if (this.#sendEvents(watcher, wanted)) watcher.sentId = Math.max(watcher.sentId, last.id);
+        else live.delete(watcher);
       }
       after = last.id;
+      // Sockets are written between turns of the event loop.
+      await new Promise((resolve) => setImmediate(resolve));
     }
   }
 
@@ -154,28 +168,42 @@ export class Watchers {
     const heard = anything || fleets.size > 0 || clusters.size > 0;
     const unheard = before !== undefined && !heard && (before.version !== now.version || before.connected !== now.connected);
     const leaseEnded = before !== undefined && before.connected !== now.connected;
-    if (!heard && !unheard) return;
+    if (!heard && !unheard) {
+      for (const watcher of this.#watchers) if (watcher.missedChange) this.#sendChangeTo(watcher, { version: now.version, fleets: [], clusters: [] });
+      return;
+    }
     const change: Change = anything || unheard || leaseEnded ? { version: now.version, fleets: [], clusters: [] } : { version: now.version, fleets: [...fleets], clusters: [...clusters] };
     fleets.clear();
     clusters.clear();
     this.#changed.anything = false;
     for (const watcher of this.#watchers) {
       const concerned = watcher.fleet === undefined || change.fleets.length === 0 || change.fleets.includes(watcher.fleet);
-      if (concerned) this.#send(watcher, frame("change", change));
+      if (concerned) this.#sendChangeTo(watcher, change);
     }
   }
 
-  #sendEvents(watcher: Watcher, events: readonly EventRow[]): void {
+  /** Whether all were sent; the rest waits until the watcher reads on. */
+  #sendEvents(watcher: Watcher, events: readonly EventRow[]): boolean {
     for (const event of events) {
-      this.#send(watcher, frame("event", event, event.id));
+      if (isFull(watcher)) return false;
+      watcher.sink.write(frame("event", event, event.id));
       watcher.sentId = event.id;
     }
+    return true;
   }
 
-  #send(watcher: Watcher, text: string): void {
-    if (!this.#watchers.has(watcher)) return;
-    if (watcher.sink.unsentBytes > watcherUnsentBytesMax) return this.#drop(watcher, "the reader is too slow; connect again with Last-Event-ID");
-    watcher.sink.write(text);
+  #sendChangeTo(watcher: Watcher, change: Change): void {
+    if (isFull(watcher)) watcher.missedChange = true;
+    else {
+      watcher.sink.write(frame("change", watcher.missedChange ? { ...change, fleets: [], clusters: [] } : change));
+      watcher.missedChange = false;
+    }
+  }
+
+  #dropStuck(watcher: Watcher): void {
+    if (!isFull(watcher)) watcher.stuckSince = undefined;
+    else watcher.stuckSince ??= Date.now();
+    if (watcher.stuckSince !== undefined && Date.now() - watcher.stuckSince > watcherStuckMs) this.#drop(watcher, "the reader is too slow; connect again with Last-Event-ID");
   }
 
   #drop(watcher: Watcher, reason: string): void {
@@ -183,6 +211,10 @@ export class Watchers {
     watcher.sink.write(frame("dropped", { reason }));
     watcher.sink.end();
   }
+}
+
+function isFull({ sink }: Watcher): boolean {
+  return sink.unsentBytes > watcherUnsentBytesMax;
 }
 
 /** One message of server-sent events. */

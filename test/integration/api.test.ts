@@ -1,0 +1,455 @@
+import { createHmac, randomBytes } from "node:crypto";
+import { mkdtempSync, readFileSync, statSync } from "node:fs";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { startApi, type RunningApi } from "@flotilla/hub/api/start-api";
+import type { ApiOptions } from "@flotilla/hub/api/ports";
+import { parseRepositoryUrl } from "@flotilla/hub/source/repository-url";
+import { TokenBuckets } from "@flotilla/hub/source/token-bucket";
+import { concernsRepository, verifyWebhook } from "@flotilla/hub/source/webhook";
+import { createApiToken, ensureAdminToken } from "@flotilla/hub/store/api-tokens";
+import { saveRender } from "@flotilla/hub/store/bodies";
+import { mintEnrolToken } from "@flotilla/hub/store/enrolment-store";
+import { listen, namesIn } from "@flotilla/hub/store/listen";
+import { migrate } from "@flotilla/hub/store/migrate";
+import { openPool } from "@flotilla/hub/store/pool";
+import { saveEvents } from "@flotilla/hub/store/save-events";
+import { sealingWith } from "@flotilla/hub/store/sealing";
+import { apiStore } from "@flotilla/hub/sync/api-store";
+import { packBody } from "@flotilla/proto/body";
+import {
+  BundleRow, ClusterRow, DriftRow, Enrolment, EventRow, FleetCreated, FleetRow, HubInfo, ObjectRow, ProblemDetails, Rendered, RevisionRow, TargetRow, Trace,
+} from "@flotilla/proto/rest/contract"; // prettier-ignore
+import type pg from "pg";
+import type { TSchema } from "typebox";
+import { Value } from "typebox/value";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createTestDatabase, type TestDatabase } from "../harness/postgres.ts";
+import { waitFor } from "../harness/wait-for.ts";
+
+let database: TestDatabase;
+let pool: pg.Pool;
+let api: RunningApi;
+let token: string;
+const sealing = sealingWith(randomBytes(32));
+const log = { info: () => undefined, warn: () => undefined };
+const revision = "abcdef0123456789abcdef0123456789abcdef01";
+
+function options(more: Partial<ApiOptions> = {}): ApiOptions {
+  const buckets = new TokenBuckets(5, 0.01);
+  return {
+    host: "127.0.0.1",
+    port: 0,
+    tls: undefined,
+    store: apiStore(pool, sealing),
+    listenChanges: (onChange) => listen(pool, "flotilla_changes", (hint) => onChange({ fleets: namesIn(hint, "fleets"), clusters: namesIn(hint, "clusters") })),
+    hub: { version: "0.1.0", id: "hub-1", enrolAddress: "localhost:7422", linkAddress: "localhost:7421", caHash: "c".repeat(64) },
+    checks: async () => [{ name: "database", ok: true, message: "answers" }],
+    mintToken: (cluster, lifetimeMs) => mintEnrolToken(pool, cluster, lifetimeMs),
+    checkRepositoryUrl(url) {
+      const parsed = parseRepositoryUrl(url);
+      return parsed.ok ? { ok: true, url: parsed.repository.url } : parsed;
+    },
+    verifyWebhook(request) {
+      const verdict = verifyWebhook(request);
+      return verdict.ok ? { ok: true, event: verdict.event, concerns: concernsRepository(verdict, request.url) } : verdict;
+    },
+    takeWebhook: (id) => buckets.take(id),
+    renderMetrics: async () => "# own\nflotilla_up 1\n",
+    fleetSchema: { $id: "fleet" },
+    log,
+    ...more,
+  };
+}
+
+beforeEach(async () => {
+  database = await createTestDatabase({
+    migrate: async (url) => {
+      const own = openPool({ url });
+      await migrate(own).finally(() => own.end());
+    },
+  });
+  pool = openPool({ url: database.url });
+  token = await createApiToken(pool, "test");
+  api = await startApi(options());
+});
+
+afterEach(async () => {
+  await api.close();
+  await pool.end();
+  await database.drop();
+});
+
+interface Answer {
+  readonly status: number;
+  readonly body: any;
+  readonly headers: Headers;
+}
+
+async function call(method: string, path: string, more: { body?: unknown; raw?: string | Uint8Array; headers?: Record<string, string> } = {}): Promise<Answer> {
+  const body = more.raw ?? (more.body === undefined ? undefined : JSON.stringify(more.body));
+  const headers = { authorization: `Bearer ${token}`, ...(body !== undefined && { "content-type": "application/json" }), ...more.headers };
+  const response = await fetch(`${api.url}${path}`, { method, headers, ...(body !== undefined && { body: body as string }) });
+  const text = await response.text();
+  const isJson = response.headers.get("content-type")?.includes("json") === true;
+  return { status: response.status, body: isJson ? JSON.parse(text) : text, headers: response.headers };
+}
+
+const get = (path: string): Promise<Answer> => call("GET", path);
+
+/** The row, checked against the contract. */
+function checked(schema: TSchema, value: unknown): any {
+  const errors = [...Value.Errors(schema, value)].map(({ instancePath, message }) => `${instancePath} ${message}`);
+  expect(errors, JSON.stringify(value)?.slice(0, 500)).toEqual([]);
+  return value;
+}
+
+async function page(schema: TSchema, path: string): Promise<any> {
+  const { status, body } = await get(path);
+  expect(status, JSON.stringify(body)).toBe(200);
+  for (const row of body.items) checked(schema, row);
+  return body;
+}
+
+async function problem(answer: Promise<Answer>, status: number, code: string): Promise<any> {
+  const { status: actual, body, headers } = await answer;
+  expect([actual, body.type], JSON.stringify(body)).toEqual([status, `urn:flotilla:problem:${code}`]);
+  expect(headers.get("content-type")).toContain("application/problem+json");
+  return checked(ProblemDetails, body);
+}
+
+/** A fleet on two clusters: berlin-1 is connected, paris-1 is not any more; both report all well. */
+async function seed(): Promise<void> {
+  await call("POST", "/api/v1/fleets", { body: { name: "shop", repository: "https://git.example.com/shop.git" } });
+  for (const name of ["berlin-1", "paris-1"]) await call("POST", "/api/v1/clusters", { body: { name, labels: { env: name === "berlin-1" ? "prod" : "test" } } });
+  await pool.query("UPDATE clusters SET enrolled_at = now(), last_seen_at = now(), lease_until = now() + (CASE name WHEN 'berlin-1' THEN 1 ELSE -1 END) * interval '1 minute', facts = '{\"nodes\": \"3\"}'");
+  const objects = [{ apiVersion: "v1", kind: "Secret", metadata: { name: "s" }, stringData: { password: "canary-5678" } }, { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "left-out" } }];
+  const body = packBody(objects);
+  await saveRender(pool, sealing, "k", { ...body, objectIds: [], warnings: [] });
+  const bundles = JSON.stringify([{ name: "app", digest: body.digest, objectCount: 2, bodyBytes: 1, dependsOn: [], excluded: ["/ConfigMap//left-out"] }]);
+  for (const cluster of ["berlin-1", "paris-1"]) {
+    await pool.query("INSERT INTO targets (fleet, cluster, generation, revision, digest, bundles) VALUES ('shop', $1, 4, $2, 'd', $3)", [cluster, revision, bundles]);
+    await pool.query(
+      `INSERT INTO target_states (fleet, cluster, generation, revision, target_digest, sync, health, objects, healthy, recorded_at, as_of, epoch, seq, version)
+       VALUES ('shop', $1, 4, $2, 'd', 'Synced', 'Current', 2, 2, now(), now(), 'e', 1, 1)`,
+      [cluster, revision],
+    );
+    await pool.query("INSERT INTO bundle_states (fleet, cluster, bundle, digest, sync, health, objects, healthy, as_of) VALUES ('shop', $1, 'app', 'd', 'Synced', 'Current', 2, 2, now())", [cluster]);
+    for (const name of ["a", "b", "c"]) {
+      await pool.query(
+        `INSERT INTO object_states (fleet, cluster, object_id, api_group, version, kind, namespace, name, bundle, sync, health, as_of)
+         VALUES ('shop', $1, $2, 'apps', 'v1', 'Deployment', 'x', $3, 'app', 'Synced', $4, now())`,
+        [cluster, `apps/Deployment/x/${name}`, name, name === "c" ? "Failed" : "Current"],
+      );
+    }
+  }
+  await pool.query(`INSERT INTO drifts (fleet, cluster, object_id, bundle, fields, first_seen_at, last_seen_at, healed_at) VALUES
+    ('shop', 'berlin-1', 'apps/Deployment/x/a', 'app', '[{"path": "/spec", "desired": "1", "live": "2", "manager": "kubectl"}]', now(), now(), NULL), ('shop', 'berlin-1', 'apps/Deployment/x/b', 'app', '[]', now(), now(), now())`);
+  await pool.query("UPDATE fleets SET revision = $1, seen_revision = $1", [revision]);
+  await pool.query("INSERT INTO revisions (fleet, revision, tree, outcome, trace_id) VALUES ('shop', $1, 't', 'rendered', $2), ('shop', 'abcdffffffff', 't', 'failed', NULL)", [revision, "a".repeat(32)]);
+  await pool.query("INSERT INTO phases (fleet, revision, cluster, phase, started_at, ended_at) VALUES ('shop', $1, '', 'fetch', now(), now()), ('shop', $1, 'berlin-1', 'apply', now(), now())", [revision]);
+}
+
+describe("reading", () => {
+  it("gives every list and row as the contract says, and Unknown for a cluster whose lease ran out", async () => {
+    await seed();
+    const fleet = checked(FleetRow, (await get("/api/v1/fleets/shop")).body);
+    expect(fleet).toMatchObject({ sync: "Unknown", health: "Unknown", tally: { clusters: 2, synced: 1, unknown: 1, current: 1, outOfSync: 0 } });
+    expect((await page(FleetRow, "/api/v1/fleets?name=shop")).total).toBe(1);
+    expect((await page(FleetRow, "/api/v1/fleets?name=none")).items).toEqual([]);
+    const targets = await page(TargetRow, "/api/v1/fleets/shop/targets");
+    expect(targets.items.map((row: any) => [row.cluster, row.clusterPhase, row.sync, row.health])).toEqual([["berlin-1", "Connected", "Synced", "Current"], ["paris-1", "Unknown", "Unknown", "Unknown"]]);
+    expect((await page(TargetRow, "/api/v1/fleets/shop/targets?sync=Unknown")).items.map((row: any) => row.cluster)).toEqual(["paris-1"]);
+    const clusters = await page(ClusterRow, "/api/v1/clusters");
+    expect(clusters.items.map((row: any) => [row.name, row.phase, row.sync, row.health, row.fleets])).toEqual([["berlin-1", "Connected", "Synced", "Current", ["shop"]], ["paris-1", "Unknown", "Unknown", "Unknown", ["shop"]]]);
+    expect((await page(BundleRow, "/api/v1/bundles?health=Unknown")).items.map((row: any) => row.cluster)).toEqual(["paris-1"]);
+    const objects = await page(ObjectRow, "/api/v1/objects?fleet=shop&troubled=true");
+    expect(objects.items.map((row: any) => `${row.cluster} ${row.name} ${row.health}`)).toEqual(["berlin-1 c Failed", "paris-1 a Unknown", "paris-1 b Unknown", "paris-1 c Unknown"]);
+    expect((await page(ObjectRow, "/api/v1/objects?kind=Deployment&namespace=x&name=a&cluster=berlin-1&bundle=app")).total).toBe(1);
+    expect((await page(DriftRow, "/api/v1/drift?open=true")).items.map((row: any) => row.object)).toEqual(["apps/Deployment/x/a"]);
+    expect((await page(DriftRow, "/api/v1/drift?open=false")).total).toBe(1);
+    expect((await page(EventRow, "/api/v1/events?order=asc")).items.map((row: any) => row.reason)).toEqual(["FleetCreated", "ClusterAdded", "ClusterAdded"]);
+    expect((await page(EventRow, "/api/v1/events?reason=ClusterAdded&cluster=paris-1")).total).toBe(1);
+    const revisions = await page(RevisionRow, "/api/v1/fleets/shop/revisions");
+    expect(revisions.items.find((row: any) => row.revision === revision).clusters).toEqual({ wanted: 2, synced: 1, healthy: 1 });
+    expect(checked(Trace, (await get("/api/v1/fleets/shop/revisions/abcde/trace")).body).phases.map((row: any) => row.phase)).toEqual(["fetch", "apply"]);
+    expect(checked(HubInfo, (await get("/api/v1/hub")).body)).toMatchObject({ clusters: 2, fleets: 1, apiVersion: "v1" });
+    const metrics = (await get("/metrics")).body;
+    expect(metrics).toContain('flotilla_fleet_clusters{fleet="shop",state="unknown"} 1');
+    expect(metrics).toContain("flotilla_up 1");
+  });
+
+  it("shows an older generation as OutOfSync, and no health of what is not wanted any more", async () => {
+    await seed();
+    await pool.query("UPDATE targets SET generation = 5");
+    const { items } = await page(TargetRow, "/api/v1/fleets/shop/targets?cluster=berlin-1");
+    expect(items[0]).toMatchObject({ sync: "OutOfSync", health: "InProgress", wanted: { generation: 5 }, running: { generation: 4 } });
+  });
+
+  it("renders what a cluster gets, without secrets and without what another fleet owns", async () => {
+    await seed();
+    const answer = await get("/api/v1/fleets/shop/rendered/berlin-1");
+    const rendered = checked(Rendered, answer.body);
+    expect(rendered.bundles[0].objects.map((object: any) => object.kind)).toEqual(["Secret"]);
+    expect(JSON.stringify(rendered)).not.toContain("canary");
+    expect(rendered.bundles[0].objects[0].stringData.password).toMatch(/^hmac-sha256:[0-9a-f]{16}$/);
+    await problem(get("/api/v1/fleets/shop/rendered/none"), 404, "not-found");
+  });
+
+  it("selects clusters by labels as kubectl does", async () => {
+    await seed();
+    const names = async (selector: string) => (await page(ClusterRow, `/api/v1/clusters?labelSelector=${encodeURIComponent(selector)}`)).items.map((row: any) => row.name);
+    expect(await names("env=prod")).toEqual(["berlin-1"]);
+    expect(await names("env in (prod, test),flotilla.dev/cluster!=berlin-1")).toEqual(["paris-1"]);
+    expect(await names("env,!region")).toEqual(["berlin-1", "paris-1"]);
+    expect(await names("region notin (eu)")).toEqual(["berlin-1", "paris-1"]);
+    expect(await names("region")).toEqual([]);
+    await problem(get("/api/v1/clusters?labelSelector=a%20b"), 400, "invalid-selector");
+  });
+
+  it("pages by keys: what comes and goes meanwhile neither hides nor doubles a row", async () => {
+    for (let n = 10; n < 20; n += 1) await call("POST", "/api/v1/clusters", { body: { name: `c-${n}` } });
+    const seen: string[] = [];
+    for (let cursor = ""; ; ) {
+      const { items, next, total } = await page(ClusterRow, `/api/v1/clusters?limit=3${cursor}`);
+      seen.push(...items.map((row: any) => row.name));
+      expect(total).toBeGreaterThanOrEqual(9);
+      if (next === null) break;
+      cursor = `&cursor=${next}`;
+      if (seen.length === 3) {
+        await call("DELETE", "/api/v1/clusters/c-11");
+        await call("POST", "/api/v1/clusters", { body: { name: "c-00" } });
+      }
+    }
+    expect(seen).toEqual(["c-10", "c-11", "c-12", "c-13", "c-14", "c-15", "c-16", "c-17", "c-18", "c-19"]);
+    await problem(get("/api/v1/clusters?cursor=nonsense"), 400, "bad-cursor");
+    const foreign = Buffer.from('["x"]').toString("base64url");
+    await problem(get(`/api/v1/events?cursor=${foreign}`), 400, "bad-cursor");
+    const events = await page(EventRow, "/api/v1/events?limit=2&order=asc");
+    expect((await page(EventRow, `/api/v1/events?limit=2&order=asc&cursor=${events.next}`)).items[0].id).toBeGreaterThan(events.items[1].id);
+  });
+
+  it("finds a revision by a prefix that names one", async () => {
+    await seed();
+    await problem(get("/api/v1/fleets/shop/revisions/abcd/trace"), 409, "ambiguous");
+    await problem(get("/api/v1/fleets/shop/revisions/ffff/trace"), 404, "not-found");
+    await problem(get("/api/v1/fleets/shop/revisions/abc/trace"), 400, "invalid-request");
+  });
+});
+
+describe("writing", () => {
+  it("makes a fleet and tells its webhook secret once", async () => {
+    const { status, body } = await call("POST", "/api/v1/fleets", { body: { name: "shop", repository: "https://git.example.com/shop.git", ref: { tag: "v1" }, path: "deploy/", selector: { matchLabels: { env: "prod" } } } });
+    expect(status).toBe(201);
+    checked(FleetCreated, body);
+    expect(body.fleet).toMatchObject({ name: "shop", ref: { tag: "v1" }, path: "deploy", revision: null, sync: "Unknown", health: "Unknown" });
+    expect(body.webhook).toMatchObject({ path: body.fleet.source.webhookPath, secret: expect.stringMatching(/^[0-9a-f]{64}$/) });
+    await problem(call("POST", "/api/v1/fleets", { body: { name: "shop", repository: "https://git.example.com/shop.git" } }), 409, "conflict");
+    expect(checked(FleetRow, (await call("DELETE", "/api/v1/fleets/shop?objects=delete")).body).deleting).toBe("delete");
+    await problem(call("POST", "/api/v1/fleets", { body: { name: "shop", repository: "https://git.example.com/shop.git" } }), 409, "conflict");
+    await problem(call("DELETE", "/api/v1/fleets/none"), 404, "not-found");
+  });
+
+  it("refuses a fleet with every reason at once", async () => {
+    const answer = await problem(call("POST", "/api/v1/fleets", { body: { name: "Shop!", repository: "ext::sh -c id", path: "../../etc", ref: { branch: "--upload-pack=x" } } }), 400, "invalid-name");
+    expect(answer.problems).toHaveLength(4);
+    const unknown = await problem(call("POST", "/api/v1/fleets", { body: { name: "shop", repositry: "x" } }), 400, "invalid-request");
+    expect(unknown.problems.map((row: any) => row.message).join()).toMatch(/repositry.*repository|repository.*repositry/);
+  });
+
+  it("asks for a fetch and a reconcile", async () => {
+    await seed();
+    expect(await call("POST", "/api/v1/fleets/shop/sync")).toMatchObject({ status: 202, body: { revision } });
+    expect((await pool.query("SELECT cluster, kind FROM commands")).rows).toEqual([{ cluster: "berlin-1", kind: "sync" }]);
+    expect((await pool.query("SELECT wanted_at IS NOT NULL AS wanted FROM repositories")).rows).toEqual([{ wanted: true }]);
+    await problem(call("POST", "/api/v1/fleets/none/sync"), 404, "not-found");
+  });
+
+  it("adds, labels and removes a cluster, with tokens of bounded life", async () => {
+    const { status, body } = await call("POST", "/api/v1/clusters", { body: { name: "berlin-1", labels: { env: "prod" } } });
+    expect(status).toBe(201);
+    expect(checked(Enrolment, body)).toMatchObject({ cluster: "berlin-1", enrolAddress: "localhost:7422" });
+    await problem(call("POST", "/api/v1/clusters", { body: { name: "berlin-1" } }), 409, "conflict");
+    await problem(call("POST", "/api/v1/clusters", { body: { name: "x", tokenLifetimeMs: 0 } }), 400, "invalid-request");
+    await problem(call("POST", "/api/v1/clusters", { body: { name: "x", tokenLifetimeMs: 1e12 } }), 400, "invalid-lifetime");
+    await problem(call("POST", "/api/v1/clusters", { body: { name: "x", labels: { "flotilla.dev/cluster": "y", "bad key": "v", k: "bad value!" } } }), 400, "invalid-label");
+    expect(checked(Enrolment, (await call("POST", "/api/v1/clusters/berlin-1/tokens?lifetimeMs=60000")).body).token).not.toBe(body.token);
+    await problem(call("POST", "/api/v1/clusters/none/tokens"), 404, "not-found");
+    expect(checked(ClusterRow, (await call("PATCH", "/api/v1/clusters/berlin-1", { body: { labels: { env: null, region: "eu" } } })).body)).toMatchObject({ phase: "Pending", labels: { region: "eu" } });
+    await problem(call("PATCH", "/api/v1/clusters/none", { body: { labels: {} } }), 404, "not-found");
+    await pool.query("INSERT INTO certificates (serial, cluster, spki_hash, not_after) VALUES ('1', 'berlin-1', 'x', now() + interval '1 day')");
+    expect((await call("DELETE", "/api/v1/clusters/berlin-1")).status).toBe(204);
+    expect((await pool.query("SELECT revoked_at IS NOT NULL AS revoked FROM certificates")).rows).toEqual([{ revoked: true }]);
+    await problem(get("/api/v1/clusters/berlin-1"), 404, "not-found");
+    await problem(call("DELETE", "/api/v1/clusters/berlin-1"), 404, "not-found");
+    expect((await page(ClusterRow, "/api/v1/clusters?phase=Removed")).total).toBe(1);
+    expect((await call("POST", "/api/v1/clusters", { body: { name: "berlin-1" } })).status).toBe(201);
+  });
+});
+
+describe("errors and rights", () => {
+  it("answers every wrong request with problem+json", async () => {
+    await problem(get("/api/v1/nothing"), 404, "no-such-path");
+    await problem(get("/nothing"), 404, "no-such-path");
+    await problem(call("PUT", "/api/v1/fleets"), 404, "no-such-path");
+    await problem(get("/api/v1/fleets/none"), 404, "not-found");
+    await problem(get("/api/v1/fleets/none/targets"), 404, "not-found");
+    await problem(get("/api/v1/fleets?limit=0"), 400, "invalid-request");
+    await problem(get("/api/v1/fleets?limit=501"), 400, "invalid-request");
+    await problem(get("/api/v1/fleets?limit=many"), 400, "invalid-request");
+    expect((await problem(get("/api/v1/objects?helth=Failed"), 400, "invalid-request")).detail).toContain("helth");
+    await problem(get("/api/v1/objects?health=Fine"), 400, "invalid-request");
+    await problem(call("POST", "/api/v1/fleets", { raw: "{not json" }), 400, "invalid-json");
+    await problem(call("POST", "/api/v1/fleets", { raw: "" }), 400, "empty-body");
+    await problem(call("POST", "/api/v1/fleets", { raw: JSON.stringify({ name: "x".repeat(200_000) }) }), 413, "too-large");
+    await problem(call("POST", "/api/v1/fleets", { raw: "a=b", headers: { "content-type": "application/x-www-form-urlencoded" } }), 415, "media-type");
+    await problem(get(`/api/v1/fleets/${"x".repeat(300)}`), 414, "too-long");
+  });
+
+  it("says nothing to whoever has no valid token", async () => {
+    await seed();
+    const expired = await createApiToken(pool, "old", new Date(Date.now() - 1_000));
+    const forged = token.replace(/.$/, (last) => (last === "0" ? "1" : "0"));
+    for (const authorization of ["", "Bearer", "Basic eDp5", `Bearer ${expired}`, `Bearer ${forged}`, "Bearer flt_000000000000_0", `Bearer ${"x".repeat(5_000)}`]) {
+      const answers = await Promise.all(["/api/v1/fleets", "/api/v1/fleets/shop", "/api/v1/fleets/none", "/api/v1/nothing", "/api/v1/watch"].map((path) => call("GET", path, { headers: { authorization } })));
+      expect(answers.map(({ status }) => status)).toEqual([401, 401, 401, 401, 401]);
+      expect(new Set(answers.map(({ body }) => JSON.stringify(body))).size).toBe(1);
+      expect(answers[0]?.headers.get("www-authenticate")).toContain("Bearer");
+    }
+    for (const path of ["/healthz", "/readyz", "/metrics", "/openapi.json", "/schemas/fleet.v1.json"]) expect((await call("GET", path, { headers: { authorization: "" } })).status).toBe(200);
+    expect(JSON.stringify((await pool.query("SELECT * FROM api_tokens")).rows)).not.toContain(token.split("_")[2]);
+  });
+
+  it("says that the database is away, and is there again with it", async () => {
+    const away = openPool({ url: "postgres://nobody@127.0.0.1:1/none" });
+    const other = await startApi(options({ store: apiStore(away, sealing), listenChanges: () => ({ close: async () => undefined }) }));
+    const answer = await fetch(`${other.url}/api/v1/fleets`, { headers: { authorization: `Bearer ${token}` } });
+    expect(answer.status).toBe(503);
+    expect(answer.headers.get("retry-after")).toBe("2");
+    expect(await answer.json()).toMatchObject({ type: "urn:flotilla:problem:unreachable" });
+    expect((await fetch(`${other.url}/readyz`)).status).toBe(503);
+    expect((await fetch(`${other.url}/healthz`)).status).toBe(200);
+    await other.close();
+    await away.end();
+  });
+
+  it("is never served in clear text to others", async () => {
+    await expect(startApi(options({ host: "0.0.0.0" }))).rejects.toThrow("--tls-cert");
+    await expect(startApi(options({ port: api.address.port }))).rejects.toThrow("cannot listen");
+  });
+
+  it("writes the administrator's token once, for its owner only", async () => {
+    const file = join(mkdtempSync(join(tmpdir(), "flotilla-token-")), "hub", "admin-token");
+    expect(await ensureAdminToken(pool, { file })).toEqual({ created: true });
+    const written = readFileSync(file, "utf8").trim();
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    expect(await ensureAdminToken(pool, { file })).toEqual({ created: false });
+    expect(readFileSync(file, "utf8").trim()).toBe(written);
+    expect((await call("GET", "/api/v1/fleets", { headers: { authorization: `Bearer ${written}` } })).status).toBe(200);
+  });
+});
+
+describe("webhooks", () => {
+  const payload = JSON.stringify({ ref: "refs/heads/main", repository: { clone_url: "https://git.example.com/shop.git" } });
+  const sign = (body: string, secret: string): Record<string, string> => ({ authorization: "", "x-github-event": "push", "x-hub-signature-256": `sha256=${createHmac("sha256", secret).update(body).digest("hex")}` });
+
+  it("fetch when they are signed, and only then", async () => {
+    const { body } = await call("POST", "/api/v1/fleets", { body: { name: "shop", repository: "https://git.example.com/shop.git" } });
+    const { path, secret } = body.webhook;
+    const wanted = async () => (await pool.query("SELECT wanted_at FROM repositories")).rows[0].wanted_at !== null;
+    const bad = await problem(call("POST", path, { raw: payload, headers: sign(payload, "wrong-secret-wrong") }), 401, "webhook-unsigned");
+    expect(bad.detail).toContain("signature");
+    await problem(call("POST", path, { raw: payload, headers: { authorization: "" } }), 401, "webhook-unsigned");
+    await problem(call("POST", "/api/v1/webhooks/999", { raw: payload, headers: sign(payload, secret) }), 401, "webhook-unsigned");
+    expect(await wanted()).toBe(false);
+    const other = payload.replace("shop.git", "other.git");
+    expect(await call("POST", path, { raw: other, headers: sign(other, secret) })).toMatchObject({ status: 202, body: { fetching: false } });
+    expect(await wanted()).toBe(false);
+    expect(await call("POST", path, { raw: payload, headers: sign(payload, secret) })).toMatchObject({ status: 202, body: { fetching: true } });
+    expect(await wanted()).toBe(true);
+    await call("POST", path, { raw: payload, headers: sign(payload, secret) });
+    const limited = await call("POST", path, { raw: payload, headers: sign(payload, secret) });
+    expect([limited.status, Number(limited.headers.get("retry-after")) > 0]).toEqual([429, true]);
+  });
+
+  it("are refused when they are too large", async () => {
+    const large = "x".repeat(1024 ** 2 + 1);
+    await problem(call("POST", "/api/v1/webhooks/1", { raw: large, headers: sign(large, "s") }), 413, "too-large");
+  });
+});
+
+describe("watch", () => {
+  interface Watch {
+    readonly text: () => string;
+    readonly ids: () => number[];
+    close(): void;
+  }
+
+  async function watch(query = "", lastEventId?: number): Promise<Watch> {
+    const stop = new AbortController();
+    const headers = { authorization: `Bearer ${token}`, ...(lastEventId !== undefined && { "last-event-id": String(lastEventId) }) };
+    const response = await fetch(`${api.url}/api/v1/watch${query}`, { headers, signal: stop.signal });
+    expect(response.headers.get("content-type")).toBe("text/event-stream");
+    let text = "";
+    void (async () => {
+      for await (const chunk of response.body!.pipeThrough(new TextDecoderStream() as never)) text += chunk;
+    })().catch(() => undefined);
+    await waitFor(() => text.includes(": connected"));
+    return { text: () => text, ids: () => [...text.matchAll(/^id: (\d+)$/gm)].map(([, id]) => Number(id)), close: () => stop.abort() };
+  }
+  const event = (fleet: string, message: string) => saveEvents(pool, [{ at: new Date(), fleet, cluster: "", bundle: "", object_id: "", reason: "Test", severity: "Normal", message, revision: "", trace_id: "" }]);
+
+  it("tells changes and events, and resumes without a hole or a double", async () => {
+    await seed();
+    const first = await watch();
+    await call("PATCH", "/api/v1/clusters/berlin-1", { body: { labels: { region: "eu" } } });
+    await waitFor(() => /event: change\ndata: .*berlin-1/.test(first.text()) && first.text().includes("ClusterLabelled"));
+    first.close();
+    const last = first.ids().at(-1)!;
+    for (let n = 0; n < 20; n += 1) await event("shop", `m${n}`);
+    const second = await watch("", last);
+    for (let n = 20; n < 40; n += 1) await event("shop", `m${n}`);
+    await waitFor(() => second.text().includes('"m39"'));
+    const messages = [...second.text().matchAll(/"message":"(m\d+)"/g)].map(([, message]) => message);
+    expect(messages).toEqual(Array.from({ length: 40 }, (_, n) => `m${n}`));
+    second.close();
+  });
+
+  it("filters by fleet, and says when a lease runs out though nobody wrote anything", async () => {
+    await seed();
+    const shop = await watch("?fleet=shop");
+    await event("other", "not mine");
+    await event("shop", "mine");
+    await waitFor(() => shop.text().includes('"mine"'));
+    expect(shop.text()).not.toContain("not mine");
+    const changes = () => shop.text().split("event: change").length;
+    const before = changes();
+    await pool.query("UPDATE clusters SET lease_until = now() + interval '500 ms' WHERE name = 'berlin-1'");
+    await waitFor(() => changes() > before);
+    shop.close();
+  });
+
+  it("drops a reader that does not read, and serves the others", async () => {
+    await seed();
+    const lazy = connect(api.address.port, "127.0.0.1");
+    lazy.on("error", () => undefined);
+    lazy.write(`GET /api/v1/watch HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${token}\r\n\r\n`);
+    lazy.pause();
+    const good = await watch();
+    const message = "x".repeat(100_000);
+    for (let n = 0; n < 200; n += 1) await event("shop", `${n} ${message}`);
+    await waitFor(() => good.text().includes('"message":"199 '));
+    expect(good.ids()).toEqual([...new Set(good.ids())].sort((a, b) => a - b));
+    await waitFor(async () => (await event("shop", "tick"), api.watchers === 1), { what: "the slow reader to be dropped", timeoutMs: 30_000 });
+    let closed = false;
+    lazy.on("close", () => (closed = true));
+    lazy.resume();
+    await waitFor(() => closed, { what: "the end of the slow reader's stream" });
+    good.close();
+  });
+
+  it("refuses nonsense to resume from", async () => {
+    await problem(call("GET", "/api/v1/watch", { headers: { "last-event-id": "abc" } }), 400, "invalid-request");
+  });
+});
