@@ -36,7 +36,7 @@ const configMap = (name: string) => `apiVersion: v1\nkind: ConfigMap\nmetadata: 
 describe("bad input in Git", () => {
   it.each<[string, GitChanges, { file?: string; line?: number; says: RegExp }]>([
     ["invalid YAML", { "a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: a\n" }, { file: "a.yaml", says: /./ }],
-    ["an unknown field of fleet.yaml", { "fleet.yaml": fleetYaml("    - name: a\n      pth: a\n"), "a/a.yaml": configMap("a") }, { file: "fleet.yaml", line: 7, says: /path/ }],
+    ["an unknown field of fleet.yaml", { "fleet.yaml": fleetYaml("    - name: a\n      pth: a\n"), "a/a.yaml": configMap("a") }, { file: "fleet.yaml", line: 8, says: /path/ }],
     ["a wrong apiVersion", { "fleet.yaml": "apiVersion: flotilla.dev/v9\nkind: Fleet\nmetadata: { name: a }\nspec: { bundles: [] }\n" }, { file: "fleet.yaml", line: 1, says: /flotilla\.dev\/v1/ }],
     ["an unknown kind", { "a.yaml": "apiVersion: apps/v1\nkind: Deploymnet\nmetadata: { name: a }\n" }, { file: "a.yaml", says: /Deployment/ }],
     ["an object twice", { "a.yaml": configMap("a"), "b.yaml": configMap("a") }, { says: /a\.yaml/ }],

@@ -72,8 +72,8 @@ describe("the path of a commit", () => {
     await platform.converged("shop", revision, { clusters: 2 });
     const trace = await waitForValue(
       () => platform.hub.api.trace("shop", revision.slice(0, 8)),
-      ({ phases }) => ["prod-1", "lab-1"].every((name) => phases.some(({ cluster, phase }) => cluster === name && phase === "healthy")),
-      { what: "a phase 'healthy' of both clusters" },
+      ({ phases }) => ["prod-1", "lab-1"].every((name) => ["send", "healthy"].every((wanted) => phases.some(({ cluster, phase }) => cluster === name && phase === wanted))),
+      { what: "the phases 'send' and 'healthy' of both clusters" },
     );
     const phasesOf = (cluster: string) => trace.phases.filter((phase) => phase.cluster === cluster).map(({ phase }) => phase);
     expect(phasesOf("")).toEqual(expect.arrayContaining(["webhook", "fetch", "render", "place", "release"]));

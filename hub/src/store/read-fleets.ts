@@ -41,7 +41,16 @@ const from = `fleets f JOIN repositories r ON r.id = f.repository_id
            (array_agg(health ORDER BY health_rank(health)))[1] AS health, min(as_of) AS as_of
     FROM seen_targets t WHERE t.fleet = f.name AND (t.tombstone IS NULL OR f.deleting IS NOT NULL)) s`;
 
-const select = `f.name, r.url, f.ref, f.path, f.selector, f.created_at, f.revision, f.seen_revision, f.problems, f.warnings, f.deleting,
+/** What single clusters of the fleet do not get, and what other fleets want of its objects: so many are shown, each with its cluster. */
+const clusterProblemsShown = 50;
+const allProblems = `f.problems
+  || COALESCE((SELECT jsonb_agg(x.problem || jsonb_build_object('cluster', x.cluster)) FROM (
+       SELECT t.cluster, p.problem FROM targets t CROSS JOIN LATERAL jsonb_array_elements(t.problems) AS p (problem)
+       WHERE t.fleet = f.name AND t.tombstone IS NULL ORDER BY t.cluster LIMIT ${clusterProblemsShown}) x), '[]')
+  || COALESCE((SELECT jsonb_agg(x.problem || jsonb_build_object('cluster', x.cluster)) FROM (
+       SELECT c.cluster, c.problem FROM contests c WHERE c.owner_fleet = f.name AND c.claimant_fleet <> f.name ORDER BY c.cluster, c.object_id LIMIT ${clusterProblemsShown}) x), '[]')`;
+
+const select = `f.name, r.url, f.ref, f.path, f.selector, f.created_at, f.revision, f.seen_revision, ${allProblems} AS problems, f.warnings, f.deleting,
   r.fetched_at, r.last_fetch_at, r.error, r.id AS repository_id, s.as_of,
   json_build_object('clusters', s.clusters, 'synced', s.synced, 'outOfSync', s.out_of_sync, 'unknown', s.unknown, 'current', s.current,
                     'inProgress', s.in_progress, 'failed', s.failed, 'drifted', s.drifted) AS tally,
