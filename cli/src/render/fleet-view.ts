@@ -64,7 +64,7 @@ export function fleetMessage(fleet: FleetRow): string {
   if (fleet.source.error !== null) return fleet.source.error;
   const [problem] = fleet.problems;
   if (problem) return `${problem.file === undefined ? "" : `${problem.file}:${problem.line ?? 1}: `}${problem.message}`;
-  if (fleet.tally.clusters === 0) return "no cluster matches";
+  if (fleet.tally.clusters === 0) return "no cluster matches its selector";
   return "";
 }
 

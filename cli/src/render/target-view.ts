@@ -12,7 +12,7 @@ export function targetView(now: number): ListView<TargetRow> {
   const unknown = (row: TargetRow): boolean => row.clusterPhase === "Unknown" || row.sync === "Unknown";
   return {
     name: ({ cluster }) => cluster,
-    empty: "No cluster belongs to this fleet yet. See 'fleet cluster list', and the fleet's selector.",
+    empty: "No cluster belongs to this fleet: neither fleet.yaml's spec.clusters nor --selector of 'fleet create' matches one. See 'fleet cluster list'.",
     columns: [
       { title: "CLUSTER", cell: ({ cluster }) => cluster },
       { title: "SYNC", cell: (row) => wordUnless(unknown(row), row.sync) },

@@ -18,6 +18,7 @@ interface Flags extends HubFlags {
   readonly semver: string | undefined;
   readonly path: string | undefined;
   readonly selector: string | undefined;
+  readonly allClusters: boolean;
   readonly username: string | undefined;
   readonly passwordStdin: boolean;
   readonly sshKey: string | undefined;
@@ -32,8 +33,9 @@ export const createCommand = buildCommand({
   docs: {
     brief: "Create a fleet that follows a Git repository",
     fullDescription: helpText(
-      "The folder at --path holds a fleet.yaml, or is one bundle (plain YAML, Kustomize, Helm) for every matching cluster.\nWithout --branch, --tag, --commit or --semver the repository's default branch is followed.",
-      "fleet create shop --repo https://git.example.com/shop.git --branch main --path deploy",
+      "The folder at --path holds a fleet.yaml, or is one bundle (plain YAML, Kustomize, Helm) for the clusters of --selector or --all-clusters. Without either, only fleet.yaml's spec.clusters says which clusters; nobody says none.\nWithout --branch, --tag, --commit or --semver the repository's default branch is followed.",
+      "fleet create shop --repo https://git.example.com/shop.git --branch main --path deploy --selector env=prod",
+      "fleet create base --repo https://git.example.com/base.git --all-clusters",
       "fleet create shop --repo https://git.example.com/shop.git --selector 'env in (prod,staging)'",
       "pass show git | fleet create shop --repo https://git.example.com/shop.git --password-stdin",
       "fleet create shop --repo ssh://git@git.example.com/shop.git --ssh-key id_ed25519 --known-hosts known_hosts",
@@ -49,6 +51,7 @@ export const createCommand = buildCommand({
       semver: { ...optional, placeholder: "RANGE", brief: "Follow the highest tag in a range, e.g. '^1.4'" },
       path: { ...optional, placeholder: "FOLDER", brief: "Folder in the repository" },
       selector: { ...optional, placeholder: "LABELS", brief: "Clusters, as kubectl selects; fleet.yaml's own selector comes first" },
+      allClusters: { kind: "boolean", default: false, withNegated: false, brief: "Every cluster, those that join later too" },
       username: { ...optional, placeholder: "NAME", brief: "User for https" },
       passwordStdin: { kind: "boolean", default: false, withNegated: false, brief: "Read the password or token for https from stdin" },
       sshKey: { ...optional, placeholder: "FILE", brief: "Private key for ssh" },
@@ -63,13 +66,14 @@ export const createCommand = buildCommand({
     if (!isName(name)) throw wrongUse(`'${name}' cannot name a fleet`, nameRule);
     const credentials = await credentialsFrom(this, flags);
     const ref = refFrom(flags);
+    const selector = selectorFrom(flags);
     const client = await connect(this, flags);
     const created = await client.createFleet({
       name,
       repository: flags.repo,
       ...(ref && { ref }),
       ...(flags.path !== undefined && { path: flags.path }),
-      ...(flags.selector !== undefined && { selector: parseSelector(flags.selector) }),
+      ...(selector && { selector }),
       ...(credentials && { credentials }),
       ...(flags.poll !== undefined && { pollIntervalMs: flags.poll }),
     });
@@ -77,9 +81,19 @@ export const createCommand = buildCommand({
     say(this, `fleet ${name} created`);
     remark(this, `webhook: ${client.endpoint.url}${created.webhook.path}`);
     if (created.webhook.secret !== undefined) remark(this, `webhook secret (shown once): ${created.webhook.secret}`);
+    if (selector === undefined) remark(this, "without --selector or --all-clusters only a fleet.yaml with spec.clusters gives it clusters");
     remark(this, `follow it: fleet status ${name} --watch`);
   },
 });
+
+/** An empty selector matches every cluster; none at all leaves it to fleet.yaml. */
+function selectorFrom({ selector, allClusters }: Flags): FleetCreate["selector"] {
+  if (selector === undefined) return allClusters ? {} : undefined;
+  if (allClusters) throw wrongUse("--selector and --all-clusters exclude each other");
+  const parsed = parseSelector(selector);
+  if (Object.keys(parsed).length === 0) throw wrongUse("--selector is empty", "--all-clusters takes every cluster");
+  return parsed;
+}
 
 function refFrom({ branch, tag, commit, semver }: Flags): Ref | undefined {
   const given: Ref[] = [

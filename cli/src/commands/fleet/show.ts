@@ -32,7 +32,7 @@ function describe(fleet: FleetRow, now: number, hubUrl: string): string[] {
     ["Repository", fleet.repository],
     ["Ref", refText(fleet.ref)],
     ["Path", fleet.path || "."],
-    ["Selector", fleet.selector === null ? "from fleet.yaml, or every cluster" : JSON.stringify(fleet.selector)],
+    ["Selector", fleet.selector === null ? "as fleet.yaml says" : JSON.stringify(fleet.selector)],
     ["Revision", fleet.revision ?? "none yet"],
     ...(fleet.seenRevision === fleet.revision ? [] : [["Seen", `${fleet.seenRevision ?? "-"} (not released)`] as [string, string]]),
     ["Sync", `${fleet.sync} (${tally.synced} of ${tally.clusters} clusters)`],

@@ -111,7 +111,7 @@ export function fleetMissing(fleet: FleetRow, goal: Goal): string | undefined {
   if (fleet.revision === null) return fleet.source.error ?? fleet.problems[0]?.message ?? "no revision yet";
   if (goal.revision !== undefined && !fleet.revision.startsWith(goal.revision))
     return `the fleet is at ${shortRevision(fleet.revision)}${fleet.source.error === null ? "" : ` (${fleet.source.error})`}`;
-  if (tally.clusters === 0) return "no cluster matches";
+  if (tally.clusters === 0) return "no cluster matches its selector";
   if (tally.synced < tally.clusters)
     return `synced on ${tally.synced} of ${tally.clusters}${tally.unknown > 0 ? `, Unknown on ${tally.unknown}` : ""}${tally.failed > 0 ? `, failed on ${tally.failed}` : ""}`;
   if (goal.healthy && tally.current < tally.clusters)
