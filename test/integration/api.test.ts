@@ -433,7 +433,9 @@ describe("watch", () => {
   it("drops a reader that does not read, and serves the others", async () => {
     await seed();
     const lazy = connect(api.address.port, "127.0.0.1");
+    let closed = false;
     lazy.on("error", () => undefined);
+    lazy.on("close", () => (closed = true));
     lazy.write(`GET /api/v1/watch HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${token}\r\n\r\n`);
     lazy.pause();
     const good = await watch();
@@ -442,8 +444,6 @@ describe("watch", () => {
     await waitFor(() => good.text().includes('"message":"199 '));
     expect(good.ids()).toEqual([...new Set(good.ids())].sort((a, b) => a - b));
     await waitFor(async () => (await event("shop", "tick"), api.watchers === 1), { what: "the slow reader to be dropped", timeoutMs: 30_000 });
-    let closed = false;
-    lazy.on("close", () => (closed = true));
     lazy.resume();
     await waitFor(() => closed, { what: "the end of the slow reader's stream" });
     good.close();
