@@ -1,5 +1,5 @@
 import { X509Certificate } from "node:crypto";
-import { EnrolError } from "@flotilla/agent/link/enrol";
+import type { EnrolError } from "@flotilla/agent/link/enrol";
 import { enrolmentClient, callUnary } from "@flotilla/agent/link/hub-client";
 import { openCertificateAuthority } from "@flotilla/hub/stream/certificate-authority";
 import type { EnrolResponse } from "@flotilla/proto/gen/enrolment";
@@ -19,7 +19,11 @@ beforeAll(async () => {
 
 afterAll(() => rig.stop());
 
-const failure = (promise: Promise<unknown>): Promise<EnrolError> => promise.then(() => expect.unreachable("it should have failed"), (error: EnrolError) => error);
+const failure = (promise: Promise<unknown>): Promise<EnrolError> =>
+  promise.then(
+    () => expect.unreachable("it should have failed"),
+    (error: EnrolError) => error,
+  );
 
 describe("enrolment", () => {
   it("trades a token for a certificate of the token's cluster, which opens the link", async () => {
@@ -46,8 +50,14 @@ describe("enrolment", () => {
     expect(await failure(rig.enrol(hub, "used", { token: used }))).toMatchObject({ code: "TokenRefused", message: expect.stringContaining("used already") });
     const expired = await rig.addCluster("expired", 1);
     await waitFor(async () => (await rig.pool.query("SELECT 1 FROM enrol_tokens WHERE cluster = 'expired' AND expires_at < now()")).rowCount === 1);
-    expect(await failure(rig.enrol(hub, "expired", { token: expired }))).toMatchObject({ code: "TokenRefused", message: expect.stringContaining("has expired") });
-    expect(await failure(rig.enrol(hub, "none", { token: "fle_nothing" }))).toMatchObject({ code: "TokenRefused", message: expect.stringContaining("not known") });
+    expect(await failure(rig.enrol(hub, "expired", { token: expired }))).toMatchObject({
+      code: "TokenRefused",
+      message: expect.stringContaining("has expired"),
+    });
+    expect(await failure(rig.enrol(hub, "none", { token: "fle_nothing" }))).toMatchObject({
+      code: "TokenRefused",
+      message: expect.stringContaining("not known"),
+    });
     const events = await rig.pool.query("SELECT cluster FROM events WHERE reason = 'EnrolmentRefused' ORDER BY cluster");
     expect(events.rows.map((row) => row.cluster)).toEqual(expect.arrayContaining(["expired", "used"]));
   });
@@ -61,7 +71,10 @@ describe("enrolment", () => {
 
   it("says that nobody answers, and that an address is none", async () => {
     expect(await failure(rig.enrol(hub, "nobody", { address: "localhost:1" }))).toMatchObject({ code: "Unreachable" });
-    expect(await failure(rig.enrol(hub, "nobody", { address: "localhost" }))).toMatchObject({ code: "Unreachable", message: expect.stringContaining("HOST:PORT") });
+    expect(await failure(rig.enrol(hub, "nobody", { address: "localhost" }))).toMatchObject({
+      code: "Unreachable",
+      message: expect.stringContaining("HOST:PORT"),
+    });
   });
 
   it("gives an agent with another cluster's name in its CSR the token's cluster", async () => {
@@ -77,7 +90,14 @@ describe("enrolment", () => {
     expect(new X509Certificate(identity!.certificate).subjectAltName).toBe("URI:spiffe://flotilla/cluster/attacker");
     const key = Buffer.from(await crypto.subtle.exportKey("pkcs8", keys.privateKey)).toString("base64");
     const privateKeyPem = `-----BEGIN PRIVATE KEY-----\n${key}\n-----END PRIVATE KEY-----\n`;
-    const stolen = { cluster: "victim", privateKeyPem, certificatePem: identity!.certificate, caPem: rig.ca.caPem, linkAddress: identity!.linkAddress, enrolAddress: "" };
+    const stolen = {
+      cluster: "victim",
+      privateKeyPem,
+      certificatePem: identity!.certificate,
+      caPem: rig.ca.caPem,
+      linkAddress: identity!.linkAddress,
+      enrolAddress: "",
+    };
     const agent = await rig.agent(stolen);
     await waitFor(async () => (await rig.pool.query("SELECT 1 FROM events WHERE reason = 'LinkRefused' AND cluster = 'attacker'")).rowCount === 1);
     expect(agent.link.isConnected).toBe(false);
@@ -92,7 +112,9 @@ describe("enrolment", () => {
     const client = enrolmentClient(`localhost:${other.enrolment.port}`, rig.ca.caPem);
     await expect(callUnary(client, "enrol", { token, csr: new Uint8Array(3) }, 5_000)).rejects.toMatchObject({ code: status.INVALID_ARGUMENT });
     expect((await rig.enrol(other, "limited", { token })).cluster).toBe("limited");
-    const codes = await Promise.all(Array.from({ length: 40 }, () => callUnary(client, "enrol", { token: "x", csr: new Uint8Array(3) }, 5_000).catch((error) => error.code)));
+    const codes = await Promise.all(
+      Array.from({ length: 40 }, () => callUnary(client, "enrol", { token: "x", csr: new Uint8Array(3) }, 5_000).catch((error) => error.code)),
+    );
     expect(codes).toContain(status.RESOURCE_EXHAUSTED);
     expect(await failure(rig.enrol(other, "limited"))).toMatchObject({ code: "TooMany", retryAfterMs: expect.any(Number) });
     client.close();

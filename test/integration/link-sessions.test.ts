@@ -1,3 +1,4 @@
+import type { Duplex } from "node:stream";
 import { create } from "@bufbuild/protobuf";
 import { linkClient } from "@flotilla/agent/link/hub-client";
 import { revokeCredentials } from "@flotilla/hub/store/enrolment-store";
@@ -39,7 +40,10 @@ describe("targets", () => {
     await rig.saveBody(next);
     await rig.release({ fleet: "shop", cluster: "whole", generation: 2, bodies: [large, next] });
     await waitFor(() => agent.targets.length === 2);
-    expect(agent.targets.map(({ generation, complete }) => [generation, complete])).toEqual([[1n, true], [2n, true]]);
+    expect(agent.targets.map(({ generation, complete }) => [generation, complete])).toEqual([
+      [1n, true],
+      [2n, true],
+    ]);
     const phases = async () => (await rig.pool.query("SELECT fleet, cluster, error FROM phases WHERE phase = 'send' AND cluster = 'whole'")).rows;
     expect(await waitFor(async () => ((await phases()).length > 0 ? phases() : undefined))).toEqual([{ fleet: "shop", cluster: "whole", error: "" }]);
   });
@@ -49,8 +53,12 @@ describe("targets", () => {
     const body = bodyOf("quiet");
     await rig.saveBody(body);
     const policy = { drift: "report", ignore: [], healthTimeoutMs: 1, pruneBudget: { objects: 1, percent: 1 } };
-    const bundles = [{ name: "b", digest: body.digest, objectCount: 1, bodyBytes: body.compressed.length, dependsOn: [], policy, excluded: ["/ConfigMap/default/x"] }];
-    await rig.pool.query("INSERT INTO targets (fleet, cluster, generation, revision, digest, bundles) VALUES ('shop', 'silent', 7, 'r', 'd', $1)", [JSON.stringify(bundles)]);
+    const bundles = [
+      { name: "b", digest: body.digest, objectCount: 1, bodyBytes: body.compressed.length, dependsOn: [], policy, excluded: ["/ConfigMap/default/x"] },
+    ];
+    await rig.pool.query("INSERT INTO targets (fleet, cluster, generation, revision, digest, bundles) VALUES ('shop', 'silent', 7, 'r', 'd', $1)", [
+      JSON.stringify(bundles),
+    ]);
     await waitFor(() => agent.targets.length === 1, { timeoutMs: 6_000 });
     expect(agent.targets[0]!.bundles[0]!.excluded).toEqual(["/ConfigMap/default/x"]);
   });
@@ -62,7 +70,9 @@ describe("targets", () => {
     await rig.release({ fleet: "shop", cluster: "back", generation: 1, bodies: [body] });
     await waitFor(() => agent.targets.length === 1);
     await agent.stop();
-    const again = await rig.agent(agent.identity, { handlers: { held: () => agent.targets.map(({ fleet, generation, digest }) => ({ $typeName: "fleet.v1.HeldTarget", fleet, generation, digest })) } });
+    const again = await rig.agent(agent.identity, {
+      handlers: { held: () => agent.targets.map(({ fleet, generation, digest }) => ({ $typeName: "fleet.v1.HeldTarget", fleet, generation, digest })) },
+    });
     again.bodies.set(body.digest, body.compressed);
     await waitFor(() => again.link.isConnected);
     await rig.release({ fleet: "other", cluster: "back", generation: 1, bodies: [body] });
@@ -78,7 +88,7 @@ describe("targets", () => {
     const mine = bodyOf("mine");
     await rig.saveBody(mine);
     const client = linkClient(spy.identity);
-    const call = (client as unknown as { connect(): import("node:stream").Duplex }).connect();
+    const call = (client as unknown as { connect(): Duplex }).connect();
     const answers: { message: { case: string; value: { digest?: string; reason?: string } } }[] = [];
     call.on("data", (answer) => answers.push(answer));
     call.on("error", () => undefined);
@@ -106,9 +116,14 @@ describe("targets", () => {
 describe("commands", () => {
   it("are carried out once, and answered", async () => {
     const agent = await joined("commanded");
-    await rig.pool.query("INSERT INTO commands (id, cluster, kind, fleet, expires_at) VALUES ('c1', 'commanded', 'sync', 'shop', now() + interval '1 minute'), ('c2', 'commanded', 'sync', 'late', now() - interval '1 second')");
+    await rig.pool.query(
+      "INSERT INTO commands (id, cluster, kind, fleet, expires_at) VALUES ('c1', 'commanded', 'sync', 'shop', now() + interval '1 minute'), ('c2', 'commanded', 'sync', 'late', now() - interval '1 second')",
+    );
     await rig.pool.query("SELECT pg_notify('flotilla_commands', '{\"clusters\":[\"commanded\"]}')");
-    await waitFor(async () => (await rig.pool.query("SELECT 1 FROM commands WHERE id = 'c1' AND acked_at IS NOT NULL AND error IS NULL AND sent_at IS NOT NULL")).rowCount === 1);
+    await waitFor(
+      async () =>
+        (await rig.pool.query("SELECT 1 FROM commands WHERE id = 'c1' AND acked_at IS NOT NULL AND error IS NULL AND sent_at IS NOT NULL")).rowCount === 1,
+    );
     expect(agent.commands.map(({ id }) => id)).toEqual(["c1"]);
     await rig.pool.query("UPDATE commands SET acked_at = NULL WHERE id = 'c1'");
     await waitFor(async () => (await rig.pool.query("SELECT 1 FROM commands WHERE id = 'c1' AND acked_at IS NOT NULL")).rowCount === 1);
@@ -125,7 +140,9 @@ describe("commands", () => {
     });
     await waitFor(() => agent.link.isConnected);
     await rig.pool.query("UPDATE clusters SET wants_snapshot = true WHERE name = 'wished'");
-    const answered = await waitFor(async () => (await rig.pool.query("SELECT kind, error FROM commands WHERE cluster = 'wished' AND acked_at IS NOT NULL")).rows[0]);
+    const answered = await waitFor(
+      async () => (await rig.pool.query("SELECT kind, error FROM commands WHERE cluster = 'wished' AND acked_at IS NOT NULL")).rows[0],
+    );
     expect(answered).toEqual({ kind: "snapshot", error: "the API server is away" });
     expect((await rig.pool.query("SELECT wants_snapshot FROM clusters WHERE name = 'wished'")).rows[0].wants_snapshot).toBe(false);
   });
@@ -151,7 +168,10 @@ describe("watermarks", () => {
     await agent.stop();
     const other = await rig.agent(agent.identity);
     await waitFor(() => other.link.isConnected);
-    expect((await rig.pool.query("SELECT epoch, watermark FROM clusters WHERE name = 'marked'")).rows[0]).toEqual({ epoch: other.outbox.epoch, watermark: "0" });
+    expect((await rig.pool.query("SELECT epoch, watermark FROM clusters WHERE name = 'marked'")).rows[0]).toEqual({
+      epoch: other.outbox.epoch,
+      watermark: "0",
+    });
   });
 
   it("beyond what the outbox holds begin a new epoch and ask for a snapshot", async () => {
@@ -160,7 +180,11 @@ describe("watermarks", () => {
     let asked = 0;
     agent.outbox.onSnapshotNeeded(() => (asked += 1));
     await rig.pool.query("UPDATE clusters SET watermark = 100 WHERE name = 'restored'");
-    await waitFor(async () => agent.outbox.epoch !== epoch && (await rig.pool.query("SELECT 1 FROM clusters WHERE name = 'restored' AND epoch = $1 AND watermark = 0", [agent.outbox.epoch])).rowCount === 1);
+    await waitFor(
+      async () =>
+        agent.outbox.epoch !== epoch &&
+        (await rig.pool.query("SELECT 1 FROM clusters WHERE name = 'restored' AND epoch = $1 AND watermark = 0", [agent.outbox.epoch])).rowCount === 1,
+    );
     expect(asked).toBeGreaterThan(0);
   });
 });

@@ -43,7 +43,10 @@ function startIntake(cluster: string) {
     const after = BigInt(rows[0].watermark) + 1n;
     if (rows[0].epoch !== envelope.epoch || envelope.seq < after) return false;
     const fits = envelope.firstSeq <= after;
-    await rig.pool.query(fits ? "UPDATE clusters SET watermark = $2 WHERE name = $1" : "UPDATE clusters SET wants_resend = true WHERE name = $1 AND $2 > 0", [cluster, envelope.seq]);
+    await rig.pool.query(fits ? "UPDATE clusters SET watermark = $2 WHERE name = $1" : "UPDATE clusters SET wants_resend = true WHERE name = $1 AND $2 > 0", [
+      cluster,
+      envelope.seq,
+    ]);
     if (fits) committed.push(envelope.report.case === "fleet" ? envelope.report.value.revision : `${envelope.report.case}`);
     await rig.pool.query("SELECT pg_notify('flotilla_watermarks', $1)", [JSON.stringify({ clusters: [cluster] })]);
     return fits;
@@ -71,16 +74,16 @@ const publishing = async (cluster: string): Promise<RigAgent> => {
 };
 
 /** A broker user as an agent's own, to try what it must not do. */
-async function brokerUser(agent: RigAgent): Promise<NatsConnection> {
+async function brokerUser(agent: RigAgent): Promise<() => Promise<NatsConnection>> {
   const pair = nkeys.createUser();
   const { userJwt, urls, inboxPrefix: prefix } = await agent.link.issueBrokerCredentials(pair.getPublicKey());
-  return await connect({ servers: [...urls], authenticator: jwtAuthenticator(userJwt, pair.getSeed()), inboxPrefix: prefix, reconnect: false });
+  return () => connect({ servers: [...urls], authenticator: jwtAuthenticator(userJwt, pair.getSeed()), inboxPrefix: prefix, reconnect: false });
 }
 
 describe("rights at the broker", () => {
   it("are the own subject and the own inbox, nothing else", async () => {
     const agent = await publishing("limited");
-    const own = await brokerUser(agent);
+    const own = await (await brokerUser(agent))();
     const js = jetstream(own, { timeout: 1_000 });
     expect((await js.publish(reportSubject("limited"), "x")).stream).toBe(reportStream);
     const refusals: string[] = [];
@@ -90,7 +93,8 @@ describe("rights at the broker", () => {
     await expect(js.publish(reportSubject("victim"), "x")).rejects.toThrow();
     await expect(own.request(`$JS.API.STREAM.INFO.${reportStream}`, "", { timeout: 500 })).rejects.toThrow();
     await expect(own.request("$SYS.REQ.SERVER.PING", "", { timeout: 500 })).rejects.toThrow();
-    for (const subject of [reportSubject("limited"), reportSubject("*"), `${inboxPrefix("victim")}.>`, "_INBOX.>", ">"]) own.subscribe(subject, { callback: () => undefined });
+    for (const subject of [reportSubject("limited"), reportSubject("*"), `${inboxPrefix("victim")}.>`, "_INBOX.>", ">"])
+      own.subscribe(subject, { callback: () => undefined });
     await own.flush();
     await waitFor(() => refusals.length >= 8);
     expect(refusals.every((refusal) => /permission/i.test(refusal))).toBe(true);
@@ -101,13 +105,19 @@ describe("rights at the broker", () => {
 
   it("are gone within 5 s of a revocation, and stay gone when the broker restarts", async () => {
     const agent = await publishing("cutoff");
-    const own = await brokerUser(agent);
+    const enter = await brokerUser(agent);
+    const own = await enter();
     await agent.publisher!.close();
     const started = Date.now();
     await revokeCredentials(rig.pool, "cutoff");
     await waitFor(() => own.isClosed(), { timeoutMs: 5_000, everyMs: 10 });
     expect(Date.now() - started).toBeLessThan(5_000);
     await expect(agent.link.issueBrokerCredentials(nkeys.createUser().getPublicKey())).rejects.toThrow();
+    await expect(enter()).rejects.toThrow(/authorization/i);
+    const { pid } = rig.nats;
+    rig.nats.kill9();
+    await waitFor(async () => rig.nats.pid !== pid && (await rig.hubNats.rtt().catch(() => undefined)) !== undefined);
+    await expect(enter()).rejects.toThrow(/authorization/i);
   });
 
   it("are not given for a key that is no user's", async () => {
@@ -151,6 +161,7 @@ describe("reports", () => {
     await done;
     await waitFor(() => agent.outbox.watermark === BigInt(names.length), { timeoutMs: 60_000, what: "every report to be committed" });
     expect(intake.committed).toEqual(names);
+    console.log("MSGS", (await (await jetstreamManager(rig.hubNats)).streams.info(reportStream)).state.messages, names.length);
     await intake.stop();
   });
 

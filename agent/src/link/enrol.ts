@@ -47,7 +47,8 @@ export interface EnrolOptions {
  */
 export async function enrol({ address, token, caHash, agentVersion }: EnrolOptions): Promise<Identity> {
   const wanted = caHash.toLowerCase().replace(/^sha256:/, "");
-  if (!/^[0-9a-f]{64}$/.test(wanted)) throw new EnrolError("WrongHub", `'${caHash}' is not a CA hash; it takes the 64 hex digits that 'fleet cluster add' printed`);
+  if (!/^[0-9a-f]{64}$/.test(wanted))
+    throw new EnrolError("WrongHub", `'${caHash}' is not a CA hash; it takes the 64 hex digits that 'fleet cluster add' printed`);
   const caPem = await findAuthority(address, wanted);
   const request = newCertificateRequest();
   const client = enrolmentClient(address, caPem);
@@ -55,7 +56,14 @@ export async function enrol({ address, token, caHash, agentVersion }: EnrolOptio
     const { identity } = await callUnary<EnrolResponse>(client, "enrol", { token, csr: request.csr, agentVersion }, linkLimits.enrolMs);
     if (identity === undefined) throw new EnrolError("BadAnswer", `the hub at ${address} gave no identity`);
     checkCertificate(identity.certificate, identity.cluster, request.privateKeyPem, caPem);
-    return { cluster: identity.cluster, privateKeyPem: request.privateKeyPem, certificatePem: identity.certificate, caPem, linkAddress: identity.linkAddress, enrolAddress: address };
+    return {
+      cluster: identity.cluster,
+      privateKeyPem: request.privateKeyPem,
+      certificatePem: identity.certificate,
+      caPem,
+      linkAddress: identity.linkAddress,
+      enrolAddress: address,
+    };
   } catch (error) {
     throw error instanceof EnrolError ? error : refusalOf(error, address);
   } finally {
@@ -77,14 +85,16 @@ export function checkCertificate(certificatePem: string, cluster: string, privat
   }
   if (!certificate.verify(new X509Certificate(caPem).publicKey)) throw new EnrolError("BadAnswer", "the certificate that came is not signed by the hub's CA");
   if (!certificate.checkPrivateKey(createPrivateKey(privateKeyPem))) throw new EnrolError("BadAnswer", "the certificate that came is not for this agent's key");
-  if (certificate.subjectAltName !== `URI:${clusterSpiffeId(cluster)}`) throw new EnrolError("BadAnswer", `the certificate that came is not cluster ${cluster}'s`);
+  if (certificate.subjectAltName !== `URI:${clusterSpiffeId(cluster)}`)
+    throw new EnrolError("BadAnswer", `the certificate that came is not cluster ${cluster}'s`);
 }
 
 /** The presented certificate whose key has the hash, as PEM. The connection is closed again: it proved nothing yet. */
 function findAuthority(address: string, wanted: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const { host, port } = splitAddress(address);
-    const unreachable = (cause: Error) => new EnrolError("Unreachable", `the hub at ${address} cannot be reached: ${cause.message}`, { retryAfterMs: 2_000, cause });
+    const unreachable = (cause: Error) =>
+      new EnrolError("Unreachable", `the hub at ${address} cannot be reached: ${cause.message}`, { retryAfterMs: 2_000, cause });
     const socket = connect({ host, port, servername: hubServerName, ALPNProtocols: ["h2"], minVersion: "TLSv1.3", rejectUnauthorized: false });
     socket.setTimeout(linkLimits.callMs, () => socket.destroy(new Error("no answer")));
     socket.once("error", (error) => reject(unreachable(error)));
@@ -115,7 +125,9 @@ function presentedCertificates(leaf: DetailedPeerCertificate): X509Certificate[]
 }
 
 function spkiHashOf(certificate: X509Certificate): string {
-  return createHash("sha256").update(certificate.publicKey.export({ type: "spki", format: "der" })).digest("hex");
+  return createHash("sha256")
+    .update(certificate.publicKey.export({ type: "spki", format: "der" }))
+    .digest("hex");
 }
 
 function splitAddress(address: string): { host: string; port: number } {

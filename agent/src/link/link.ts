@@ -157,9 +157,11 @@ class HubLink implements Link {
 
   async issueBrokerCredentials(userPublicKey: string): Promise<IssuedBrokerCredentials> {
     const client = this.#openClient("broker credentials");
-    const response = await callUnary<IssueBrokerCredentialsResponse>(client, "issueBrokerCredentials", { userPublicKey }, linkLimits.callMs).catch((error: unknown) => {
-      throw new Error(`the hub gave no broker credentials: ${detailsOf(error)}`, { cause: error });
-    });
+    const response = await callUnary<IssueBrokerCredentialsResponse>(client, "issueBrokerCredentials", { userPublicKey }, linkLimits.callMs).catch(
+      (error: unknown) => {
+        throw new Error(`the hub gave no broker credentials: ${detailsOf(error)}`, { cause: error });
+      },
+    );
     const { userJwt, urls, ca, reportSubject, inboxPrefix, notAfter } = response;
     return { userJwt, urls, ca, reportSubject, inboxPrefix, notAfter: notAfter ? timestampDate(notAfter) : new Date(0) };
   }
@@ -290,7 +292,11 @@ class HubLink implements Link {
         if (due.kind.case !== "renew") return await this.#options.handlers.onCommand(due);
         this.#options.onRenewCredentials?.();
         // The stream is opened anew with the new certificate; the answer goes first.
-        setTimeout(() => void this.renewCertificate().catch((error: unknown) => this.#log.warn({ error: (error as Error).message }, "the certificate could not be renewed")), 100);
+        setTimeout(
+          () =>
+            void this.renewCertificate().catch((error: unknown) => this.#log.warn({ error: (error as Error).message }, "the certificate could not be renewed")),
+          100,
+        );
       })
       .then((answer) => {
         if (answer !== undefined) this.#send({ case: "commandAck", value: { id: command.id, error: answer } });
@@ -365,13 +371,22 @@ class HubLink implements Link {
   async #renew(): Promise<void> {
     const client = this.#openClient("certificate renewal");
     const request = newCertificateRequest();
-    const { identity: issued } = await callUnary<RenewCertificateResponse>(client, "renewCertificate", { csr: request.csr }, linkLimits.callMs).catch((error: unknown) => {
-      throw new Error(`the hub did not renew the certificate: ${detailsOf(error)}`, { cause: error });
-    });
+    const { identity: issued } = await callUnary<RenewCertificateResponse>(client, "renewCertificate", { csr: request.csr }, linkLimits.callMs).catch(
+      (error: unknown) => {
+        throw new Error(`the hub did not renew the certificate: ${detailsOf(error)}`, { cause: error });
+      },
+    );
     if (issued === undefined) throw new Error("the hub gave no certificate");
     const { cluster, caPem, enrolAddress, linkAddress } = this.#identity;
     checkCertificate(issued.certificate, cluster, request.privateKeyPem, caPem);
-    const renewed = { cluster, caPem, enrolAddress, privateKeyPem: request.privateKeyPem, certificatePem: issued.certificate, linkAddress: issued.linkAddress || linkAddress };
+    const renewed = {
+      cluster,
+      caPem,
+      enrolAddress,
+      privateKeyPem: request.privateKeyPem,
+      certificatePem: issued.certificate,
+      linkAddress: issued.linkAddress || linkAddress,
+    };
     // Kept first: an agent that dies here comes back with the new one, and the old one is valid until it expires.
     await this.#options.identityStore.save(renewed);
     this.#identity = renewed;

@@ -28,7 +28,11 @@ async function openIn(folder = dir, maxBytes = 64 * 1024): Promise<Outbox> {
 
 const fleet = (name: string, events = 0): Report => ({
   case: "fleet",
-  value: create(FleetReportSchema, { fleet: "shop", revision: name, events: Array.from({ length: events }, () => create(ClusterEventSchema, { reason: "Applied" })) }),
+  value: create(FleetReportSchema, {
+    fleet: "shop",
+    revision: name,
+    events: Array.from({ length: events }, () => create(ClusterEventSchema, { reason: "Applied" })),
+  }),
 });
 
 const snapshot = (): Report => ({ case: "snapshot", value: create(SnapshotPartSchema, { snapshotId: "s", part: 0, parts: 1, fleets: [] }) });
@@ -42,13 +46,18 @@ interface Held {
 /** Everything that the outbox would publish. */
 async function heldIn(outbox: Outbox, from = outbox.watermark + 1n): Promise<Held[]> {
   const held: Held[] = [];
-  for (let next = from; ; ) {
+  for (let next = from; ;) {
     const records = await outbox.read(next);
     if (records.length === 0) return held;
     for (const { envelope, seq } of records) {
       const { report, firstSeq, epoch, cluster, seq: said } = fromBinary(ReportEnvelopeSchema, envelope);
       expect({ epoch, cluster, said }).toEqual({ epoch: outbox.epoch, cluster: "berlin-1", said: seq });
-      held.push({ first: Number(firstSeq), seq: Number(seq), text: report.case === "fleet" ? report.value.revision : report.case === "gap" ? `gap of ${report.value.count}: ${report.value.reason}` : `${report.case}` });
+      held.push({
+        first: Number(firstSeq),
+        seq: Number(seq),
+        text:
+          report.case === "fleet" ? report.value.revision : report.case === "gap" ? `gap of ${report.value.count}: ${report.value.reason}` : `${report.case}`,
+      });
       next = seq + 1n;
     }
   }
@@ -164,7 +173,10 @@ describe("the outbox", () => {
   it("cuts what was being written when the process died, at whatever byte, and loses nothing before it", async () => {
     const outbox = await openIn();
     const ends: number[] = [];
-    const file = join(dir, (await readdir(dir)).find((name) => name.endsWith(".log"))!);
+    const file = join(
+      dir,
+      (await readdir(dir)).find((name) => name.endsWith(".log"))!,
+    );
     for (const name of ["a", "bb", "ccc", "dddd"]) {
       await outbox.record(fleet(name));
       ends.push((await stat(file)).size);
@@ -188,7 +200,10 @@ describe("the outbox", () => {
 
   it("behaves as its model: whatever happens, all that is neither committed nor in a gap is held, in order", { timeout: 60_000 }, async () => {
     const step = fc.oneof(
-      { weight: 6, arbitrary: fc.record({ act: fc.constant("record" as const), bytes: fc.nat(1_500), events: fc.nat(3), count: fc.integer({ min: 1, max: 6 }) }) },
+      {
+        weight: 6,
+        arbitrary: fc.record({ act: fc.constant("record" as const), bytes: fc.nat(1_500), events: fc.nat(3), count: fc.integer({ min: 1, max: 6 }) }),
+      },
       { weight: 3, arbitrary: fc.record({ act: fc.constant("commit" as const), part: fc.double({ min: 0, max: 1, noNaN: true }) }) },
       { weight: 2, arbitrary: fc.record({ act: fc.constant("restart" as const) }) },
     );
@@ -200,7 +215,9 @@ describe("the outbox", () => {
         let committed = 0;
         for (const one of steps) {
           if (one.act === "record") {
-            await Promise.all(Array.from({ length: one.count }, (_, index) => outbox.record(fleet(`${recorded + index + 1}:`.padEnd(one.bytes, "x"), one.events))));
+            await Promise.all(
+              Array.from({ length: one.count }, (_, index) => outbox.record(fleet(`${recorded + index + 1}:`.padEnd(one.bytes, "x"), one.events))),
+            );
             recorded += one.count;
           } else if (one.act === "commit") {
             const held = await heldIn(outbox);

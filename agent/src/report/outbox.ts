@@ -200,7 +200,10 @@ class FileOutbox implements Outbox {
     // Encodings of one message may be put one after the other: epoch and seq are added when it is written.
     const head = toBinary(ReportEnvelopeSchema, create(ReportEnvelopeSchema, { cluster: this.cluster, recordedAt: timestampNow(), traceparent, report }));
     if (head.byteLength + tailBytesMax > maxReportBytes) {
-      throw new OutboxError("ReportTooLarge", `a report of ${head.byteLength} bytes does not fit in one message of ${maxReportBytes}: whoever made it must split it or cut its texts`);
+      throw new OutboxError(
+        "ReportTooLarge",
+        `a report of ${head.byteLength} bytes does not fit in one message of ${maxReportBytes}: whoever made it must split it or cut its texts`,
+      );
     }
     if (this.#pendingBytes + head.byteLength > reportLimits.pendingBytes) {
       throw new OutboxError("OutboxStuck", `reports cannot be written to ${this.#dir}, and ${this.#pendingBytes} bytes wait already: look at the disk`);
@@ -375,7 +378,10 @@ class FileOutbox implements Outbox {
     if (seq > this.#watermark) {
       const events = dropped.reduce((sum, segment) => sum + segment.events, this.#loss?.events ?? 0);
       const firstSeq = this.#loss?.firstSeq ?? (this.#watermark > 0n ? this.#watermark + 1n : this.#heldFrom());
-      this.#log.warn({ firstSeq: String(firstSeq), seq: String(seq), events }, "the outbox is full: its oldest reports were dropped, a gap and a snapshot follow");
+      this.#log.warn(
+        { firstSeq: String(firstSeq), seq: String(seq), events },
+        "the outbox is full: its oldest reports were dropped, a gap and a snapshot follow",
+      );
       await this.#owe(true, { firstSeq, seq, events, reason: "the outbox was full" });
       failpoint("outbox-before-drop");
     }
@@ -385,7 +391,10 @@ class FileOutbox implements Outbox {
   async #acknowledge({ epoch, seq, resend = false }: OutboxWatermark): Promise<boolean> {
     if (epoch !== this.#epoch) return false;
     if (seq > this.#newest) {
-      this.#log.warn({ watermark: String(seq), newest: String(this.#newest) }, "the hub knows reports that this outbox does not: it is an older copy. A new epoch begins");
+      this.#log.warn(
+        { watermark: String(seq), newest: String(this.#newest) },
+        "the hub knows reports that this outbox does not: it is an older copy. A new epoch begins",
+      );
       await this.#beginEpoch();
       this.#tellSnapshot();
       this.#tellWatermark(true);
@@ -444,7 +453,14 @@ class FileOutbox implements Outbox {
   #gapRecord({ firstSeq, seq, events, reason }: Loss): OutboxRecord {
     const text = events > 0 ? `${reason}; ${events} events are lost` : reason;
     const gap = { case: "gap" as const, value: { $typeName: "fleet.v1.Gap" as const, count: seq - firstSeq + 1n, reason: text } };
-    const envelope = create(ReportEnvelopeSchema, { cluster: this.cluster, epoch: this.#epoch, seq, firstSeq, recordedAt: timestampFromDate(new Date()), report: gap });
+    const envelope = create(ReportEnvelopeSchema, {
+      cluster: this.cluster,
+      epoch: this.#epoch,
+      seq,
+      firstSeq,
+      recordedAt: timestampFromDate(new Date()),
+      report: gap,
+    });
     return { seq, traceparent: "", envelope: toBinary(ReportEnvelopeSchema, envelope) };
   }
 
@@ -475,7 +491,8 @@ class FileOutbox implements Outbox {
     for (const [index, path] of paths.entries()) {
       const found = await readSegment(path);
       const previous = segments.at(-1);
-      const fits = found !== undefined && (epoch ?? found.epoch) === found.epoch && (previous === undefined || found.segment.firstSeq === lastSeqOf(previous) + 1n);
+      const fits =
+        found !== undefined && (epoch ?? found.epoch) === found.epoch && (previous === undefined || found.segment.firstSeq === lastSeqOf(previous) + 1n);
       const isLast = index === paths.length - 1;
       if (!fits || (!isLast && found.fileBytes !== found.segment.size)) {
         this.#log.error({ path }, "the outbox is damaged: it is given up, and a snapshot follows");
@@ -501,7 +518,7 @@ async function cutTail(path: string, size: number): Promise<void> {
 }
 
 async function writeAll(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
+  for (let done = 0; done < bytes.length;) {
     const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);
     if (bytesWritten === 0) throw new Error("the disk took nothing");
     done += bytesWritten;

@@ -52,9 +52,6 @@ interface Rights {
   readonly seed: Uint8Array;
 }
 
-/** Tries in a row without one acknowledgement before the connection and the rights are made anew. */
-const failuresMax = 4;
-
 class RoundPublisher implements Publisher {
   readonly #outbox: Outbox;
   readonly #options: PublisherOptions;
@@ -190,10 +187,6 @@ class RoundPublisher implements Publisher {
   async #step(client: JetStreamClient, subject: string): Promise<void> {
     const waitMs = this.#notBefore - performance.now();
     if (waitMs > 0) return await this.#sleep(waitMs);
-    if (this.#failures >= failuresMax) {
-      this.renewCredentials();
-      return await this.#sleep(1_000);
-    }
     if (this.#inFlight >= reportLimits.window || this.#inFlightBytes >= reportLimits.windowBytes) return await this.#sleep(this.#ackMs);
     const round = this.#round;
     if (this.#ahead.length === 0) {
@@ -234,6 +227,7 @@ class RoundPublisher implements Publisher {
     if (round !== this.#round || this.#stop.signal.aborted) return;
     this.#failures += 1;
     this.#tell(`the broker did not take a report: ${error.message}`);
+    if (/permission|authorization/i.test(error.message)) this.renewCredentials();
     const cap = Math.min(reportLimits.brokerRetryMinMs * 2 ** this.#failures, reportLimits.brokerRetryMaxMs);
     this.#notBefore = performance.now() + (cap / 2) * (1 + Math.random());
     const first = this.#firstUnconfirmed();
@@ -268,7 +262,10 @@ class RoundPublisher implements Publisher {
     }
     const leftMs = this.#movedAt + this.#stallMs - performance.now();
     if (leftMs > 0) return await this.#sleep(leftMs);
-    this.#log.debug({ watermark: String(this.#outbox.watermark), newest: String(this.#outbox.newestSeq) }, "the hub does not confirm what was published: publishing it again");
+    this.#log.debug(
+      { watermark: String(this.#outbox.watermark), newest: String(this.#outbox.newestSeq) },
+      "the hub does not confirm what was published: publishing it again",
+    );
     this.#stallMs = Math.min(this.#stallMs * 2, reportLimits.stallMaxMs);
     this.#movedAt = performance.now();
     this.#beginRound(this.#firstUnconfirmed());

@@ -43,7 +43,12 @@ export function decodeFrame(bytes: Buffer, offset: number): { readonly frame: Re
   const traceEnd = fixedBytes + body.readUInt8(12);
   if (traceEnd > body.length) return undefined;
   return {
-    frame: { seq: body.readBigUInt64LE(0), events: body.readUInt32LE(8), traceparent: body.toString("latin1", fixedBytes, traceEnd), envelope: body.subarray(traceEnd) },
+    frame: {
+      seq: body.readBigUInt64LE(0),
+      events: body.readUInt32LE(8),
+      traceparent: body.toString("latin1", fixedBytes, traceEnd),
+      envelope: body.subarray(traceEnd),
+    },
     end,
   };
 }

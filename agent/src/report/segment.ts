@@ -80,7 +80,7 @@ export async function readRecords(file: FileHandle, segment: Segment, seq: bigin
   const bytes = Buffer.allocUnsafe(endOf(last) - start);
   await file.read(bytes, 0, bytes.length, start);
   const frames: RecordFrame[] = [];
-  for (let offset = 0; offset < bytes.length; ) {
+  for (let offset = 0; offset < bytes.length;) {
     const found = decodeFrame(bytes, offset);
     if (found === undefined) throw new Error(`${segment.path} was damaged while the agent ran`);
     frames.push(found.frame);

@@ -63,7 +63,10 @@ export function openEnrolmentStore(pool: pg.Pool) {
           [askedWith, certificate.cluster],
         );
         if (rowCount !== 1) return false;
-        await client.query("UPDATE certificates SET revoked_at = now() WHERE cluster = $1 AND serial <> $2 AND revoked_at IS NULL", [certificate.cluster, askedWith]);
+        await client.query("UPDATE certificates SET revoked_at = now() WHERE cluster = $1 AND serial <> $2 AND revoked_at IS NULL", [
+          certificate.cluster,
+          askedWith,
+        ]);
         await insertCertificate(client, certificate);
         return true;
       }),
@@ -93,7 +96,12 @@ export function openEnrolmentStore(pool: pg.Pool) {
 
     /** Writes an event. Its cluster may be "" when nobody knows it. */
     async recordEvent(event: EnrolmentEvent): Promise<void> {
-      await pool.query("INSERT INTO events (at, cluster, reason, severity, message) VALUES (now(), $1, $2, $3, $4)", [event.cluster, event.reason, event.severity, event.message]);
+      await pool.query("INSERT INTO events (at, cluster, reason, severity, message) VALUES (now(), $1, $2, $3, $4)", [
+        event.cluster,
+        event.reason,
+        event.severity,
+        event.message,
+      ]);
     },
   };
 }
@@ -103,8 +111,13 @@ export function openEnrolmentStore(pool: pg.Pool) {
  *
  * @throws StoreError `not-found` when there is no such cluster, or it was removed; RangeError for a lifetime of zero or over a day.
  */
-export async function mintEnrolToken(pool: pg.Pool, cluster: string, lifetimeMs = enrolTokenLifetimeMs): Promise<{ readonly token: string; readonly expiresAt: Date }> {
-  if (!(lifetimeMs > 0 && lifetimeMs <= enrolTokenLifetimeMaxMs)) throw new RangeError(`a token lives more than 0 and at most ${enrolTokenLifetimeMaxMs / 3_600_000} hours`);
+export async function mintEnrolToken(
+  pool: pg.Pool,
+  cluster: string,
+  lifetimeMs = enrolTokenLifetimeMs,
+): Promise<{ readonly token: string; readonly expiresAt: Date }> {
+  if (!(lifetimeMs > 0 && lifetimeMs <= enrolTokenLifetimeMaxMs))
+    throw new RangeError(`a token lives more than 0 and at most ${enrolTokenLifetimeMaxMs / 3_600_000} hours`);
   const token = `fle_${randomBytes(32).toString("base64url")}`;
   return await inTransaction(pool, async (client) => {
     const { rowCount } = await client.query("SELECT 1 FROM clusters WHERE name = $1 AND removed_at IS NULL FOR UPDATE", [cluster]);

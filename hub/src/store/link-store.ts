@@ -122,7 +122,11 @@ export function openLinkStore(pool: pg.Pool, sealing: Sealing) {
 
     /** A compressed body, or undefined when there is none of this digest. */
     async readBody(digest: string): Promise<Uint8Array | undefined> {
-      const { rows } = await pool.query<{ sealed_body: Buffer }>({ name: "read-body", text: "SELECT sealed_body FROM bodies WHERE digest = $1", values: [digest] });
+      const { rows } = await pool.query<{ sealed_body: Buffer }>({
+        name: "read-body",
+        text: "SELECT sealed_body FROM bodies WHERE digest = $1",
+        values: [digest],
+      });
       return rows[0] && sealing.open(rows[0].sealed_body);
     },
 
@@ -133,7 +137,9 @@ export function openLinkStore(pool: pg.Pool, sealing: Sealing) {
         text: "SELECT id, cluster, kind, fleet, expires_at FROM commands WHERE cluster = ANY ($1) AND acked_at IS NULL AND expires_at > now() ORDER BY created_at, id",
         values: [clusters],
       });
-      return rows.flatMap((row) => (isKind(row.kind) ? [{ id: row.id, cluster: row.cluster, kind: row.kind, fleet: row.fleet, expiresAt: row.expires_at }] : []));
+      return rows.flatMap((row) =>
+        isKind(row.kind) ? [{ id: row.id, cluster: row.cluster, kind: row.kind, fleet: row.fleet, expiresAt: row.expires_at }] : [],
+      );
     },
 
     async markCommandSent(id: string): Promise<void> {
@@ -142,13 +148,20 @@ export function openLinkStore(pool: pg.Pool, sealing: Sealing) {
 
     /** An answer counts only from the cluster that the command was for. */
     async ackCommand(id: string, cluster: string, error: string): Promise<void> {
-      await pool.query("UPDATE commands SET acked_at = now(), error = $3 WHERE id = $1 AND cluster = $2 AND acked_at IS NULL", [id, cluster, error === "" ? null : error]);
+      await pool.query("UPDATE commands SET acked_at = now(), error = $3 WHERE id = $1 AND cluster = $2 AND acked_at IS NULL", [
+        id,
+        cluster,
+        error === "" ? null : error,
+      ]);
     },
 
     /** Turns the wish for a snapshot into a command that waits like any other: it survives this replica. */
     askSnapshots: (clusters: readonly string[]): Promise<void> =>
       inTransaction(pool, async (client) => {
-        const { rows } = await client.query<{ name: string }>("UPDATE clusters SET wants_snapshot = false WHERE name = ANY ($1) AND wants_snapshot RETURNING name", [clusters]);
+        const { rows } = await client.query<{ name: string }>(
+          "UPDATE clusters SET wants_snapshot = false WHERE name = ANY ($1) AND wants_snapshot RETURNING name",
+          [clusters],
+        );
         if (rows.length === 0) return;
         const names = rows.map((row) => row.name);
         await client.query(

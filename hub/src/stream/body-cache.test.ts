@@ -54,7 +54,9 @@ it("takes turns, and goes on after a failure", async () => {
 
 it.each([0, 1, maxChunkBytes, maxChunkBytes + 1, 3 * maxChunkBytes])("cuts %i bytes into parts that make the whole again", (length) => {
   const content = Buffer.alloc(length, 7);
-  const parts = encodeChunks("d", content).map(({ bytes }) => fromBinary(ConnectResponseSchema, bytes).message.value as { offset: bigint; totalBytes: bigint; content: Uint8Array });
+  const parts = encodeChunks("d", content).map(
+    ({ bytes }) => fromBinary(ConnectResponseSchema, bytes).message.value as { offset: bigint; totalBytes: bigint; content: Uint8Array },
+  );
   expect(Buffer.concat(parts.map((part) => part.content)).equals(content)).toBe(true);
   for (const part of parts) expect(part.content.length).toBeLessThanOrEqual(maxChunkBytes);
   expect(parts.map((part) => Number(part.offset))).toEqual(parts.map((_, index) => index * maxChunkBytes));

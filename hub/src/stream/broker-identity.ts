@@ -124,7 +124,10 @@ async function issueUser(signer: KeyPair, accountId: string, cluster: string, pu
     payload: maxReportBytes + 16_384,
     allowed_connection_types: ["STANDARD" as const],
   };
-  const jwt = await encodeUser(cluster, publicKey, ...issuerOf(signer, accountId), rights, { ...signedBy(signer, accountId), exp: Math.floor(notAfter.getTime() / 1_000) });
+  const jwt = await encodeUser(cluster, publicKey, ...issuerOf(signer, accountId), rights, {
+    ...signedBy(signer, accountId),
+    exp: Math.floor(notAfter.getTime() / 1_000),
+  });
   return { jwt, notAfter };
 }
 

@@ -132,7 +132,8 @@ async function importKey(pem: string): Promise<webcrypto.CryptoKey> {
 }
 
 async function publicKeyOf(csr: Uint8Array): Promise<x509.PublicKey> {
-  if (csr.byteLength === 0 || csr.byteLength > csrBytesMax) throw new CsrError(`the certificate request has ${csr.byteLength} bytes; it takes 1 to ${csrBytesMax}`);
+  if (csr.byteLength === 0 || csr.byteLength > csrBytesMax)
+    throw new CsrError(`the certificate request has ${csr.byteLength} bytes; it takes 1 to ${csrBytesMax}`);
   let request: x509.Pkcs10CertificateRequest;
   try {
     request = new x509.Pkcs10CertificateRequest(new Uint8Array(csr));
@@ -160,5 +161,7 @@ function newSerial(): string {
 /** SHA-256 (hex) of a certificate's public key (SPKI, DER). */
 export function spkiHashOf(certificatePem: string): string {
   const { publicKey } = new NodeCertificate(certificatePem);
-  return createHash("sha256").update(publicKey.export({ type: "spki", format: "der" })).digest("hex");
+  return createHash("sha256")
+    .update(publicKey.export({ type: "spki", format: "der" }))
+    .digest("hex");
 }

@@ -105,14 +105,20 @@ async function enrol({ token, csr, agentVersion }: EnrolRequest, address: string
   if (use.outcome !== "accepted" || issued === undefined) {
     const outcome = use.outcome === "accepted" ? "unknown" : use.outcome;
     log.warn({ address, outcome, cluster: use.outcome === "unknown" ? undefined : use.cluster }, "enrolment refused");
-    if (use.outcome !== "unknown") await told(store, log, { cluster: use.cluster, reason: "EnrolmentRefused", severity: "Warning", message: `${refusals[outcome]} (from ${address})` });
+    if (use.outcome !== "unknown")
+      await told(store, log, { cluster: use.cluster, reason: "EnrolmentRefused", severity: "Warning", message: `${refusals[outcome]} (from ${address})` });
     throw new EnrolmentRefused(status.UNAUTHENTICATED, `${refusals[outcome]}; 'fleet cluster add' makes a new one`);
   }
   const { cluster } = use;
   const { certificatePem, serial, spkiHash, notAfter } = issued;
   log.info({ address, cluster, serial, spkiHash }, "agent enrolled");
   const version = agentVersion.slice(0, 64);
-  await told(store, log, { cluster, reason: "AgentEnrolled", severity: "Normal", message: `agent ${version} enrolled from ${address}; certificate ${serial}, key ${spkiHash.slice(0, 16)}` });
+  await told(store, log, {
+    cluster,
+    reason: "AgentEnrolled",
+    severity: "Normal",
+    message: `agent ${version} enrolled from ${address}; certificate ${serial}, key ${spkiHash.slice(0, 16)}`,
+  });
   return create(EnrolResponseSchema, {
     identity: { cluster, certificate: certificatePem, ca: ca.caPem, linkAddress, notAfter: timestampFromDate(notAfter) },
   });

@@ -72,7 +72,10 @@ const allowed = new Set(["/fleet.v1.LinkService/Connect", "/fleet.v1.LinkService
 export async function startLink(options: LinkOptions): Promise<LinkListener> {
   const { log, ca, credentials } = options;
   const renewals = new TokenBuckets(renewBurst, renewPerSecond, rateBucketsMax);
-  const sessions = new Sessions({ ...options, onRefused: (cluster, message) => void told(credentials, log, { cluster, reason: "LinkRefused", severity: "Warning", message }) });
+  const sessions = new Sessions({
+    ...options,
+    onRefused: (cluster, message) => void told(credentials, log, { cluster, reason: "LinkRefused", severity: "Warning", message }),
+  });
   const server = new Server({ ...linkServerOptions, interceptors: [refuseStrangers] });
   let linkAddress = options.linkAddress;
   server.addService(grpcService(LinkService), {
@@ -100,7 +103,10 @@ export async function startLink(options: LinkOptions): Promise<LinkListener> {
         });
       });
     },
-    issueBrokerCredentials(call: ServerUnaryCall<IssueBrokerCredentialsRequest, IssueBrokerCredentialsResponse>, reply: sendUnaryData<IssueBrokerCredentialsResponse>) {
+    issueBrokerCredentials(
+      call: ServerUnaryCall<IssueBrokerCredentialsRequest, IssueBrokerCredentialsResponse>,
+      reply: sendUnaryData<IssueBrokerCredentialsResponse>,
+    ) {
       answer(call, reply, log, async (peer) => {
         refuseFlood(renewals, peer);
         const { cluster } = peer;
@@ -160,7 +166,8 @@ function refuseFlood(renewals: TokenBuckets, { cluster }: PeerIdentity): void {
   if (waitMs > 0) throw new CallRefused(status.RESOURCE_EXHAUSTED, `too many renewals; try again in ${Math.ceil(waitMs / 1_000)} s`);
 }
 
-const identityOf = (call: { getAuthContext(): { sslPeerCertificate?: Parameters<typeof peerIdentity>[0] } }) => peerIdentity(call.getAuthContext().sslPeerCertificate);
+const identityOf = (call: { getAuthContext(): { sslPeerCertificate?: Parameters<typeof peerIdentity>[0] } }) =>
+  peerIdentity(call.getAuthContext().sslPeerCertificate);
 
 /** Default deny: an unknown method, or a certificate that names no cluster, gets no further. */
 const refuseStrangers: ServerInterceptor = (method, call) =>
@@ -169,14 +176,20 @@ const refuseStrangers: ServerInterceptor = (method, call) =>
       next({
         onReceiveMetadata(metadata, pass) {
           if (!allowed.has(method.path)) return call.sendStatus({ code: status.PERMISSION_DENIED, details: "no such right" });
-          if (identityOf(call) === undefined) return call.sendStatus({ code: status.UNAUTHENTICATED, details: "the client certificate names no cluster of this hub" });
+          if (identityOf(call) === undefined)
+            return call.sendStatus({ code: status.UNAUTHENTICATED, details: "the client certificate names no cluster of this hub" });
           pass(metadata);
         },
       });
     },
   });
 
-function answer<Request, Response>(call: ServerUnaryCall<Request, Response>, reply: sendUnaryData<Response>, log: StreamLog, work: (peer: PeerIdentity) => Promise<Response>): void {
+function answer<Request, Response>(
+  call: ServerUnaryCall<Request, Response>,
+  reply: sendUnaryData<Response>,
+  log: StreamLog,
+  work: (peer: PeerIdentity) => Promise<Response>,
+): void {
   const peer = identityOf(call);
   if (peer === undefined) return reply({ code: status.UNAUTHENTICATED, details: "no identity" });
   work(peer).then(

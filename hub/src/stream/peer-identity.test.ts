@@ -4,7 +4,11 @@ import { peerIdentity } from "./peer-identity.ts";
 const certificate = (subjectaltname: string | undefined) => ({ subjectaltname, serialNumber: "00AB12", valid_to: "Nov 25 03:00:00 2026 GMT" }) as never;
 
 it("reads the cluster from the one URI name", () => {
-  expect(peerIdentity(certificate("URI:spiffe://flotilla/cluster/berlin-1"))).toEqual({ cluster: "berlin-1", serial: "ab12", notAfter: new Date("2026-11-25T03:00:00Z") });
+  expect(peerIdentity(certificate("URI:spiffe://flotilla/cluster/berlin-1"))).toEqual({
+    cluster: "berlin-1",
+    serial: "ab12",
+    notAfter: new Date("2026-11-25T03:00:00Z"),
+  });
 });
 
 it.each([

@@ -1,6 +1,15 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { type BodyRequest, type Command, CommandSchema, type ConnectRequest, type ConnectResponse, ConnectResponseSchema, type Hello, type TargetReceipt } from "@flotilla/proto/gen/link";
+import {
+  type BodyRequest,
+  type Command,
+  CommandSchema,
+  type ConnectRequest,
+  type ConnectResponse,
+  ConnectResponseSchema,
+  type Hello,
+  type TargetReceipt,
+} from "@flotilla/proto/gen/link";
 import type { Encoded } from "@flotilla/proto/grpc";
 import { maxBodiesPerRequest, maxGrpcMessageBytes } from "@flotilla/proto/limits";
 import { toBinary } from "@bufbuild/protobuf";
@@ -272,7 +281,15 @@ export class Session {
       this.#holder.log.warn({ cluster: this.peer.cluster, fleet, generation: String(generation), refusal: error }, "the agent refused a target");
     }
     span.end();
-    this.#holder.sent({ fleet, revision: target.revision, cluster: this.peer.cluster, startedAt, endedAt: new Date(), error, spanId: span.spanContext().spanId });
+    this.#holder.sent({
+      fleet,
+      revision: target.revision,
+      cluster: this.peer.cluster,
+      startedAt,
+      endedAt: new Date(),
+      error,
+      spanId: span.spanContext().spanId,
+    });
   }
 
   /** One message at a time: the next one is chosen when the stream took the one before. */
@@ -331,7 +348,10 @@ export class Session {
       const message = create(ConnectResponseSchema, { message: { case: "target", value: wireTarget(target, traceparentOf(span)) } });
       if (toBinary(ConnectResponseSchema, message).byteLength > maxGrpcMessageBytes) {
         span.end();
-        this.#holder.log.error({ cluster: this.peer.cluster, fleet, generation: String(target.generation) }, "a target is larger than a message may be; the cluster keeps the one before");
+        this.#holder.log.error(
+          { cluster: this.peer.cluster, fleet, generation: String(target.generation) },
+          "a target is larger than a message may be; the cluster keeps the one before",
+        );
         continue;
       }
       this.#sending.set(fleet, { target, span, startedAt: new Date() });

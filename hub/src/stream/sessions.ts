@@ -120,7 +120,11 @@ export class Sessions implements SessionHolder {
     this.#closed = folded("ended sessions", (keys) => store.closeSessions(keys));
     this.#phases = folded("send phases", (phases) => store.saveSendPhases(phases), { foldMs: sendPhasesFoldMs, itemsMax: sendPhasesMax });
     this.#acts = folded("commands' rows", async (acts) => void (await Promise.all(acts.map((act) => act()))), { itemsMax: sendPhasesMax });
-    this.#timers = [setInterval(() => this.#tick(), sessionTickMs), setInterval(() => void this.#keepLeases(), leaseFlushMs), setInterval(() => this.#poll(), hintPollMs)];
+    this.#timers = [
+      setInterval(() => this.#tick(), sessionTickMs),
+      setInterval(() => void this.#keepLeases(), leaseFlushMs),
+      setInterval(() => this.#poll(), hintPollMs),
+    ];
   }
 
   /** Streams that are open. */
@@ -153,7 +157,15 @@ export class Sessions implements SessionHolder {
       if (fault.code === status.PERMISSION_DENIED) this.#options.onRefused(cluster, fault.details);
       return session.end(fault.code, fault.details);
     }
-    const opening = { cluster, serial: session.peer.serial, hubId: this.hubId, epoch: hello.epoch, agentVersion: hello.agentVersion, kubernetesVersion: hello.kubernetesVersion, facts: hello.facts };
+    const opening = {
+      cluster,
+      serial: session.peer.serial,
+      hubId: this.hubId,
+      epoch: hello.epoch,
+      agentVersion: hello.agentVersion,
+      kubernetesVersion: hello.kubernetesVersion,
+      facts: hello.facts,
+    };
     this.#store.openSession(opening, clusterLeaseMs).then(
       (row) => this.#opened(session, hello, row),
       (error: unknown) => {
@@ -208,7 +220,11 @@ export class Sessions implements SessionHolder {
     this.#isDraining = true;
     for (const timer of this.#timers) clearInterval(timer);
     for (const session of [...this.#all]) session.end(status.UNAVAILABLE, "the hub is going away");
-    await Promise.all([this.#states, this.#targets, this.#commands, this.#snapshots, this.#resends, this.#changes, this.#closed, this.#phases, this.#acts].map((work) => work.close()));
+    await Promise.all(
+      [this.#states, this.#targets, this.#commands, this.#snapshots, this.#resends, this.#changes, this.#closed, this.#phases, this.#acts].map((work) =>
+        work.close(),
+      ),
+    );
   }
 
   #opened(session: Session, hello: Hello, row: { session: bigint; watermark: bigint } | undefined): void {
@@ -286,10 +302,15 @@ export class Sessions implements SessionHolder {
       for (let start = 0; start < heard.length; start += batchRowsMax) {
         const batch = heard.slice(start, start + batchRowsMax);
         for (const session of batch) session.isHeard = false;
-        await this.#store.keepLeases(batch.flatMap((session) => session.key ?? []), clusterLeaseMs).catch((error: unknown) => {
-          for (const session of batch) session.isHeard = true;
-          throw error;
-        });
+        await this.#store
+          .keepLeases(
+            batch.flatMap((session) => session.key ?? []),
+            clusterLeaseMs,
+          )
+          .catch((error: unknown) => {
+            for (const session of batch) session.isHeard = true;
+            throw error;
+          });
       }
     } catch (error) {
       this.log.warn({ error: (error as Error).message }, "leases could not be kept; trying again");
@@ -301,9 +322,13 @@ export class Sessions implements SessionHolder {
 
 /** Why a Hello is refused, or undefined. */
 function faultOf(hello: Hello, cluster: string): { code: status; details: string } | undefined {
-  if (hello.cluster !== cluster) return { code: status.PERMISSION_DENIED, details: `the certificate is cluster '${cluster}'s, not '${hello.cluster.slice(0, 63)}'s` };
+  if (hello.cluster !== cluster)
+    return { code: status.PERMISSION_DENIED, details: `the certificate is cluster '${cluster}'s, not '${hello.cluster.slice(0, 63)}'s` };
   if (hello.protocolVersion > protocolVersion || hello.protocolVersion < Math.max(1, protocolVersion - 1)) {
-    return { code: status.FAILED_PRECONDITION, details: `the agent speaks protocol ${hello.protocolVersion}; this hub serves ${protocolVersion} and the one before` };
+    return {
+      code: status.FAILED_PRECONDITION,
+      details: `the agent speaks protocol ${hello.protocolVersion}; this hub serves ${protocolVersion} and the one before`,
+    };
   }
   if (!/^[0-9a-f]{32}$/.test(hello.epoch)) return { code: status.INVALID_ARGUMENT, details: "the epoch is not 128 bits in hex" };
   const facts = Object.entries(hello.facts);

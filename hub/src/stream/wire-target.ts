@@ -1,5 +1,5 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { DurationSchema, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { type DurationSchema, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { DriftMode, RemovalPolicy, type Target, type TargetBundleSchema, TargetSchema } from "@flotilla/proto/gen/target";
 import type { ReleasedTarget } from "../domain/link-rows.ts";
 import type { TargetBundle } from "../domain/target.ts";
