@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Problem } from "../domain/problem.ts";
-import { cloneBytesMax, cloneSizeCheckMs, commitsKeptPerClone, fetchMs, gitMaintenanceMs, listRemoteMs, packsPerCloneMax, rewoundDeepen } from "../limits.ts";
+import { cloneBytesMax, cloneSizeCheckMs, fetchMs, listRemoteMs, packsPerCloneMax, rewoundDeepen } from "../limits.ts";
 import {
   countPacks,
   createClone,
