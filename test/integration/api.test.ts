@@ -433,9 +433,7 @@ describe("watch", () => {
   it("drops a reader that does not read, and serves the others", async () => {
     await seed();
     const lazy = connect(api.address.port, "127.0.0.1");
-    let closed = false;
     lazy.on("error", () => undefined);
-    lazy.on("close", () => (closed = true));
     lazy.write(`GET /api/v1/watch HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${token}\r\n\r\n`);
     lazy.pause();
     const good = await watch();
@@ -444,8 +442,11 @@ describe("watch", () => {
     await waitFor(() => good.text().includes('"message":"199 '));
     expect(good.ids()).toEqual([...new Set(good.ids())].sort((a, b) => a - b));
     await waitFor(async () => (await event("shop", "tick"), api.watchers === 1), { what: "the slow reader to be dropped", timeoutMs: 30_000 });
-    lazy.resume();
-    await waitFor(() => closed, { what: "the end of the slow reader's stream" });
+    // What was written to it is there, with the reason last; or the connection is gone.
+    let tail = "";
+    lazy.on("data", (chunk) => (tail = (tail + String(chunk)).slice(-2_000)));
+    await waitFor(() => tail.includes("the reader is too slow") || lazy.destroyed, { what: "the end of the slow reader's stream" });
+    lazy.destroy();
     good.close();
   });
 
