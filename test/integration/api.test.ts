@@ -445,6 +445,7 @@ describe("watch", () => {
     // What was written to it is there, with the reason last; or the connection is gone.
     let tail = "";
     lazy.on("data", (chunk) => (tail = (tail + String(chunk)).slice(-2_000)));
+    lazy.resume();
     await waitFor(() => tail.includes("the reader is too slow") || lazy.destroyed, { what: "the end of the slow reader's stream" });
     lazy.destroy();
     good.close();
