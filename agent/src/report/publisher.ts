@@ -73,7 +73,11 @@ class RoundPublisher implements Publisher {
   #notBefore = 0;
   #movedAt = performance.now();
   #stallMs: number;
-  #rewoundAt = { seq: -1n, at: 0 };
+  /** A hub that asks again is listened to no sooner than this after the last time, and ever later until it has what it asked for. */
+  #resendMs: number;
+  #rewoundAt = -Infinity;
+  /** What was the newest report when the hub last asked. */
+  #rewoundFor = 0n;
   #lastWatermark = 0n;
   #lastError = "";
   #wake: () => void = () => undefined;
@@ -85,6 +89,7 @@ class RoundPublisher implements Publisher {
     this.#ackMs = options.ackMs ?? reportLimits.ackMs;
     this.#stallMinMs = options.stallMinMs ?? reportLimits.stallMinMs;
     this.#stallMs = this.#stallMinMs;
+    this.#resendMs = this.#stallMinMs / 4;
   }
 
   get isConnected(): boolean {
@@ -243,13 +248,22 @@ class RoundPublisher implements Publisher {
       this.#stallMs = this.#stallMinMs;
     }
     if (this.#next <= watermark) this.#beginRound(watermark + 1n);
-    // A hub that asks twice for the same is being answered already.
-    const isAnswered = this.#rewoundAt.seq === watermark && performance.now() - this.#rewoundAt.at < this.#stallMinMs / 4;
-    if (again && !isAnswered) {
-      this.#rewoundAt = { seq: watermark, at: performance.now() };
-      this.#beginRound(watermark + 1n);
-    }
+    if (watermark >= this.#rewoundFor) this.#resendMs = this.#stallMinMs / 4;
+    if (again) this.#onAskedAgain(watermark);
     this.#wake();
+  }
+
+  /**
+   * The hub asks for each report that it finds out of order, and those of an older round are still on their way to it while the newer
+   * one answers. Answering every time would multiply them without end.
+   */
+  #onAskedAgain(watermark: bigint): void {
+    const now = performance.now();
+    if (now - this.#rewoundAt < this.#resendMs) return;
+    this.#resendMs = Math.min(this.#resendMs * 2, reportLimits.stallMaxMs);
+    this.#rewoundAt = now;
+    this.#rewoundFor = this.#outbox.newestSeq;
+    this.#beginRound(watermark + 1n);
   }
 
   /** Everything is published. If the hub does not confirm it for long, the broker lost it: once more. */
