@@ -321,9 +321,9 @@ export const enrolPerSecondAll = 50;
 /** A request for a P-256 certificate has about 300 bytes. */
 export const csrBytesMax = 4_096;
 
-/** Renewals of one cluster: one in 16 h is usual, more comes from restarts. */
-export const renewBurst = 10;
-export const renewPerSecond = 1 / 60;
+/** Renewals of one cluster, of its certificate and its broker user: two in 16 h are usual, more come from restarts. */
+export const renewBurst = 20;
+export const renewPerSecond = 1 / 20;
 
 /** Certificates of the hub's own listeners, renewed at half their life by each replica for itself. */
 export const serverCertificateMs = 30 * 24 * 3_600_000;

@@ -32,9 +32,11 @@ import { removeFolder, scratchFolder } from "../harness/scratch-folder.ts";
 const quiet = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** Shows what hub and agents log when FLOTILLA_TEST_LOG is set. */
-const log = process.env.FLOTILLA_TEST_LOG
-  ? Object.fromEntries(["debug", "info", "warn", "error"].map((level) => [level, (fields: object, message: string) => console.log(level, message, JSON.stringify(fields))])) as unknown as typeof quiet
-  : quiet;
+const log = process.env.FLOTILLA_TEST_LOG ? { debug: show, info: show, warn: show, error: show } : quiet;
+
+function show(fields: object, message: string): void {
+  process.stderr.write(`${message} ${JSON.stringify(fields)}\n`);
+}
 
 /** One replica's listeners. */
 export interface Replica {
@@ -79,7 +81,14 @@ export interface LinkRig {
   enrol(replica: Replica, cluster: string, options?: Partial<EnrolOptions>): Promise<Identity>;
   agent(identity: Identity, options?: AgentOptions): Promise<RigAgent>;
   saveBody(body: Body): Promise<void>;
-  release(target: { fleet: string; cluster: string; generation: number; bodies: readonly Body[]; revision?: string; tombstone?: "orphan" | "delete" }): Promise<string>;
+  release(target: {
+    fleet: string;
+    cluster: string;
+    generation: number;
+    bodies: readonly Body[];
+    revision?: string;
+    tombstone?: "orphan" | "delete";
+  }): Promise<string>;
   folder(name: string): string;
   stop(): Promise<void>;
 }
@@ -97,7 +106,8 @@ export async function startLinkRig(): Promise<LinkRig> {
   const secrets = openHubSecrets(pool, sealing);
   const ca = await openCertificateAuthority(secrets);
   const broker = await openBrokerIdentity(secrets);
-  const nats = await natsForTests({ operator: await broker.operator!.claims([]) });
+  if (broker.operator === undefined) throw new Error("the hub's own identity has an operator");
+  const nats = await natsForTests({ operator: await broker.operator.claims([]) });
   const hubNats = await connect({ servers: nats.url, authenticator: broker.hubAuthenticator(), maxReconnectAttempts: -1, reconnectTimeWait: 100 });
   await ensureReportStream(hubNats);
   const enrolmentStore = openEnrolmentStore(pool);
@@ -110,7 +120,12 @@ export async function startLinkRig(): Promise<LinkRig> {
   });
   const closers: (() => Promise<void>)[] = [];
   let hubs = 0;
+  const addCluster = async (name: string, lifetimeMs?: number): Promise<string> => {
+    await pool.query("INSERT INTO clusters (name) VALUES ($1) ON CONFLICT DO NOTHING", [name]);
+    return (await mintEnrolToken(pool, name, lifetimeMs)).token;
+  };
   return {
+    addCluster,
     pool,
     sealing,
     ca,
@@ -143,12 +158,8 @@ export async function startLinkRig(): Promise<LinkRig> {
       closers.push(close);
       return { hubId, link, enrolment, close };
     },
-    async addCluster(name, lifetimeMs) {
-      await pool.query("INSERT INTO clusters (name) VALUES ($1) ON CONFLICT DO NOTHING", [name]);
-      return (await mintEnrolToken(pool, name, lifetimeMs)).token;
-    },
     async enrol(replica, cluster, options = {}) {
-      const token = options.token ?? (await this.addCluster(cluster));
+      const token = options.token ?? (await addCluster(cluster));
       return await enrol({ address: `localhost:${replica.enrolment.port}`, caHash: ca.caHash, agentVersion: "test", ...options, token });
     },
     async agent(identity, { handlers = {}, publishes = false, dir = `outbox-${identity.cluster}-${randomBytes(4).toString("hex")}` } = {}) {
@@ -171,7 +182,13 @@ export async function startLinkRig(): Promise<LinkRig> {
           onCommand: async (command) => void commands.push(command),
           onConnected: () => undefined,
           onDisconnected: (reason) => void ends.push(reason),
-          held: () => [...new Map(targets.map((target) => [target.fleet, target])).values()].map(({ fleet, generation, digest }) => ({ $typeName: "fleet.v1.HeldTarget", fleet, generation, digest })),
+          held: () =>
+            [...new Map(targets.map((target) => [target.fleet, target])).values()].map(({ fleet, generation, digest }) => ({
+              $typeName: "fleet.v1.HeldTarget",
+              fleet,
+              generation,
+              digest,
+            })),
           facts: () => ({ nodes: "3" }),
           kubernetesVersion: () => "v1.36.3",
           ...handlers,
@@ -200,7 +217,15 @@ export async function startLinkRig(): Promise<LinkRig> {
     },
     async release({ fleet, cluster, generation, bodies, revision = "1".repeat(40), tombstone }) {
       const policy = { drift: "heal", ignore: [], healthTimeoutMs: 300_000, pruneBudget: { objects: 5, percent: 10 } } as const;
-      const bundles = bodies.map((body, index) => ({ name: `b${index}`, digest: body.digest, objectCount: body.objectCount, bodyBytes: body.compressed.length, dependsOn: [], policy, excluded: [] }));
+      const bundles = bodies.map((body, index) => ({
+        name: `b${index}`,
+        digest: body.digest,
+        objectCount: body.objectCount,
+        bodyBytes: body.compressed.length,
+        dependsOn: [],
+        policy,
+        excluded: [],
+      }));
       const digest = targetDigest(bundles);
       await pool.query(
         `INSERT INTO targets (fleet, cluster, generation, revision, digest, bundles, tombstone) VALUES ($1, $2, $3, $4, $5, $6, $7)
