@@ -9,11 +9,11 @@ export const leaseRenewMs = 3_000;
 /** Slow poll for what a NOTIFY said and nobody heard. */
 export const hintPollMs = 2_000;
 
-/** Repositories that one replica works on at once: each may hold render processes. */
+/** Repositories that one replica renders and places at once: each may hold render processes. */
 export const repositoriesAtOnce = 4;
 
-/** Fleets of one repository that are synced at once. */
-export const fleetsAtOnce = 2;
+/** Fetches at once: mostly waiting for servers, and a hanging one must not keep others from their turn (G17). */
+export const fetchesAtOnce = 32;
 
 /** Bundles rendered at once by one replica: helm and kustomize take a core each. */
 export const rendersAtOnce = 2;
@@ -324,6 +324,10 @@ export const csrBytesMax = 4_096;
 /** Renewals of one cluster, of its certificate and its broker user: two in 16 h are usual, more come from restarts. */
 export const renewBurst = 20;
 export const renewPerSecond = 1 / 20;
+
+/** Events about streams of one cluster that claimed to be another: the first ones tell all there is. */
+export const refusalBurst = 5;
+export const refusalsPerSecond = 1 / 60;
 
 /** Certificates of the hub's own listeners, renewed at half their life by each replica for itself. */
 export const serverCertificateMs = 30 * 24 * 3_600_000;

@@ -40,6 +40,7 @@ export function openLinkStore(pool: pg.Pool, sealing: Sealing) {
                  snapshot_id = CASE WHEN c.epoch IS NOT DISTINCT FROM $8 THEN c.snapshot_id END,
                  snapshot_parts = CASE WHEN c.epoch IS NOT DISTINCT FROM $8 THEN c.snapshot_parts ELSE 0 END,
                  snapshot_seen = CASE WHEN c.epoch IS NOT DISTINCT FROM $8 THEN c.snapshot_seen ELSE 0 END,
+                 snapshot_from = CASE WHEN c.epoch IS NOT DISTINCT FROM $8 THEN c.snapshot_from ELSE 0 END,
                  epoch = $8, wants_resend = false, version = nextval('change_version')
                WHERE c.name = $1 AND c.removed_at IS NULL
                  AND EXISTS (SELECT 1 FROM certificates t WHERE t.serial = $2 AND t.cluster = $1 AND t.revoked_at IS NULL)

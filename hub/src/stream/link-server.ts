@@ -13,7 +13,7 @@ import { grpcService } from "@flotilla/proto/grpc";
 import { inboxPrefix, reportSubject } from "@flotilla/proto/subjects";
 import { type sendUnaryData, Server, type ServerInterceptor, ServerInterceptingCall, type ServerUnaryCall, status } from "@grpc/grpc-js";
 import type { IssuedCertificate } from "../domain/link-rows.ts";
-import { rateBucketsMax, renewBurst, renewPerSecond } from "../limits.ts";
+import { rateBucketsMax, refusalBurst, refusalsPerSecond, renewBurst, renewPerSecond } from "../limits.ts";
 import { bindServer } from "./bind-server.ts";
 import { type BrokerIdentity, BrokerIdentityError } from "./broker-identity.ts";
 import { type CertificateAuthority, CsrError } from "./certificate-authority.ts";
@@ -72,9 +72,12 @@ const allowed = new Set(["/fleet.v1.LinkService/Connect", "/fleet.v1.LinkService
 export async function startLink(options: LinkOptions): Promise<LinkListener> {
   const { log, ca, credentials } = options;
   const renewals = new TokenBuckets(renewBurst, renewPerSecond, rateBucketsMax);
+  const refusals = new TokenBuckets(refusalBurst, refusalsPerSecond, rateBucketsMax);
   const sessions = new Sessions({
     ...options,
-    onRefused: (cluster, message) => void told(credentials, log, { cluster, reason: "LinkRefused", severity: "Warning", message }),
+    onRefused(cluster, message) {
+      if (refusals.take(cluster) === 0) void told(credentials, log, { cluster, reason: "LinkRefused", severity: "Warning", message });
+    },
   });
   const server = new Server({ ...linkServerOptions, interceptors: [refuseStrangers] });
   let linkAddress = options.linkAddress;
