@@ -6,6 +6,7 @@ import { pino, type Logger } from "pino";
 import type pg from "pg";
 import type { HubConfig, ListenAddress } from "./config.ts";
 import { startEmbeddedPostgres } from "./embedded/postgres.ts";
+import { upkeepMs } from "./limits.ts";
 import { openSource } from "./source/open-source.ts";
 import { openEnrolmentStore } from "./store/enrolment-store.ts";
 import { openHubSecrets } from "./store/hub-secrets.ts";
@@ -14,6 +15,7 @@ import { listen } from "./store/listen.ts";
 import { migrate } from "./store/migrate.ts";
 import { openPool } from "./store/pool.ts";
 import { checkSealing, openSealing } from "./store/sealing.ts";
+import { startUpkeep } from "./store/upkeep.ts";
 import { startBroker } from "./start-broker.ts";
 import { startHubApi } from "./start-hub-api.ts";
 import { startSync } from "./start-sync.ts";
@@ -75,6 +77,7 @@ async function startParts({ config, hubId, log, kept }: Parts): Promise<{ url: s
   const sealing = await openSealing(config.encryptionKeyFile);
   const pool = await openDatabase({ config, hubId, log, kept });
   await checkSealing(pool, sealing);
+  kept(startUpkeep(pool, upkeepMs, (error) => log.warn({ err: error }, "upkeep of the database failed; it is tried again")));
   const secrets = openHubSecrets(pool, sealing);
   const ca = await openCertificateAuthority(secrets);
   const enrolments = openEnrolmentStore(pool);
@@ -117,6 +120,7 @@ async function openDatabase({ config, hubId, log, kept }: Parts): Promise<pg.Poo
   const pool = openPool({ url, applicationName: `flotilla-hub/${hubId}`, log });
   kept({ close: () => pool.end() });
   await migrate(pool);
+  kept(startUpkeep(pool, upkeepMs, (error) => log.warn({ error: error instanceof Error ? error.message : String(error) }, "upkeep of Postgres failed; it is tried again")));
   return pool;
 }
 

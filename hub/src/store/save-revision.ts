@@ -2,10 +2,10 @@ import type pg from "pg";
 import type { FleetSpec } from "../domain/fleet-spec.ts";
 import { describeProblem, type Problem } from "../domain/problem.ts";
 import { eventOf } from "./create-fleet.ts";
+import { insertPhases } from "./insert-phases.ts";
 import { inFencedTransaction, type Lease } from "./leases.ts";
 import { notify } from "./listen.ts";
 import { saveEvents } from "./save-events.ts";
-import { insertPhases } from "./save-reports.ts";
 
 export interface SeenRevision {
   /** Full commit hash. */

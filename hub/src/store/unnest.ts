@@ -18,3 +18,8 @@ export function unnestRows<Row>(columns: Columns<Row>, rows: readonly Row[], fir
 export function* inBatches<Row>(rows: readonly Row[], size: number): Generator<readonly Row[]> {
   for (let start = 0; start < rows.length; start += size) yield rows.slice(start, start + size);
 }
+
+/** The condition of an upsert that writes only what differs. */
+export function differs(table: string, columns: readonly string[]): string {
+  return `(${columns.map((column) => `${table}.${column}`).join(", ")}) IS DISTINCT FROM (${columns.map((column) => `EXCLUDED.${column}`).join(", ")})`;
+}
