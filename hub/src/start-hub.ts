@@ -77,7 +77,6 @@ async function startParts({ config, hubId, log, kept }: Parts): Promise<{ url: s
   const sealing = await openSealing(config.encryptionKeyFile);
   const pool = await openDatabase({ config, hubId, log, kept });
   await checkSealing(pool, sealing);
-  kept(startUpkeep(pool, upkeepMs, (error) => log.warn({ err: error }, "upkeep of the database failed; it is tried again")));
   const secrets = openHubSecrets(pool, sealing);
   const ca = await openCertificateAuthority(secrets);
   const enrolments = openEnrolmentStore(pool);

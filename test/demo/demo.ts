@@ -117,7 +117,7 @@ async function pushChange(platform: Platform, forge: Forge): Promise<{ told: str
 }
 
 async function healEdit({ kube, name }: Member): Promise<{ told: string; ms: number }> {
-  await kube.client.mergePatch(webConfig, { data: { domain: "edited-by-hand" } });
+  await kube.client.mergePatch(`${webConfig}?fieldManager=kubectl-edit`, { data: { domain: "edited-by-hand" } });
   const from = performance.now();
   await waitForValue(
     async () => ((await kube.client.get(webConfig)) as { data?: { domain?: string } }).data?.domain,

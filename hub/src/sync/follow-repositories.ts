@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { hintPollMs, repositoriesAtOnce } from "../limits.ts";
+import { fetchesAtOnce, hintPollMs, repositoriesAtOnce } from "../limits.ts";
 import type { Problem } from "../domain/problem.ts";
 import type { FollowedFleet, FoundRevision, GitRef, Lease, SyncCause } from "./ports.ts";
 import type { SyncFleetJob } from "./sync-fleet.ts";
@@ -82,11 +82,11 @@ const placementNetMs = 60_000;
 
 /**
  * Follows every repository that this replica gets the lease of, until the signal. One repository's trouble never delays
- * another: each has its own loop, and only fetching and rendering share a bound.
+ * another: each has its own loop, and only fetching and syncing have bounds, each its own.
  */
 export async function followRepositories(ports: FollowPorts, hints: FollowHints, signal: AbortSignal): Promise<void> {
   const following = new Map<string, { readonly gone: AbortController; readonly done: Promise<void> }>();
-  const slots = new Slots(repositoriesAtOnce);
+  const slots = { fetch: new Slots(fetchesAtOnce), sync: new Slots(repositoriesAtOnce) };
   while (!signal.aborted) {
     try {
       const ids = new Set((await ports.listRepositories()).map(({ id }) => id));
@@ -109,7 +109,7 @@ export async function followRepositories(ports: FollowPorts, hints: FollowHints,
   await Promise.allSettled([...following.values()].map(({ done }) => done));
 }
 
-async function followRepository(ports: FollowPorts, hints: FollowHints, slots: Slots, lease: Lease, id: string, signal: AbortSignal): Promise<void> {
+async function followRepository(ports: FollowPorts, hints: FollowHints, slots: WorkSlots, lease: Lease, id: string, signal: AbortSignal): Promise<void> {
   const placedAt = new Map<string, number>();
   // Another replica's clone is not here: begin with a fetch, whatever the rows say.
   let isFirst = true;
@@ -125,7 +125,9 @@ async function followRepository(ports: FollowPorts, hints: FollowHints, slots: S
       continue;
     }
     isFirst = false;
-    await slots.run(() => followOnce(ports, hints, lease, repository, fleets, { fetchDue: dueAt <= now, placedAt }, signal));
+    const fetched = dueAt <= now ? await slots.fetch.run(() => fetchAll(ports, lease, repository, fleets, signal)) : undefined;
+    if (fetched?.changesNothing === true && !placementDue) continue;
+    await slots.sync.run(() => syncFleets(ports, hints, lease, repository, fleets, { fetched, placedAt }, signal));
   }
 }
 
@@ -133,16 +135,28 @@ function isNew(fleet: FollowedFleet): boolean {
   return fleet.seenRevision === null && fleet.problems.length === 0 && fleet.deleting === null;
 }
 
-async function followOnce(
+interface WorkSlots {
+  readonly fetch: Slots;
+  readonly sync: Slots;
+}
+
+interface Fetched {
+  readonly found: FetchResult["found"];
+  readonly cause: SyncCause;
+  /** Every fleet is at what was found, and none has a problem that a good fetch mends. */
+  readonly changesNothing: boolean;
+}
+
+async function syncFleets(
   ports: FollowPorts,
   hints: FollowHints,
   lease: Lease,
   repository: FollowedRepository,
   fleets: readonly FollowedFleet[],
-  due: { fetchDue: boolean; placedAt: Map<string, number> },
+  due: { readonly fetched: Fetched | undefined; readonly placedAt: Map<string, number> },
   signal: AbortSignal,
 ): Promise<void> {
-  const fetched = due.fetchDue ? await fetchAll(ports, lease, repository, fleets, signal) : undefined;
+  const { fetched } = due;
   for (const fleet of fleets) {
     if (signal.aborted) return;
     const placementWanted = hints.takePlacement(fleet.name) || (due.placedAt.get(fleet.name) ?? 0) + placementNetMs <= Date.now();
@@ -167,7 +181,7 @@ async function fetchAll(
   repository: FollowedRepository,
   fleets: readonly FollowedFleet[],
   signal: AbortSignal,
-): Promise<{ found: FetchResult["found"]; cause: SyncCause }> {
+): Promise<Fetched> {
   const startedAt = new Date();
   const refs = new Map(fleets.filter(({ deleting }) => deleting === null).flatMap(refsOf).map((ref) => [refKey(ref), ref]));
   const result = await ports.fetch(repository, [...refs.values()], signal);
@@ -181,7 +195,13 @@ async function fetchAll(
     traceparent: repository.wantedTraceparent,
   };
   const found = result.problem === undefined ? result.found : new Map([...refs.keys()].map((key) => [key, [result.problem as Problem]]));
-  return { found: new Map([...found].map(([key, outcome]) => [key, "revision" in outcome ? outcome : outcome.map((problem) => ({ ...problem, ofSource: true as const }))])), cause };
+  const told = new Map([...found].map(([key, outcome]) => [key, "revision" in outcome ? outcome : outcome.map((problem) => ({ ...problem, ofSource: true as const }))]));
+  return { found: told, cause, changesNothing: fleets.every((fleet) => isAt(fleet, told.get(refKey(fleet.ref)))) };
+}
+
+function isAt(fleet: FollowedFleet, found: FoundRevision | readonly Problem[] | undefined): boolean {
+  if (found === undefined || !("revision" in found) || fleet.deleting !== null) return false;
+  return found.revision === fleet.seenRevision && !fleet.problems.some((problem) => problem.ofSource === true);
 }
 
 /** What the fleet follows; and the last good revision where a newer one is bad, so that it can be placed again. */
