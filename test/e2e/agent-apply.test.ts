@@ -1,3 +1,5 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { startKubeCluster, type KubeCluster } from "../harness/kube-cluster.ts";
 import { describeWith, kubeTools } from "../harness/tools.ts";
@@ -107,6 +109,38 @@ await describeWith(kubeTools, "the agent applies", () => {
     await waitFor(() => agent.objects.get("ConfigMap default/blue")?.sync === SyncState.SYNCED);
     await cluster.client.delete("/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/no-red");
     await waitFor(() => agent.summary("admission")?.sync === SyncState.SYNCED, { what: "the retry", timeoutMs: 30_000 });
+  });
+
+  it("reports what RBAC refuses on that object only, with verb and resource, and goes on when it is granted", async () => {
+    const rules = [
+      { apiGroups: [""], resources: ["configmaps", "secrets", "namespaces"], verbs: ["*"] },
+      { apiGroups: [""], resources: ["services"], verbs: ["get", "list", "watch"] },
+    ];
+    const role = (granted: object[]) => ({ apiVersion: "rbac.authorization.k8s.io/v1", kind: "ClusterRole", metadata: { name: "limited" }, rules: granted });
+    await cluster.client.create("/api/v1/namespaces/default/serviceaccounts", { apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "limited" } });
+    await cluster.client.create("/apis/rbac.authorization.k8s.io/v1/clusterroles", role(rules));
+    await cluster.client.create("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", {
+      apiVersion: "rbac.authorization.k8s.io/v1",
+      kind: "ClusterRoleBinding",
+      metadata: { name: "limited" },
+      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "limited" },
+      subjects: [{ kind: "ServiceAccount", name: "limited", namespace: "default" }],
+    });
+    const { status } = await cluster.client.create("/api/v1/namespaces/default/serviceaccounts/limited/token", {
+      apiVersion: "authentication.k8s.io/v1",
+      kind: "TokenRequest",
+      spec: {},
+    });
+    const kubeconfig = join(dirname(cluster.kubeconfig), "limited-kubeconfig");
+    await writeFile(kubeconfig, (await readFile(cluster.kubeconfig, "utf8")).replaceAll(cluster.token, status.token as string), { mode: 0o600 });
+    agent = await startEngine(cluster, { kubeconfig });
+    open.push(agent);
+    const service = { apiVersion: "v1", kind: "Service", metadata: { name: "refused", namespace: "default" }, spec: { ports: [{ port: 80 }] } };
+    await agent.accept(testTarget("rbac", 1, [{ name: "web", objects: [service, configMap("allowed")] }]));
+    expect((await agent.waitForEvent("ApplyFailed", /Service default\/refused/)).message).toMatch(/cannot patch resource "services"/);
+    await waitFor(() => agent.objects.get("ConfigMap default/allowed")?.sync === SyncState.SYNCED);
+    await cluster.client.replace("/apis/rbac.authorization.k8s.io/v1/clusterroles/limited", role([{ apiGroups: [""], resources: ["*"], verbs: ["*"] }]));
+    await waitFor(() => agent.summary("rbac")?.sync === SyncState.SYNCED, { what: "the retry", timeoutMs: 30_000 });
   });
 
   it("leaves fields that a controller holds to it and names the controller, and takes over from kubectl", async () => {
