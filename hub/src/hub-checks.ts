@@ -40,7 +40,9 @@ async function bounded(run: () => Promise<Omit<Check, "name">>, hint: string): P
 }
 
 async function checkDatabase(pool: pg.Pool): Promise<Omit<Check, "name">> {
-  const { rows } = await pool.query<{ version: string; bytes: string }>("SELECT current_setting('server_version') AS version, pg_database_size(current_database()) AS bytes");
+  const { rows } = await pool.query<{ version: string; bytes: string }>(
+    "SELECT current_setting('server_version') AS version, pg_database_size(current_database()) AS bytes",
+  );
   return { ok: true, message: `Postgres ${rows[0]?.version ?? ""}, ${Math.round(Number(rows[0]?.bytes) / 1024 ** 2)} MiB` };
 }
 
@@ -50,7 +52,9 @@ async function checkBroker(nats: NatsConnection): Promise<Omit<Check, "name">> {
 }
 
 async function checkIntake(pool: pg.Pool, nats: NatsConnection): Promise<Omit<Check, "name">> {
-  const { rows: leases } = await pool.query<{ holder: string; held: boolean }>("SELECT holder, until > clock_timestamp() AS held FROM leases WHERE name = 'intake'");
+  const { rows: leases } = await pool.query<{ holder: string; held: boolean }>(
+    "SELECT holder, until > clock_timestamp() AS held FROM leases WHERE name = 'intake'",
+  );
   if (leases[0]?.held !== true) return { ok: false, message: "no replica records reports" };
   const { rows } = await pool.query<{ seq: string }>("SELECT stream_seq AS seq FROM intake_position");
   const { state } = await (await jetstreamManager(nats, { checkAPI: false })).streams.info(reportStream);
@@ -71,6 +75,11 @@ async function checkRenderers(): Promise<Omit<Check, "name">> {
   const found = await Promise.all(names.map(async (name) => [name, await findToolWithoutBuild(name)] as const));
   const missing = found.filter(([, file]) => file === undefined).map(([name]) => name);
   if (missing.length > 0) return { ok: false, message: `${missing.join(" and ")} not built yet` };
-  if (!hasNetworkTakenAway()) return { ok: false, message: "helm and kustomize run with the network: this system forbids network namespaces", hint: "allow user namespaces, or run the hub where it has CAP_SYS_ADMIN" };
+  if (!hasNetworkTakenAway())
+    return {
+      ok: false,
+      message: "helm and kustomize run with the network: this system forbids network namespaces",
+      hint: "allow user namespaces, or run the hub where it has CAP_SYS_ADMIN",
+    };
   return { ok: true, message: "helm and kustomize found; they run without network" };
 }

@@ -10,19 +10,11 @@ const usage = `usage: hub start [flags] | hub lint DIR | hub render DIR [--clust
 /** Exit codes: 0 done, 1 failed, 2 wrong use. */
 async function main(args: readonly string[]): Promise<number> {
   const [command, ...rest] = args;
-  switch (command) {
-    case "start": {
-      const config = readConfig(rest, process.env);
-      const { startHub } = await import("./start-hub.ts");
-      return startHub(config);
-    }
-    case "lint":
-      return printFolder(rest, false);
-    case "render":
-      return printFolder(rest, true);
-    default:
-      throw new UsageError(command === undefined ? usage : `unknown command '${command}'; ${usage}`);
-  }
+  if (command === "lint" || command === "render") return printFolder(rest, command === "render");
+  if (command !== "start") throw new UsageError(command === undefined ? usage : `unknown command '${command}'; ${usage}`);
+  const config = readConfig(rest, process.env);
+  const { startHub } = await import("./start-hub.ts");
+  return startHub(config);
 }
 
 /** JSON on stdout: {problems, warnings, spec?, bundles?}. Problems in what was read are an answer, not a failure. */

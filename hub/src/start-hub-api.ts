@@ -42,7 +42,8 @@ export async function startHubApi(options: HubApiOptions): Promise<RunningApi> {
     port: config.api.port,
     tls: await apiCertificate(config, ca),
     store: apiStore(pool, sealing),
-    listenChanges: (onChange) => listen(pool, "flotilla_changes", (hint) => onChange({ fleets: namesIn(hint, "fleets"), clusters: namesIn(hint, "clusters") }), log),
+    listenChanges: (onChange) =>
+      listen(pool, "flotilla_changes", (hint) => onChange({ fleets: namesIn(hint, "fleets"), clusters: namesIn(hint, "clusters") }), log),
     hub: { version: options.version, id: options.hubId, enrolAddress: addresses.enrol, linkAddress: addresses.link, caHash: ca.caHash },
     checks: () => checkHub(pool, broker.connection),
     mintToken: (cluster, lifetimeMs) => mintEnrolToken(pool, cluster, lifetimeMs),

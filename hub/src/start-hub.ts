@@ -101,11 +101,34 @@ async function startParts({ config, hubId, log, kept }: Parts): Promise<{ url: s
       log,
     }),
   );
-  kept(await startEnrolment({ host: config.enrol.host, port: config.enrol.port, ca, store: enrolments, names, linkAddress: agentAddress(config, config.link), log }));
+  kept(
+    await startEnrolment({
+      host: config.enrol.host,
+      port: config.enrol.port,
+      ca,
+      store: enrolments,
+      names,
+      linkAddress: agentAddress(config, config.link),
+      log,
+    }),
+  );
   const source = await openSource({ root: join(config.dataDir, "clones"), allowLocalRepositories: config.allowLocalRepositories });
   kept(source);
   kept(startSync({ pool, sealing, source, telemetry, holder: hubId, log }));
-  const api = kept(await startHubApi({ config, hubId, version, pool, sealing, ca, broker, telemetry, addresses: { link: agentAddress(config, config.link), enrol: agentAddress(config, config.enrol) }, log }));
+  const api = kept(
+    await startHubApi({
+      config,
+      hubId,
+      version,
+      pool,
+      sealing,
+      ca,
+      broker,
+      telemetry,
+      addresses: { link: agentAddress(config, config.link), enrol: agentAddress(config, config.enrol) },
+      log,
+    }),
+  );
   return { url: api.url, drain: () => link.drain() };
 }
 
@@ -119,7 +142,11 @@ async function openDatabase({ config, hubId, log, kept }: Parts): Promise<pg.Poo
   const pool = openPool({ url, applicationName: `flotilla-hub/${hubId}`, log });
   kept({ close: () => pool.end() });
   await migrate(pool);
-  kept(startUpkeep(pool, upkeepMs, (error) => log.warn({ error: error instanceof Error ? error.message : String(error) }, "upkeep of Postgres failed; it is tried again")));
+  kept(
+    startUpkeep(pool, upkeepMs, (error) =>
+      log.warn({ error: error instanceof Error ? error.message : String(error) }, "upkeep of Postgres failed; it is tried again"),
+    ),
+  );
   return pool;
 }
 
@@ -133,7 +160,9 @@ function agentAddress(config: HubConfig, { port }: ListenAddress): string {
 async function writeEndpoint(config: HubConfig, url: string): Promise<void> {
   const file = join(config.dataDir, "endpoint.json");
   const part = `${file}.${process.pid}`;
-  await writeFile(part, `${JSON.stringify({ url, pid: process.pid, ...(config.tls === undefined ? {} : { caFile: config.tls.certFile }) })}\n`, { mode: 0o600 });
+  await writeFile(part, `${JSON.stringify({ url, pid: process.pid, ...(config.tls === undefined ? {} : { caFile: config.tls.certFile }) })}\n`, {
+    mode: 0o600,
+  });
   await rename(part, file);
 }
 

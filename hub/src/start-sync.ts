@@ -56,7 +56,8 @@ export function startSync(options: SyncOptions): { close(): Promise<void> } {
 function followPorts(options: SyncOptions): FollowPorts {
   const { pool, sealing, source, holder, log } = options;
   const fleetPorts = syncFleetPorts(options);
-  const report = (error: unknown, doing: string): void => log.warn({ error: error instanceof Error ? error.message : String(error) }, `${doing} failed; it is tried again`);
+  const report = (error: unknown, doing: string): void =>
+    log.warn({ error: error instanceof Error ? error.message : String(error) }, `${doing} failed; it is tried again`);
   return {
     hold: (name, signal, work) => holdLease(pool, { name, holder, signal, onError: (error) => report(error, `holding ${name}`) }, work),
     listRepositories: () => listRepositories(pool),
@@ -113,11 +114,17 @@ function syncFleetPorts({ pool, sealing, telemetry }: SyncOptions): Omit<SyncFle
 
 /** What the fleets had, to tell a rewound ref: the first fleet of a ref speaks for it. */
 function previousOf(fleets: readonly FollowedFleet[]): ReadonlyMap<string, PreviousRevision> {
-  const known = fleets.filter(({ seenRevision }) => seenRevision !== null).map(({ ref, seenRevision }) => [refKey(ref), { commit: seenRevision ?? "" }] as const);
+  const known = fleets
+    .filter(({ seenRevision }) => seenRevision !== null)
+    .map(({ ref, seenRevision }) => [refKey(ref), { commit: seenRevision ?? "" }] as const);
   return new Map(known.toReversed());
 }
 
-function foundOf(revisions: ReadonlyMap<string, { readonly ok: true; readonly revision: FoundRevision & { readonly ref: GitRef } } | { readonly ok: false; readonly problem: Problem }>): FetchResult["found"] {
+function foundOf(
+  revisions: ReadonlyMap<
+    string,
+    { readonly ok: true; readonly revision: FoundRevision & { readonly ref: GitRef } } | { readonly ok: false; readonly problem: Problem }
+  >,
+): FetchResult["found"] {
   return new Map([...revisions].map(([key, outcome]) => [key, outcome.ok ? outcome.revision : [outcome.problem]]));
 }
-

@@ -21,7 +21,11 @@ async function main(): Promise<number> {
   const commits = Number(values.commits);
   const say = (line: string) => process.stderr.write(`${line}\n`);
   say("Starting 3 API servers, a Git server, the hub and 3 agents …");
-  const platform = await startPlatform({ build: "bundle", clusters: ["one", "two", "three"].map((name) => ({ name })), progress: (step) => say(`  … ${step}`) });
+  const platform = await startPlatform({
+    build: "bundle",
+    clusters: ["one", "two", "three"].map((name) => ({ name })),
+    progress: (step) => say(`  … ${step}`),
+  });
   try {
     const repository = await platform.git.createRepository("bench");
     const first = await repository.commit({ "deploy/settings.yaml": manifest(0), ...filler() });
@@ -34,7 +38,10 @@ async function main(): Promise<number> {
       const { pushedAt } = await forge.push({ "deploy/settings.yaml": manifest(round) });
       await Promise.all(
         platform.members.map(({ kube, name }) =>
-          waitFor(async () => ((await kube.client.get(configMap)) as { data?: { round?: string } }).data?.round === String(round), { what: `round ${round} on ${name}`, everyMs: 5 }),
+          waitFor(async () => ((await kube.client.get(configMap)) as { data?: { round?: string } }).data?.round === String(round), {
+            what: `round ${round} on ${name}`,
+            everyMs: 5,
+          }),
         ),
       );
       times.push(performance.now() - pushedAt);

@@ -36,13 +36,37 @@ const configMap = (name: string) => `apiVersion: v1\nkind: ConfigMap\nmetadata: 
 describe("bad input in Git", () => {
   it.each<[string, GitChanges, { file?: string; line?: number; says: RegExp }]>([
     ["invalid YAML", { "a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: a\n" }, { file: "a.yaml", says: /./ }],
-    ["an unknown field of fleet.yaml", { "fleet.yaml": fleetYaml("    - name: a\n      pth: a\n"), "a/a.yaml": configMap("a") }, { file: "fleet.yaml", line: 8, says: /path/ }],
-    ["a wrong apiVersion", { "fleet.yaml": "apiVersion: flotilla.dev/v9\nkind: Fleet\nmetadata: { name: a }\nspec: { bundles: [] }\n" }, { file: "fleet.yaml", line: 1, says: /flotilla\.dev\/v1/ }],
+    [
+      "an unknown field of fleet.yaml",
+      { "fleet.yaml": fleetYaml("    - name: a\n      pth: a\n"), "a/a.yaml": configMap("a") },
+      { file: "fleet.yaml", line: 8, says: /path/ },
+    ],
+    [
+      "a wrong apiVersion",
+      { "fleet.yaml": "apiVersion: flotilla.dev/v9\nkind: Fleet\nmetadata: { name: a }\nspec: { bundles: [] }\n" },
+      { file: "fleet.yaml", line: 1, says: /flotilla\.dev\/v1/ },
+    ],
     ["an unknown kind", { "a.yaml": "apiVersion: apps/v1\nkind: Deploymnet\nmetadata: { name: a }\n" }, { file: "a.yaml", says: /Deployment/ }],
     ["an object twice", { "a.yaml": configMap("a"), "b.yaml": configMap("a") }, { says: /a\.yaml/ }],
-    ["a path that is not there", { "fleet.yaml": fleetYaml("    - { name: a, path: aps }\n"), "apps/a.yaml": configMap("a") }, { file: "fleet.yaml", says: /apps/ }],
-    ["a cycle of dependsOn", { "fleet.yaml": fleetYaml("    - { name: a, path: a, dependsOn: [b] }\n    - { name: b, path: b, dependsOn: [a] }\n"), "a/a.yaml": configMap("a"), "b/b.yaml": configMap("b") }, { file: "fleet.yaml", says: /a.*b.*a/ }],
-    ["a template error of Helm", { "Chart.yaml": "apiVersion: v2\nname: c\nversion: 1.0.0\n", "templates/a.yaml": "{{ .Values.missing.deeper }}\n" }, { says: /templates\/a\.yaml/ }],
+    [
+      "a path that is not there",
+      { "fleet.yaml": fleetYaml("    - { name: a, path: aps }\n"), "apps/a.yaml": configMap("a") },
+      { file: "fleet.yaml", says: /apps/ },
+    ],
+    [
+      "a cycle of dependsOn",
+      {
+        "fleet.yaml": fleetYaml("    - { name: a, path: a, dependsOn: [b] }\n    - { name: b, path: b, dependsOn: [a] }\n"),
+        "a/a.yaml": configMap("a"),
+        "b/b.yaml": configMap("b"),
+      },
+      { file: "fleet.yaml", says: /a.*b.*a/ },
+    ],
+    [
+      "a template error of Helm",
+      { "Chart.yaml": "apiVersion: v2\nname: c\nversion: 1.0.0\n", "templates/a.yaml": "{{ .Values.missing.deeper }}\n" },
+      { says: /templates\/a\.yaml/ },
+    ],
     ["an error of Kustomize", { "kustomization.yaml": "resources:\n  - absent.yaml\n" }, { says: /absent\.yaml/ }],
     ["a symlink out of the repository", { "a.yaml": configMap("a"), "leak.yaml": { symlink: "/etc/passwd" } }, { file: "leak.yaml", says: /symlink/i }],
     ["a remote base", { "kustomization.yaml": "resources:\n  - https://example.com/base?ref=v1\n" }, { file: "kustomization.yaml", says: /remote/i }],
@@ -84,7 +108,11 @@ describe("bad input in Git", () => {
     const { name, repository, revision } = await fleetOf({ "a.yaml": configMap("revoked") });
     await platform.converged(name, revision, { clusters: 1 });
     platform.git.requireToken("a-token-the-hub-does-not-have");
-    await waitForValue(() => platform.hub.api.sync(name).then(() => problemsOf(name)), (problems) => problems.some(({ code }) => code === "auth-refused" || code === "wrong-credentials"), { what: "the refusal told" });
+    await waitForValue(
+      () => platform.hub.api.sync(name).then(() => problemsOf(name)),
+      (problems) => problems.some(({ code }) => code === "auth-refused" || code === "wrong-credentials"),
+      { what: "the refusal told" },
+    );
     expect(await platform.hub.api.fleet(name)).toMatchObject({ revision });
     platform.git.requireToken(undefined);
     const next = await repository.commit({ "b.yaml": configMap("restored") });
@@ -96,9 +124,17 @@ describe("bad input in Git", () => {
       "good.yaml": configMap("beside-a-bad-one"),
       "bad.yaml": "apiVersion: v1\nkind: Service\nmetadata: { name: refused, namespace: default }\nspec: { ports: [{ port: 99999999 }] }\n",
     });
-    const objects = await waitForValue(() => platform.hub.api.objects({ fleet: name }), (rows) => rows.some((row) => row.health === "Failed" || row.change === "Failed" || row.sync === "OutOfSync"), { what: "the refused object" });
+    const objects = await waitForValue(
+      () => platform.hub.api.objects({ fleet: name }),
+      (rows) => rows.some((row) => row.health === "Failed" || row.change === "Failed" || row.sync === "OutOfSync"),
+      { what: "the refused object" },
+    );
     expect(objects.find((row) => row.name === "refused")?.message).toMatch(/ports\[0\]\.port/);
-    await waitForValue(() => platform.hub.api.objects({ fleet: name, name: "beside-a-bad-one" }), ([row]) => row?.sync === "Synced", { what: "the good object applied" });
+    await waitForValue(
+      () => platform.hub.api.objects({ fleet: name, name: "beside-a-bad-one" }),
+      ([row]) => row?.sync === "Synced",
+      { what: "the good object applied" },
+    );
   });
 
   it("an object that another fleet has keeps its owner, and both fleets say so", async () => {
@@ -112,7 +148,11 @@ describe("bad input in Git", () => {
     );
     expect(JSON.stringify(told.late)).toContain(owner.name);
     expect(JSON.stringify(told.owner)).toContain(late.name);
-    const live = await waitForValue(() => platform.member("one").kube.client.find("/api/v1/namespaces/default/configmaps/only-mine"), (object) => object !== undefined, { what: "the rest of the later fleet" });
+    const live = await waitForValue(
+      () => platform.member("one").kube.client.find("/api/v1/namespaces/default/configmaps/only-mine"),
+      (object) => object !== undefined,
+      { what: "the rest of the later fleet" },
+    );
     expect(live).toBeDefined();
     const contested = await platform.member("one").kube.client.get("/api/v1/namespaces/default/configmaps/contested");
     expect(JSON.stringify(contested.metadata)).toContain(owner.name);

@@ -74,7 +74,11 @@ describe("kill -9 in the middle of a sync", () => {
     await platform.hub.kill9();
     await platform.hub.restart();
     await servedEqualsClusters(revision);
-    await waitForValue(() => appliedEvents(revision), (clusters) => ["one", "two"].every((name) => clusters.includes(name)), { what: "both clusters' Applied events", timeoutMs: 60_000 });
+    await waitForValue(
+      () => appliedEvents(revision),
+      (clusters) => ["one", "two"].every((name) => clusters.includes(name)),
+      { what: "both clusters' Applied events", timeoutMs: 60_000 },
+    );
   });
 
   it("of an agent: it goes on where it was, and nothing it recorded is lost", async () => {
@@ -92,7 +96,11 @@ describe("kill -9 in the middle of a sync", () => {
     await inTheMiddle("two");
     process.kill(await pidIn("nats/nats-server.pid"), "SIGKILL");
     await servedEqualsClusters(revision);
-    await waitForValue(() => appliedEvents(revision), (clusters) => ["one", "two"].every((name) => clusters.includes(name)), { what: "both clusters' Applied events", timeoutMs: 60_000 });
+    await waitForValue(
+      () => appliedEvents(revision),
+      (clusters) => ["one", "two"].every((name) => clusters.includes(name)),
+      { what: "both clusters' Applied events", timeoutMs: 60_000 },
+    );
   });
 
   it("of Postgres: the hub waits for it and commits everything afterwards", async () => {
@@ -100,6 +108,10 @@ describe("kill -9 in the middle of a sync", () => {
     await inTheMiddle("two");
     process.kill(await pidIn("postgres/postgres.pid"), "SIGKILL");
     await servedEqualsClusters(revision);
-    await waitForValue(() => appliedEvents(revision), (clusters) => ["one", "two"].every((name) => clusters.includes(name)), { what: "both clusters' Applied events", timeoutMs: 60_000 });
+    await waitForValue(
+      () => appliedEvents(revision),
+      (clusters) => ["one", "two"].every((name) => clusters.includes(name)),
+      { what: "both clusters' Applied events", timeoutMs: 60_000 },
+    );
   });
 });

@@ -38,7 +38,9 @@ describe("large fleets of one cluster", () => {
     const files = Object.fromEntries(
       Array.from({ length: 20 }, (_, file) => [
         `many-${file}.yaml`,
-        Array.from({ length: 100 }, (__, index) => `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: many-${file}-${index}, namespace: default }\n`).join("---\n"),
+        Array.from({ length: 100 }, (__, index) => `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: many-${file}-${index}, namespace: default }\n`).join(
+          "---\n",
+        ),
       ]),
     );
     const revision = await repository.commit(files);

@@ -30,7 +30,8 @@ beforeAll(async () => {
 
 afterAll(() => platform?.stop());
 
-const live = async (cluster: string, path: string) => (await platform.member(cluster).kube.client.get(path)) as { data?: Record<string, string>; spec?: { replicas?: number } };
+const live = async (cluster: string, path: string) =>
+  (await platform.member(cluster).kube.client.get(path)) as { data?: Record<string, string>; spec?: { replicas?: number } };
 const absent = async (cluster: string, path: string) => (await platform.member(cluster).kube.client.find(path)) === undefined;
 
 describe("the path of a commit", () => {
@@ -49,7 +50,13 @@ describe("the path of a commit", () => {
 
   it("tells the state of fleets, bundles and objects with the time it rests on", async () => {
     const fleet = await platform.hub.api.fleet("shop");
-    expect(fleet).toMatchObject({ revision: first, sync: "Synced", health: "Current", problems: [], tally: { clusters: 2, synced: 2, current: 2, unknown: 0 } });
+    expect(fleet).toMatchObject({
+      revision: first,
+      sync: "Synced",
+      health: "Current",
+      problems: [],
+      tally: { clusters: 2, synced: 2, current: 2, unknown: 0 },
+    });
     expect(fleet.asOf).not.toBeNull();
     const bundles = await platform.hub.api.bundles({ fleet: "shop", cluster: "prod-1" });
     expect(bundles.map(({ bundle }) => bundle).sort()).toEqual(["checkout", "platform", "storefront"]);
@@ -63,7 +70,9 @@ describe("the path of a commit", () => {
     await platform.converged("shop", revision, { clusters: 2 });
     for (const cluster of ["prod-1", "lab-1"]) {
       await live(cluster, "/apis/apps/v1/namespaces/checkout/deployments/checkout-disputes");
-      await waitFor(() => absent(cluster, "/apis/apps/v1/namespaces/checkout/deployments/checkout-refunds"), { what: `the refunds worker pruned on ${cluster}` });
+      await waitFor(() => absent(cluster, "/apis/apps/v1/namespaces/checkout/deployments/checkout-refunds"), {
+        what: `the refunds worker pruned on ${cluster}`,
+      });
     }
   });
 
@@ -72,7 +81,8 @@ describe("the path of a commit", () => {
     await platform.converged("shop", revision, { clusters: 2 });
     const trace = await waitForValue(
       () => platform.hub.api.trace("shop", revision.slice(0, 8)),
-      ({ phases }) => ["prod-1", "lab-1"].every((name) => ["send", "healthy"].every((wanted) => phases.some(({ cluster, phase }) => cluster === name && phase === wanted))),
+      ({ phases }) =>
+        ["prod-1", "lab-1"].every((name) => ["send", "healthy"].every((wanted) => phases.some(({ cluster, phase }) => cluster === name && phase === wanted))),
       { what: "the phases 'send' and 'healthy' of both clusters" },
     );
     const phasesOf = (cluster: string) => trace.phases.filter((phase) => phase.cluster === cluster).map(({ phase }) => phase);
@@ -83,7 +93,11 @@ describe("the path of a commit", () => {
 
   it("sees a live edit, heals it and remembers who did it", async () => {
     await platform.member("prod-1").kube.client.mergePatch(settings, { data: { domain: "edited" } });
-    await waitForValue(async () => (await live("prod-1", settings)).data?.domain, (domain) => domain === "example.com", { what: "the edit healed" });
+    await waitForValue(
+      async () => (await live("prod-1", settings)).data?.domain,
+      (domain) => domain === "example.com",
+      { what: "the edit healed" },
+    );
     const [drift] = await waitForValue(
       () => platform.hub.api.drift({ fleet: "shop", cluster: "prod-1" }),
       (rows) => rows.some(({ object, healedAt }) => object.includes("cluster-facts") && healedAt !== null),
@@ -111,7 +125,10 @@ describe("the path of a commit", () => {
 
   it("takes in a cluster whose labels come to match, and lets go of its objects without deleting them when they no longer do", async () => {
     await platform.hub.api.labelCluster("aside", { shop: "true", env: "staging" });
-    await waitFor(async () => !(await absent("aside", "/api/v1/namespaces/payments/configmaps/note")), { what: "the fleet on cluster aside", timeoutMs: 60_000 });
+    await waitFor(async () => !(await absent("aside", "/api/v1/namespaces/payments/configmaps/note")), {
+      what: "the fleet on cluster aside",
+      timeoutMs: 60_000,
+    });
     await platform.hub.api.labelCluster("aside", { shop: "false" });
     await waitForValue(
       async () => (await platform.hub.api.targets("shop")).map(({ cluster }) => cluster).sort(),
@@ -122,7 +139,12 @@ describe("the path of a commit", () => {
   });
 
   it("refuses a webhook whose signature is wrong", async () => {
-    const { webhook } = await platform.hub.api.createFleet({ name: "other", repository: forge.repository.url, path: "platform/namespaces", selector: { matchLabels: { none: "here" } } });
+    const { webhook } = await platform.hub.api.createFleet({
+      name: "other",
+      repository: forge.repository.url,
+      path: "platform/namespaces",
+      selector: { matchLabels: { none: "here" } },
+    });
     const response = await fetch(`${platform.hub.url}${webhook.path}`, {
       method: "POST",
       headers: { "content-type": "application/json", "x-flotilla-signature": `sha256=${"0".repeat(64)}` },
@@ -130,6 +152,13 @@ describe("the path of a commit", () => {
     });
     expect(response.status).toBe(401);
     await platform.hub.api.deleteFleet("other");
-    await waitFor(() => platform.hub.api.fleet("other").then(() => false, (error: unknown) => error instanceof HubApiError && error.status === 404), { what: "fleet other gone" });
+    await waitFor(
+      () =>
+        platform.hub.api.fleet("other").then(
+          () => false,
+          (error: unknown) => error instanceof HubApiError && error.status === 404,
+        ),
+      { what: "fleet other gone" },
+    );
   });
 });

@@ -46,11 +46,16 @@ afterAll(async () => {
   if (folder !== undefined) await removeFolder(folder);
 });
 
-const configMap = (round: number) => ({ "a.yaml": `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: pair, namespace: default }\ndata: { round: "${round}" }\n` });
+const configMap = (round: number) => ({
+  "a.yaml": `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: pair, namespace: default }\ndata: { round: "${round}" }\n`,
+});
 
 async function converged(through: HubProcess, revision: string, clusters: readonly string[]): Promise<void> {
   await waitForValue(
-    async () => (await through.api.targets("pair")).filter(({ cluster }) => clusters.includes(cluster)).map(({ running, sync }) => ({ revision: running?.revision, sync })),
+    async () =>
+      (await through.api.targets("pair"))
+        .filter(({ cluster }) => clusters.includes(cluster))
+        .map(({ running, sync }) => ({ revision: running?.revision, sync })),
     (rows) => rows.length === clusters.length && rows.every((row) => row.revision === revision && row.sync === "Synced"),
     { what: `revision ${revision.slice(0, 12)} on ${clusters.join(", ")}`, timeoutMs: 90_000, everyMs: 100 },
   );

@@ -1,4 +1,20 @@
-import type { BundleRow, ClusterRow, DriftRow, Enrolment, EventRow, FleetCreate, FleetCreated, FleetRow, HubInfo, ObjectRow, Page, Rendered, RevisionRow, TargetRow, Trace } from "@flotilla/proto/rest/contract";
+import type {
+  BundleRow,
+  ClusterRow,
+  DriftRow,
+  Enrolment,
+  EventRow,
+  FleetCreate,
+  FleetCreated,
+  FleetRow,
+  HubInfo,
+  ObjectRow,
+  Page,
+  Rendered,
+  RevisionRow,
+  TargetRow,
+  Trace,
+} from "@flotilla/proto/rest/contract";
 
 /** A refusal of the hub, with its problem details. */
 export class HubApiError extends Error {

@@ -71,7 +71,8 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       hub,
       members,
       member: (name) => found(members, name),
-      converged: (fleet, revision, wait = {}) => converged(hub, fleet, revision, { clusters: wait.clusters ?? members.length, timeoutMs: wait.timeoutMs ?? 60_000 }),
+      converged: (fleet, revision, wait = {}) =>
+        converged(hub, fleet, revision, { clusters: wait.clusters ?? members.length, timeoutMs: wait.timeoutMs ?? 60_000 }),
       stop: () => stopAll(started, folder),
     };
   } catch (error) {
@@ -94,7 +95,8 @@ export async function folderChanges(folder: string, under = ""): Promise<GitChan
 
 async function converged(hub: HubProcess, fleet: string, revision: string, wait: { clusters: number; timeoutMs: number }): Promise<void> {
   await waitForValue(
-    async () => (await hub.api.targets(fleet)).map(({ cluster, running, sync, health, message }) => ({ cluster, revision: running?.revision, sync, health, message })),
+    async () =>
+      (await hub.api.targets(fleet)).map(({ cluster, running, sync, health, message }) => ({ cluster, revision: running?.revision, sync, health, message })),
     (rows) => rows.length === wait.clusters && rows.every((row) => row.revision === revision && row.sync === "Synced" && row.health === "Current"),
     { what: `fleet ${fleet} at ${revision.slice(0, 12)}, Synced and Current on ${wait.clusters} clusters`, timeoutMs: wait.timeoutMs, everyMs: 100 },
   );

@@ -81,9 +81,12 @@ afterEach(async () => {
   await database.drop();
 });
 
+/** JSON as it came: tests read it loosely, after the contract's schema has looked at it. */
+type Loose = ReturnType<typeof JSON.parse>;
+
 interface Answer {
   readonly status: number;
-  readonly body: any;
+  readonly body: Loose;
   readonly headers: Headers;
 }
 
@@ -99,20 +102,20 @@ async function call(method: string, path: string, more: { body?: unknown; raw?: 
 const get = (path: string): Promise<Answer> => call("GET", path);
 
 /** The row, checked against the contract. */
-function checked(schema: TSchema, value: unknown): any {
+function checked(schema: TSchema, value: unknown): Loose {
   const errors = [...Value.Errors(schema, value)].map(({ instancePath, message }) => `${instancePath} ${message}`);
   expect(errors, JSON.stringify(value)?.slice(0, 500)).toEqual([]);
   return value;
 }
 
-async function page(schema: TSchema, path: string): Promise<any> {
+async function page(schema: TSchema, path: string): Promise<Loose> {
   const { status, body } = await get(path);
   expect(status, JSON.stringify(body)).toBe(200);
   for (const row of body.items) checked(schema, row);
   return body;
 }
 
-async function problem(answer: Promise<Answer>, status: number, code: string): Promise<any> {
+async function problem(answer: Promise<Answer>, status: number, code: string): Promise<Loose> {
   const { status: actual, body, headers } = await answer;
   expect([actual, body.type], JSON.stringify(body)).toEqual([status, `urn:flotilla:problem:${code}`]);
   expect(headers.get("content-type")).toContain("application/problem+json");
@@ -122,20 +125,33 @@ async function problem(answer: Promise<Answer>, status: number, code: string): P
 /** A fleet on two clusters: berlin-1 is connected, paris-1 is not any more; both report all well. */
 async function seed(): Promise<void> {
   await call("POST", "/api/v1/fleets", { body: { name: "shop", repository: "https://git.example.com/shop.git" } });
-  for (const name of ["berlin-1", "paris-1"]) await call("POST", "/api/v1/clusters", { body: { name, labels: { env: name === "berlin-1" ? "prod" : "test" } } });
-  await pool.query("UPDATE clusters SET enrolled_at = now(), last_seen_at = now(), lease_until = now() + (CASE name WHEN 'berlin-1' THEN 1 ELSE -1 END) * interval '1 minute', facts = '{\"nodes\": \"3\"}'");
-  const objects = [{ apiVersion: "v1", kind: "Secret", metadata: { name: "s" }, stringData: { password: "canary-5678" } }, { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "left-out" } }];
+  for (const name of ["berlin-1", "paris-1"])
+    await call("POST", "/api/v1/clusters", { body: { name, labels: { env: name === "berlin-1" ? "prod" : "test" } } });
+  await pool.query(
+    "UPDATE clusters SET enrolled_at = now(), last_seen_at = now(), lease_until = now() + (CASE name WHEN 'berlin-1' THEN 1 ELSE -1 END) * interval '1 minute', facts = '{\"nodes\": \"3\"}'",
+  );
+  const objects = [
+    { apiVersion: "v1", kind: "Secret", metadata: { name: "s" }, stringData: { password: "canary-5678" } },
+    { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "left-out" } },
+  ];
   const body = packBody(objects);
   await saveRender(pool, sealing, "k", { ...body, objectIds: [], warnings: [] });
   const bundles = JSON.stringify([{ name: "app", digest: body.digest, objectCount: 2, bodyBytes: 1, dependsOn: [], excluded: ["/ConfigMap//left-out"] }]);
   for (const cluster of ["berlin-1", "paris-1"]) {
-    await pool.query("INSERT INTO targets (fleet, cluster, generation, revision, digest, bundles) VALUES ('shop', $1, 4, $2, 'd', $3)", [cluster, revision, bundles]);
+    await pool.query("INSERT INTO targets (fleet, cluster, generation, revision, digest, bundles) VALUES ('shop', $1, 4, $2, 'd', $3)", [
+      cluster,
+      revision,
+      bundles,
+    ]);
     await pool.query(
       `INSERT INTO target_states (fleet, cluster, generation, revision, target_digest, sync, health, objects, healthy, recorded_at, as_of, epoch, seq, version)
        VALUES ('shop', $1, 4, $2, 'd', 'Synced', 'Current', 2, 2, now(), now(), 'e', 1, 1)`,
       [cluster, revision],
     );
-    await pool.query("INSERT INTO bundle_states (fleet, cluster, bundle, digest, sync, health, objects, healthy, as_of) VALUES ('shop', $1, 'app', 'd', 'Synced', 'Current', 2, 2, now())", [cluster]);
+    await pool.query(
+      "INSERT INTO bundle_states (fleet, cluster, bundle, digest, sync, health, objects, healthy, as_of) VALUES ('shop', $1, 'app', 'd', 'Synced', 'Current', 2, 2, now())",
+      [cluster],
+    );
     for (const name of ["a", "b", "c"]) {
       await pool.query(
         `INSERT INTO object_states (fleet, cluster, object_id, api_group, version, kind, namespace, name, bundle, sync, health, as_of)
@@ -147,8 +163,14 @@ async function seed(): Promise<void> {
   await pool.query(`INSERT INTO drifts (fleet, cluster, object_id, bundle, fields, first_seen_at, last_seen_at, healed_at) VALUES
     ('shop', 'berlin-1', 'apps/Deployment/x/a', 'app', '[{"path": "/spec", "desired": "1", "live": "2", "manager": "kubectl"}]', now(), now(), NULL), ('shop', 'berlin-1', 'apps/Deployment/x/b', 'app', '[]', now(), now(), now())`);
   await pool.query("UPDATE fleets SET revision = $1, seen_revision = $1", [revision]);
-  await pool.query("INSERT INTO revisions (fleet, revision, tree, outcome, trace_id) VALUES ('shop', $1, 't', 'rendered', $2), ('shop', 'abcdffffffff', 't', 'failed', NULL)", [revision, "a".repeat(32)]);
-  await pool.query("INSERT INTO phases (fleet, revision, cluster, phase, started_at, ended_at) VALUES ('shop', $1, '', 'fetch', now(), now()), ('shop', $1, 'berlin-1', 'apply', now(), now())", [revision]);
+  await pool.query(
+    "INSERT INTO revisions (fleet, revision, tree, outcome, trace_id) VALUES ('shop', $1, 't', 'rendered', $2), ('shop', 'abcdffffffff', 't', 'failed', NULL)",
+    [revision, "a".repeat(32)],
+  );
+  await pool.query(
+    "INSERT INTO phases (fleet, revision, cluster, phase, started_at, ended_at) VALUES ('shop', $1, '', 'fetch', now(), now()), ('shop', $1, 'berlin-1', 'apply', now(), now())",
+    [revision],
+  );
 }
 
 describe("reading", () => {
@@ -159,21 +181,32 @@ describe("reading", () => {
     expect((await page(FleetRow, "/api/v1/fleets?name=shop")).total).toBe(1);
     expect((await page(FleetRow, "/api/v1/fleets?name=none")).items).toEqual([]);
     const targets = await page(TargetRow, "/api/v1/fleets/shop/targets");
-    expect(targets.items.map((row: any) => [row.cluster, row.clusterPhase, row.sync, row.health])).toEqual([["berlin-1", "Connected", "Synced", "Current"], ["paris-1", "Unknown", "Unknown", "Unknown"]]);
-    expect((await page(TargetRow, "/api/v1/fleets/shop/targets?sync=Unknown")).items.map((row: any) => row.cluster)).toEqual(["paris-1"]);
+    expect(targets.items.map((row: Loose) => [row.cluster, row.clusterPhase, row.sync, row.health])).toEqual([
+      ["berlin-1", "Connected", "Synced", "Current"],
+      ["paris-1", "Unknown", "Unknown", "Unknown"],
+    ]);
+    expect((await page(TargetRow, "/api/v1/fleets/shop/targets?sync=Unknown")).items.map((row: Loose) => row.cluster)).toEqual(["paris-1"]);
     const clusters = await page(ClusterRow, "/api/v1/clusters");
-    expect(clusters.items.map((row: any) => [row.name, row.phase, row.sync, row.health, row.fleets])).toEqual([["berlin-1", "Connected", "Synced", "Current", ["shop"]], ["paris-1", "Unknown", "Unknown", "Unknown", ["shop"]]]);
-    expect((await page(BundleRow, "/api/v1/bundles?health=Unknown")).items.map((row: any) => row.cluster)).toEqual(["paris-1"]);
+    expect(clusters.items.map((row: Loose) => [row.name, row.phase, row.sync, row.health, row.fleets])).toEqual([
+      ["berlin-1", "Connected", "Synced", "Current", ["shop"]],
+      ["paris-1", "Unknown", "Unknown", "Unknown", ["shop"]],
+    ]);
+    expect((await page(BundleRow, "/api/v1/bundles?health=Unknown")).items.map((row: Loose) => row.cluster)).toEqual(["paris-1"]);
     const objects = await page(ObjectRow, "/api/v1/objects?fleet=shop&troubled=true");
-    expect(objects.items.map((row: any) => `${row.cluster} ${row.name} ${row.health}`)).toEqual(["berlin-1 c Failed", "paris-1 a Unknown", "paris-1 b Unknown", "paris-1 c Unknown"]);
+    expect(objects.items.map((row: Loose) => `${row.cluster} ${row.name} ${row.health}`)).toEqual([
+      "berlin-1 c Failed",
+      "paris-1 a Unknown",
+      "paris-1 b Unknown",
+      "paris-1 c Unknown",
+    ]);
     expect((await page(ObjectRow, "/api/v1/objects?kind=Deployment&namespace=x&name=a&cluster=berlin-1&bundle=app")).total).toBe(1);
-    expect((await page(DriftRow, "/api/v1/drift?open=true")).items.map((row: any) => row.object)).toEqual(["apps/Deployment/x/a"]);
+    expect((await page(DriftRow, "/api/v1/drift?open=true")).items.map((row: Loose) => row.object)).toEqual(["apps/Deployment/x/a"]);
     expect((await page(DriftRow, "/api/v1/drift?open=false")).total).toBe(1);
-    expect((await page(EventRow, "/api/v1/events?order=asc")).items.map((row: any) => row.reason)).toEqual(["FleetCreated", "ClusterAdded", "ClusterAdded"]);
+    expect((await page(EventRow, "/api/v1/events?order=asc")).items.map((row: Loose) => row.reason)).toEqual(["FleetCreated", "ClusterAdded", "ClusterAdded"]);
     expect((await page(EventRow, "/api/v1/events?reason=ClusterAdded&cluster=paris-1")).total).toBe(1);
     const revisions = await page(RevisionRow, "/api/v1/fleets/shop/revisions");
-    expect(revisions.items.find((row: any) => row.revision === revision).clusters).toEqual({ wanted: 2, synced: 1, healthy: 1 });
-    expect(checked(Trace, (await get("/api/v1/fleets/shop/revisions/abcde/trace")).body).phases.map((row: any) => row.phase)).toEqual(["fetch", "apply"]);
+    expect(revisions.items.find((row: Loose) => row.revision === revision).clusters).toEqual({ wanted: 2, synced: 1, healthy: 1 });
+    expect(checked(Trace, (await get("/api/v1/fleets/shop/revisions/abcde/trace")).body).phases.map((row: Loose) => row.phase)).toEqual(["fetch", "apply"]);
     expect(checked(HubInfo, (await get("/api/v1/hub")).body)).toMatchObject({ clusters: 2, fleets: 1, apiVersion: "v1" });
     const metrics = (await get("/metrics")).body;
     expect(metrics).toContain('flotilla_fleet_clusters{fleet="shop",state="unknown"} 1');
@@ -191,7 +224,7 @@ describe("reading", () => {
     await seed();
     const answer = await get("/api/v1/fleets/shop/rendered/berlin-1");
     const rendered = checked(Rendered, answer.body);
-    expect(rendered.bundles[0].objects.map((object: any) => object.kind)).toEqual(["Secret"]);
+    expect(rendered.bundles[0].objects.map((object: Loose) => object.kind)).toEqual(["Secret"]);
     expect(JSON.stringify(rendered)).not.toContain("canary");
     expect(rendered.bundles[0].objects[0].stringData.password).toMatch(/^hmac-sha256:[0-9a-f]{16}$/);
     await problem(get("/api/v1/fleets/shop/rendered/none"), 404, "not-found");
@@ -199,7 +232,8 @@ describe("reading", () => {
 
   it("selects clusters by labels as kubectl does", async () => {
     await seed();
-    const names = async (selector: string) => (await page(ClusterRow, `/api/v1/clusters?labelSelector=${encodeURIComponent(selector)}`)).items.map((row: any) => row.name);
+    const names = async (selector: string) =>
+      (await page(ClusterRow, `/api/v1/clusters?labelSelector=${encodeURIComponent(selector)}`)).items.map((row: Loose) => row.name);
     expect(await names("env=prod")).toEqual(["berlin-1"]);
     expect(await names("env in (prod, test),flotilla.dev/cluster!=berlin-1")).toEqual(["paris-1"]);
     expect(await names("env,!region")).toEqual(["berlin-1", "paris-1"]);
@@ -211,9 +245,9 @@ describe("reading", () => {
   it("pages by keys: what comes and goes meanwhile neither hides nor doubles a row", async () => {
     for (let n = 10; n < 20; n += 1) await call("POST", "/api/v1/clusters", { body: { name: `c-${n}` } });
     const seen: string[] = [];
-    for (let cursor = ""; ; ) {
+    for (let cursor = ""; ;) {
       const { items, next, total } = await page(ClusterRow, `/api/v1/clusters?limit=3${cursor}`);
-      seen.push(...items.map((row: any) => row.name));
+      seen.push(...items.map((row: Loose) => row.name));
       expect(total).toBeGreaterThanOrEqual(9);
       if (next === null) break;
       cursor = `&cursor=${next}`;
@@ -240,7 +274,9 @@ describe("reading", () => {
 
 describe("writing", () => {
   it("makes a fleet and tells its webhook secret once", async () => {
-    const { status, body } = await call("POST", "/api/v1/fleets", { body: { name: "shop", repository: "https://git.example.com/shop.git", ref: { tag: "v1" }, path: "deploy/", selector: { matchLabels: { env: "prod" } } } });
+    const { status, body } = await call("POST", "/api/v1/fleets", {
+      body: { name: "shop", repository: "https://git.example.com/shop.git", ref: { tag: "v1" }, path: "deploy/", selector: { matchLabels: { env: "prod" } } },
+    });
     expect(status).toBe(201);
     checked(FleetCreated, body);
     expect(body.fleet).toMatchObject({ name: "shop", ref: { tag: "v1" }, path: "deploy", revision: null, sync: "Unknown", health: "Unknown" });
@@ -252,10 +288,14 @@ describe("writing", () => {
   });
 
   it("refuses a fleet with every reason at once", async () => {
-    const answer = await problem(call("POST", "/api/v1/fleets", { body: { name: "Shop!", repository: "ext::sh -c id", path: "../../etc", ref: { branch: "--upload-pack=x" } } }), 400, "invalid-name");
+    const answer = await problem(
+      call("POST", "/api/v1/fleets", { body: { name: "Shop!", repository: "ext::sh -c id", path: "../../etc", ref: { branch: "--upload-pack=x" } } }),
+      400,
+      "invalid-name",
+    );
     expect(answer.problems).toHaveLength(4);
     const unknown = await problem(call("POST", "/api/v1/fleets", { body: { name: "shop", repositry: "x" } }), 400, "invalid-request");
-    expect(unknown.problems.map((row: any) => row.message).join()).toMatch(/repositry.*repository|repository.*repositry/);
+    expect(unknown.problems.map((row: Loose) => row.message).join()).toMatch(/repositry.*repository|repository.*repositry/);
   });
 
   it("asks for a fetch and a reconcile", async () => {
@@ -273,10 +313,17 @@ describe("writing", () => {
     await problem(call("POST", "/api/v1/clusters", { body: { name: "berlin-1" } }), 409, "conflict");
     await problem(call("POST", "/api/v1/clusters", { body: { name: "x", tokenLifetimeMs: 0 } }), 400, "invalid-request");
     await problem(call("POST", "/api/v1/clusters", { body: { name: "x", tokenLifetimeMs: 1e12 } }), 400, "invalid-lifetime");
-    await problem(call("POST", "/api/v1/clusters", { body: { name: "x", labels: { "flotilla.dev/cluster": "y", "bad key": "v", k: "bad value!" } } }), 400, "invalid-label");
+    await problem(
+      call("POST", "/api/v1/clusters", { body: { name: "x", labels: { "flotilla.dev/cluster": "y", "bad key": "v", k: "bad value!" } } }),
+      400,
+      "invalid-label",
+    );
     expect(checked(Enrolment, (await call("POST", "/api/v1/clusters/berlin-1/tokens?lifetimeMs=60000")).body).token).not.toBe(body.token);
     await problem(call("POST", "/api/v1/clusters/none/tokens"), 404, "not-found");
-    expect(checked(ClusterRow, (await call("PATCH", "/api/v1/clusters/berlin-1", { body: { labels: { env: null, region: "eu" } } })).body)).toMatchObject({ phase: "Pending", labels: { region: "eu" } });
+    expect(checked(ClusterRow, (await call("PATCH", "/api/v1/clusters/berlin-1", { body: { labels: { env: null, region: "eu" } } })).body)).toMatchObject({
+      phase: "Pending",
+      labels: { region: "eu" },
+    });
     await problem(call("PATCH", "/api/v1/clusters/none", { body: { labels: {} } }), 404, "not-found");
     await pool.query("INSERT INTO certificates (serial, cluster, spki_hash, not_after) VALUES ('1', 'berlin-1', 'x', now() + interval '1 day')");
     expect((await call("DELETE", "/api/v1/clusters/berlin-1")).status).toBe(204);
@@ -311,13 +358,26 @@ describe("errors and rights", () => {
     await seed();
     const expired = await createApiToken(pool, "old", new Date(Date.now() - 1_000));
     const forged = token.replace(/.$/, (last) => (last === "0" ? "1" : "0"));
-    for (const authorization of ["", "Bearer", "Basic eDp5", `Bearer ${expired}`, `Bearer ${forged}`, "Bearer flt_000000000000_0", `Bearer ${"x".repeat(5_000)}`]) {
-      const answers = await Promise.all(["/api/v1/fleets", "/api/v1/fleets/shop", "/api/v1/fleets/none", "/api/v1/nothing", "/api/v1/watch"].map((path) => call("GET", path, { headers: { authorization } })));
+    for (const authorization of [
+      "",
+      "Bearer",
+      "Basic eDp5",
+      `Bearer ${expired}`,
+      `Bearer ${forged}`,
+      "Bearer flt_000000000000_0",
+      `Bearer ${"x".repeat(5_000)}`,
+    ]) {
+      const answers = await Promise.all(
+        ["/api/v1/fleets", "/api/v1/fleets/shop", "/api/v1/fleets/none", "/api/v1/nothing", "/api/v1/watch"].map((path) =>
+          call("GET", path, { headers: { authorization } }),
+        ),
+      );
       expect(answers.map(({ status }) => status)).toEqual([401, 401, 401, 401, 401]);
       expect(new Set(answers.map(({ body }) => JSON.stringify(body))).size).toBe(1);
       expect(answers[0]?.headers.get("www-authenticate")).toContain("Bearer");
     }
-    for (const path of ["/healthz", "/readyz", "/metrics", "/openapi.json", "/schemas/fleet.v1.json"]) expect((await call("GET", path, { headers: { authorization: "" } })).status).toBe(200);
+    for (const path of ["/healthz", "/readyz", "/metrics", "/openapi.json", "/schemas/fleet.v1.json"])
+      expect((await call("GET", path, { headers: { authorization: "" } })).status).toBe(200);
     expect(JSON.stringify((await pool.query("SELECT * FROM api_tokens")).rows)).not.toContain(token.split("_")[2]);
   });
 
@@ -352,7 +412,11 @@ describe("errors and rights", () => {
 
 describe("webhooks", () => {
   const payload = JSON.stringify({ ref: "refs/heads/main", repository: { clone_url: "https://git.example.com/shop.git" } });
-  const sign = (body: string, secret: string): Record<string, string> => ({ authorization: "", "x-github-event": "push", "x-hub-signature-256": `sha256=${createHmac("sha256", secret).update(body).digest("hex")}` });
+  const sign = (body: string, secret: string): Record<string, string> => ({
+    authorization: "",
+    "x-github-event": "push",
+    "x-hub-signature-256": `sha256=${createHmac("sha256", secret).update(body).digest("hex")}`,
+  });
 
   it("fetch when they are signed, and only then", async () => {
     const { body } = await call("POST", "/api/v1/fleets", { body: { name: "shop", repository: "https://git.example.com/shop.git" } });
@@ -398,7 +462,10 @@ describe("watch", () => {
     await waitFor(() => text.includes(": connected"));
     return { text: () => text, ids: () => [...text.matchAll(/^id: (\d+)$/gm)].map(([, id]) => Number(id)), close: () => stop.abort() };
   }
-  const event = (fleet: string, message: string) => saveEvents(pool, [{ at: new Date(), fleet, cluster: "", bundle: "", object_id: "", reason: "Test", severity: "Normal", message, revision: "", trace_id: "" }]);
+  const event = (fleet: string, message: string) =>
+    saveEvents(pool, [
+      { at: new Date(), fleet, cluster: "", bundle: "", object_id: "", reason: "Test", severity: "Normal", message, revision: "", trace_id: "" },
+    ]);
 
   it("tells changes and events, and resumes without a hole or a double", async () => {
     await seed();

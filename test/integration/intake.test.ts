@@ -40,12 +40,30 @@ function report(cluster: string, seq: number, { objects = { web: `seq ${seq}` },
     removed,
     summary: { sync: SyncState.SYNCED, health: Health.CURRENT, message: `seq ${seq}`, objects: Object.keys(objects).length },
     bundles: [{ name: "app", digest: "d", sync: SyncState.SYNCED, health: Health.CURRENT }],
-    objects: Object.entries(objects).map(([name, message]) => ({ id: { group: "apps", kind: "Deployment", namespace: "shop", name }, version: "v1", bundle: "app", sync: SyncState.SYNCED, health: Health.CURRENT, message, drift: drifted.includes(name) ? drift : [] })),
+    objects: Object.entries(objects).map(([name, message]) => ({
+      id: { group: "apps", kind: "Deployment", namespace: "shop", name },
+      version: "v1",
+      bundle: "app",
+      sync: SyncState.SYNCED,
+      health: Health.CURRENT,
+      message,
+      drift: drifted.includes(name) ? drift : [],
+    })),
     events: [{ reason: "Applied", message: `seq ${seq}` }],
     phases: [{ phase: "apply", startedAt: { seconds: 1n, nanos: 0 }, endedAt: { seconds: BigInt(seq + 1), nanos: 0 } }],
   };
-  const body = snapshot === undefined ? { case: "fleet" as const, value } : { case: "snapshot" as const, value: { snapshotId: snapshot.id, part: 1, parts: 1, fleets: [...snapshot.fleets], state: value } };
-  return create(ReportEnvelopeSchema, { cluster, epoch, seq: BigInt(seq), firstSeq: BigInt(seq), recordedAt: { seconds: BigInt(seq), nanos: 0 }, report: body as never });
+  const body =
+    snapshot === undefined
+      ? { case: "fleet" as const, value }
+      : { case: "snapshot" as const, value: { snapshotId: snapshot.id, part: 1, parts: 1, fleets: [...snapshot.fleets], state: value } };
+  return create(ReportEnvelopeSchema, {
+    cluster,
+    epoch,
+    seq: BigInt(seq),
+    firstSeq: BigInt(seq),
+    recordedAt: { seconds: BigInt(seq), nanos: 0 },
+    report: body as never,
+  });
 }
 
 await describeWith(["nats-server"], "intake", () => {
@@ -61,14 +79,26 @@ await describeWith(["nats-server"], "intake", () => {
     intakes.push(running);
     return running;
   };
-  const publish = async (cluster: string, seq: number, content: Uint8Array = toBinary(ReportEnvelopeSchema, report(cluster, seq)), round = 0): Promise<void> => {
+  const publish = async (
+    cluster: string,
+    seq: number,
+    content: Uint8Array = toBinary(ReportEnvelopeSchema, report(cluster, seq)),
+    round = 0,
+  ): Promise<void> => {
     const sent = headers();
     sent.set("Nats-Msg-Id", reportMessageId(cluster, epoch, BigInt(seq), round));
     await js.publish(reportSubject(cluster), content, { headers: sent });
   };
-  const say = (cluster: string, seq: number, saying: Saying, round = 0): Promise<void> => publish(cluster, seq, toBinary(ReportEnvelopeSchema, report(cluster, seq, saying)), round);
-  const clusterOf = async (name: string, from = pool) => (await from.query("SELECT watermark::integer, wants_resend, wants_snapshot FROM clusters WHERE name = $1", [name])).rows[0];
-  const watermark = (name: string, seq: number, from = pool) => waitForValue(async () => (await clusterOf(name, from))?.watermark, (value) => value === seq, { what: `watermark ${seq} of ${name}`, timeoutMs: 30_000 });
+  const say = (cluster: string, seq: number, saying: Saying, round = 0): Promise<void> =>
+    publish(cluster, seq, toBinary(ReportEnvelopeSchema, report(cluster, seq, saying)), round);
+  const clusterOf = async (name: string, from = pool) =>
+    (await from.query("SELECT watermark::integer, wants_resend, wants_snapshot FROM clusters WHERE name = $1", [name])).rows[0];
+  const watermark = (name: string, seq: number, from = pool) =>
+    waitForValue(
+      async () => (await clusterOf(name, from))?.watermark,
+      (value) => value === seq,
+      { what: `watermark ${seq} of ${name}`, timeoutMs: 30_000 },
+    );
   const addClusters = async (names: readonly string[], into = pool): Promise<void> => {
     for (const name of names) await into.query("INSERT INTO clusters (name, epoch, enrolled_at) VALUES ($1, $2, now())", [name, epoch]);
   };
@@ -115,8 +145,13 @@ await describeWith(["nats-server"], "intake", () => {
       { cluster: "paris-1", name: "a", message: "x" },
       { cluster: "paris-1", name: "b", message: "y" },
     ]);
-    expect((await pool.query("SELECT cluster, object_id, times, healed_at FROM drifts")).rows).toEqual([{ cluster: "paris-1", object_id: "apps/Deployment/shop/b", times: 1, healed_at: null }]);
-    expect((await pool.query("SELECT cluster, phase FROM phases ORDER BY cluster")).rows).toEqual([{ cluster: "berlin-1", phase: "apply" }, { cluster: "paris-1", phase: "apply" }]);
+    expect((await pool.query("SELECT cluster, object_id, times, healed_at FROM drifts")).rows).toEqual([
+      { cluster: "paris-1", object_id: "apps/Deployment/shop/b", times: 1, healed_at: null },
+    ]);
+    expect((await pool.query("SELECT cluster, phase FROM phases ORDER BY cluster")).rows).toEqual([
+      { cluster: "berlin-1", phase: "apply" },
+      { cluster: "paris-1", phase: "apply" },
+    ]);
   });
 
   it("writes nothing for objects that did not change, and heals drift that is gone", async () => {
@@ -134,7 +169,9 @@ await describeWith(["nats-server"], "intake", () => {
   });
 
   it("replaces a cluster's state by a snapshot, and lets go of a target with a tombstone that the agent does not hold", async () => {
-    await pool.query("INSERT INTO targets (fleet, cluster, generation, revision, digest, bundles, tombstone) VALUES ('left', 'berlin-1', 2, 'r', 'd', '[]', 'orphan'), ('shop', 'berlin-1', 1, 'r', 'd', '[]', NULL)");
+    await pool.query(
+      "INSERT INTO targets (fleet, cluster, generation, revision, digest, bundles, tombstone) VALUES ('left', 'berlin-1', 2, 'r', 'd', '[]', 'orphan'), ('shop', 'berlin-1', 1, 'r', 'd', '[]', NULL)",
+    );
     intake("one");
     await say("berlin-1", 1, { objects: { old: "x", kept: "y" }, drifted: ["old"] });
     await say("berlin-1", 2, { objects: { kept: "y" }, snapshot: { id: "s", fleets: ["shop"] } });
@@ -142,7 +179,10 @@ await describeWith(["nats-server"], "intake", () => {
     await watermark("berlin-1", 3);
     expect((await pool.query("SELECT name FROM object_states ORDER BY name")).rows.map(({ name }) => name)).toEqual(["fresh", "kept"]);
     expect((await pool.query("SELECT healed_at IS NOT NULL AS healed FROM drifts")).rows).toEqual([{ healed: true }]);
-    expect((await pool.query("SELECT fleet, removed_at IS NOT NULL AS removed FROM targets ORDER BY fleet")).rows).toEqual([{ fleet: "left", removed: true }, { fleet: "shop", removed: false }]);
+    expect((await pool.query("SELECT fleet, removed_at IS NOT NULL AS removed FROM targets ORDER BY fleet")).rows).toEqual([
+      { fleet: "left", removed: true },
+      { fleet: "shop", removed: false },
+    ]);
   });
 
   it("asks an agent to publish again when reports are missing, at most once in a while", async () => {
@@ -198,7 +238,10 @@ await describeWith(["nats-server"], "intake", () => {
     for (let seq = 1; seq <= 5; seq += 1) await publish("berlin-1", seq);
     await watermark("berlin-1", 5);
     await broker.wipe();
-    await waitFor(async () => (await clusterOf("berlin-1")).wants_resend && (await clusterOf("paris-1")).wants_resend, { what: "the wish to publish again", timeoutMs: 60_000 });
+    await waitFor(async () => (await clusterOf("berlin-1")).wants_resend && (await clusterOf("paris-1")).wants_resend, {
+      what: "the wish to publish again",
+      timeoutMs: 60_000,
+    });
     for (const seq of [6, 7]) await waitFor(() => publish("berlin-1", seq, undefined, 1).then(() => true), { timeoutMs: 20_000 });
     await watermark("berlin-1", 7);
     expect((await pool.query("SELECT reason FROM events WHERE reason = 'BrokerStoreLost'")).rows).toHaveLength(1);
@@ -249,7 +292,11 @@ await describeWith(["nats-server"], "intake", () => {
         await publish("berlin-1", seq);
         if (seq === 100 || seq === 200) await waitFor(() => process.kill(server.pid, "SIGKILL"));
       }
-      await waitForValue(async () => (await clusterOf("berlin-1", other))?.watermark, (value) => value === 300, { what: "watermark 300", timeoutMs: 60_000 });
+      await waitForValue(
+        async () => (await clusterOf("berlin-1", other))?.watermark,
+        (value) => value === 300,
+        { what: "watermark 300", timeoutMs: 60_000 },
+      );
       const events = await other.query("SELECT message FROM events WHERE cluster = 'berlin-1' ORDER BY id");
       expect(events.rows.map(({ message }) => message)).toEqual(Array.from({ length: 300 }, (_, index) => `seq ${index + 1}`));
       for (const running of intakes.splice(0)) await running.close();

@@ -26,7 +26,11 @@ afterAll(async () => {
   await database.drop();
 });
 
-const failure = (promise: Promise<unknown>): Promise<StoreError> => promise.then(() => expect.unreachable("it should have failed"), (error: StoreError) => error);
+const failure = (promise: Promise<unknown>): Promise<StoreError> =>
+  promise.then(
+    () => expect.unreachable("it should have failed"),
+    (error: StoreError) => error,
+  );
 
 describe("migrate", () => {
   it("brings an empty database up, also when two replicas start at once, and changes nothing the second time", async () => {
@@ -97,11 +101,16 @@ describe("listen", () => {
     const listener = listen(pool, ["flotilla_targets", "flotilla_commands"], (hint) => heard.push(hint));
     try {
       await waitFor(() => heard.length === 2);
-      expect(heard.map((hint) => [hint.channel, hint.resync])).toEqual([["flotilla_targets", true], ["flotilla_commands", true]]);
+      expect(heard.map((hint) => [hint.channel, hint.resync])).toEqual([
+        ["flotilla_targets", true],
+        ["flotilla_commands", true],
+      ]);
       await inTransaction(pool, (client) => notify(client, "flotilla_targets", { clusters: ["berlin-1"] }));
       await waitFor(() => heard.length === 3);
       expect(namesIn(heard[2]!, "clusters")).toEqual(["berlin-1"]);
-      await pool.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'flotilla-hub listener' AND datname = current_database()");
+      await pool.query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'flotilla-hub listener' AND datname = current_database()",
+      );
       await waitFor(() => heard.length === 5);
       expect(heard[3]!.resync).toBe(true);
       await notify(pool, "flotilla_targets", { clusters: Array.from({ length: 2_000 }, (_, n) => `cluster-${n}`) });
@@ -123,7 +132,10 @@ describe("sealing", () => {
     expect(sealing.seal("secret")).not.toEqual(sealing.seal("secret"));
     const first = await checkSealing(pool, sealing);
     expect(await checkSealing(pool, twin)).toEqual(first);
-    expect(await failure(checkSealing(pool, await openSealing(join(folder, "other"))))).toMatchObject({ code: "sealing", hint: expect.stringContaining("--encryption-key-file") });
+    expect(await failure(checkSealing(pool, await openSealing(join(folder, "other"))))).toMatchObject({
+      code: "sealing",
+      hint: expect.stringContaining("--encryption-key-file"),
+    });
     const damaged = sealing.seal("secret");
     damaged[damaged.length - 1]! ^= 1;
     expect(() => sealing.open(damaged)).toThrow("cannot be opened");

@@ -53,8 +53,18 @@ const target = (cluster: string, digest: string, revision = "r1", fleet = "shop"
   problems: [],
 });
 const release = (placed: readonly PlacedTarget[], more: Partial<TargetRelease> = {}): Promise<{ released: number }> =>
-  releaseTargets(pool, lease, { fleet: "shop", revision: placed[0]?.revision ?? "r1", placed, claims: [], contests: new Map(), removals: [], traceparent: null, ...more });
-const generations = async (): Promise<Record<string, number>> => Object.fromEntries((await pool.query("SELECT cluster, generation::integer FROM targets ORDER BY cluster")).rows.map((row) => [row.cluster, row.generation]));
+  releaseTargets(pool, lease, {
+    fleet: "shop",
+    revision: placed[0]?.revision ?? "r1",
+    placed,
+    claims: [],
+    contests: new Map(),
+    removals: [],
+    traceparent: null,
+    ...more,
+  });
+const generations = async (): Promise<Record<string, number>> =>
+  Object.fromEntries((await pool.query("SELECT cluster, generation::integer FROM targets ORDER BY cluster")).rows.map((row) => [row.cluster, row.generation]));
 const claim = (cluster: string, bundle: string, ...objectIds: string[]) => ({ cluster, fleet: "shop", bundle, objectIds });
 
 describe("releaseTargets", () => {
@@ -73,7 +83,10 @@ describe("releaseTargets", () => {
 
   it("leaves a tombstone where a cluster leaves, once, and goes on from its generation when it comes back", async () => {
     await release([target("berlin-1", "d1")]);
-    const removals = [{ cluster: "berlin-1", policy: "orphan" as const }, { cluster: "never", policy: "orphan" as const }];
+    const removals = [
+      { cluster: "berlin-1", policy: "orphan" as const },
+      { cluster: "never", policy: "orphan" as const },
+    ];
     expect(await release([], { removals })).toEqual({ released: 1 });
     expect(await release([], { removals })).toEqual({ released: 0 });
     expect(await readTargeted(pool, "shop")).toEqual([]);
@@ -105,7 +118,11 @@ describe("releaseTargets", () => {
     await release([target("berlin-1", "d1")], { claims: [claim("berlin-1", "app", "/ConfigMap/x/a", "/ConfigMap/x/b")] });
     const owner = { fleet: "shop", bundle: "app" };
     const contest = { objectId: "/ConfigMap/x/a", owner, claimant: { fleet: "other", bundle: "o" } };
-    await release([target("berlin-1", "d1", "r1", "other")], { fleet: "other", claims: [{ ...claim("berlin-1", "o", "/ConfigMap/x/c"), fleet: "other" }], contests: new Map([["berlin-1", [contest]]]) });
+    await release([target("berlin-1", "d1", "r1", "other")], {
+      fleet: "other",
+      claims: [{ ...claim("berlin-1", "o", "/ConfigMap/x/c"), fleet: "other" }],
+      contests: new Map([["berlin-1", [contest]]]),
+    });
     const told = await pool.query("SELECT problems FROM seen_targets WHERE fleet = 'shop'");
     expect(told.rows[0].problems[0].message).toContain("other");
     const heard: Hint[] = [];
@@ -116,7 +133,10 @@ describe("releaseTargets", () => {
     expect([...namesIn(heard[1]!, "fleets")].sort()).toEqual(["other", "shop"]);
     await listener.close();
     const owners = (await readOwners(pool, ["berlin-1"])).get("berlin-1");
-    expect([...(owners ?? [])].map(([id, { fleet }]) => [id, fleet]).sort()).toEqual([["/ConfigMap/x/b", "shop"], ["/ConfigMap/x/c", "other"]]);
+    expect([...(owners ?? [])].map(([id, { fleet }]) => [id, fleet]).sort()).toEqual([
+      ["/ConfigMap/x/b", "shop"],
+      ["/ConfigMap/x/c", "other"],
+    ]);
   });
 
   it("deletes a fleet only when every cluster has let go", async () => {
@@ -151,7 +171,10 @@ describe("repositories", () => {
     expect(await readWebhook(pool, sealing, "1; DROP TABLE fleets")).toBeUndefined();
     expect(JSON.stringify((await pool.query("SELECT * FROM repositories")).rows)).not.toContain("hunter2");
     await expect(newFleet("shop")).rejects.toMatchObject({ code: "conflict" });
-    expect((await listFleetsOfRepository(pool, repositoryId)).map(({ name, seenRevision }) => [name, seenRevision])).toEqual([["second", null], ["shop", null]]);
+    expect((await listFleetsOfRepository(pool, repositoryId)).map(({ name, seenRevision }) => [name, seenRevision])).toEqual([
+      ["second", null],
+      ["shop", null],
+    ]);
   });
 
   it("keep a wish that was uttered while a fetch was under way", async () => {
@@ -181,7 +204,12 @@ describe("revisions and bodies", () => {
     expect(fleet).toMatchObject({ revision: "good", seenRevision: "bad", problems: [problem] });
     await saveFleetProblems(pool, lease, "shop", []);
     await saveFleetProblems(pool, lease, "shop", []);
-    expect((await pool.query("SELECT reason FROM events ORDER BY id")).rows.map(({ reason }) => reason)).toEqual(["FleetCreated", "RevisionRendered", "RevisionFailed", "SourceRecovered"]);
+    expect((await pool.query("SELECT reason FROM events ORDER BY id")).rows.map(({ reason }) => reason)).toEqual([
+      "FleetCreated",
+      "RevisionRendered",
+      "RevisionFailed",
+      "SourceRecovered",
+    ]);
     expect(await readTraceparent(pool, "shop", "good")).toBe(trace.traceparent);
     const phase = { phase: "fetch", startedAt: new Date(0), endedAt: new Date(1), error: "", spanId: "" };
     await savePhases(pool, "shop", "good", [phase, phase]);
@@ -195,7 +223,13 @@ describe("revisions and bodies", () => {
     const stored = { ...body, objectIds: ["/Secret//s"], warnings: [{ code: "w", message: "m" }] };
     await saveRender(pool, sealing, "key1", stored);
     await saveRender(pool, sealing, "key2", stored);
-    expect(await findRender(pool, "key2")).toEqual({ digest: body.digest, objectCount: 1, bodyBytes: body.compressed.length, objectIds: ["/Secret//s"], warnings: stored.warnings });
+    expect(await findRender(pool, "key2")).toEqual({
+      digest: body.digest,
+      objectCount: 1,
+      bodyBytes: body.compressed.length,
+      objectIds: ["/Secret//s"],
+      warnings: stored.warnings,
+    });
     expect(await findRender(pool, "key3")).toBeUndefined();
     expect(unpackBody(body.digest, (await loadBodies(pool, sealing, [body.digest, "none"])).get(body.digest)!)).toEqual(objects);
     const raw = (await pool.query("SELECT sealed_body FROM bodies")).rows;
@@ -216,7 +250,10 @@ describe("clusters for placement", () => {
 });
 
 describe("upkeep", () => {
-  const partitions = async () => (await pool.query("SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'events'::regclass ORDER BY 1")).rows.map(({ relname }) => relname as string);
+  const partitions = async () =>
+    (await pool.query("SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'events'::regclass ORDER BY 1")).rows.map(
+      ({ relname }) => relname as string,
+    );
 
   it("makes partitions ahead, drops an old one at a time, and never minds a clock that jumped", async () => {
     await newFleet("shop");
@@ -225,7 +262,9 @@ describe("upkeep", () => {
     expect(ahead.length).toBeGreaterThan(5);
     await pool.query("CREATE TABLE events_20200101 PARTITION OF events FOR VALUES FROM ('2020-01-01') TO ('2020-01-02')");
     await pool.query("CREATE TABLE events_20200102 PARTITION OF events FOR VALUES FROM ('2020-01-02') TO ('2020-01-03')");
-    await pool.query("INSERT INTO events (at, reason, severity, message, committed_at) VALUES (now(), 'X', 'Normal', '', '2100-01-01'), (now(), 'X', 'Normal', '', '1990-01-01')");
+    await pool.query(
+      "INSERT INTO events (at, reason, severity, message, committed_at) VALUES (now(), 'X', 'Normal', '', '2100-01-01'), (now(), 'X', 'Normal', '', '1990-01-01')",
+    );
     await runUpkeep(pool);
     expect(await partitions()).toHaveLength(ahead.length + 1);
     await runUpkeep(pool);
@@ -235,7 +274,8 @@ describe("upkeep", () => {
   it("drops bodies that nothing names any more, and keeps those of targets and of recent revisions", async () => {
     await newFleet("shop");
     await createCluster(pool, "berlin-1", {});
-    for (const name of ["used", "unused"]) await saveRender(pool, sealing, name, { digest: `body of ${name}`, objectCount: 1, compressed: new Uint8Array(3), objectIds: [], warnings: [] });
+    for (const name of ["used", "unused"])
+      await saveRender(pool, sealing, name, { digest: `body of ${name}`, objectCount: 1, compressed: new Uint8Array(3), objectIds: [], warnings: [] });
     await release([target("berlin-1", "used")]);
     await pool.query("UPDATE bodies SET created_at = now() - interval '1 year'");
     await runUpkeep(pool);

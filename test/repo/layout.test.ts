@@ -35,7 +35,11 @@ describe("the repository", () => {
   it("declares nothing whose name says nothing", () => {
     const declaration = /\b(?:class|interface|type|enum|function)\s+(\w+)/g;
     const empty = sourceFiles().flatMap((file) =>
-      [...readText(file).replaceAll(/^import [^;]*;/gms, "").matchAll(declaration)]
+      [
+        ...readText(file)
+          .replaceAll(/^import [^;]*;/gms, "")
+          .matchAll(declaration),
+      ]
         .map((match) => match[1] ?? "")
         .filter((name) => /((?<!Controller)Manager|Helpers?|Utils?|Misc)$/.test(name) || /^(common|helpers?|utils?|misc)$/i.test(name))
         .map((name) => `${file}: ${name}`),

@@ -23,7 +23,14 @@ export function notFound(what: string, name: string, hint?: string): ApiProblem 
   return new ApiProblem(404, "not-found", `there is no ${what} '${name}'`, { hint });
 }
 
-const storeStatus: Readonly<Record<string, number>> = { "not-found": 404, conflict: 409, ambiguous: 409, "bad-cursor": 400, unreachable: 503, "disk-full": 503 };
+const storeStatus: Readonly<Record<string, number>> = {
+  "not-found": 404,
+  conflict: 409,
+  ambiguous: 409,
+  "bad-cursor": 400,
+  unreachable: 503,
+  "disk-full": 503,
+};
 
 /** Framework errors that are the caller's, by fastify's code. */
 const requestCodes: Readonly<Record<string, readonly [number, string, string, string?]>> = {

@@ -21,25 +21,49 @@ export function addFleetRoutes(app: ApiApp, options: ApiOptions): void {
     return row;
   };
 
-  app.get(`${apiPrefix}/fleets`, { schema: { operationId: "listFleets", summary: "Fleets by name", tags, querystring: listQuery(["name"]), response: answers({ 200: pageOf(FleetRow) }) } }, (request) =>
-    store.readFleets(boundsOf(request.query)),
+  app.get(
+    `${apiPrefix}/fleets`,
+    { schema: { operationId: "listFleets", summary: "Fleets by name", tags, querystring: listQuery(["name"]), response: answers({ 200: pageOf(FleetRow) }) } },
+    (request) => store.readFleets(boundsOf(request.query)),
   );
 
-  app.post(`${apiPrefix}/fleets`, { schema: { operationId: "createFleet", summary: "Follow a repository", tags, body: FleetCreate, response: answers({ 201: FleetCreated }) } }, async (request, reply) => {
-    const fleet = checkFleet(request.body, options);
-    const { repositoryId, webhookSecret } = await store.createFleet(fleet);
-    const webhook = { path: `${apiPrefix}/webhooks/${repositoryId}`, ...(webhookSecret !== undefined && { secret: webhookSecret }) };
-    return reply.code(201).send({ fleet: await fleetOf(fleet.name), webhook });
-  });
-
-  app.get(`${apiPrefix}/fleets/:fleet`, { schema: { operationId: "readFleet", summary: "One fleet", tags, params: fleetParams, querystring: noQuery, response: answers({ 200: FleetRow }) } }, (request) =>
-    fleetOf(request.params.fleet),
+  app.post(
+    `${apiPrefix}/fleets`,
+    { schema: { operationId: "createFleet", summary: "Follow a repository", tags, body: FleetCreate, response: answers({ 201: FleetCreated }) } },
+    async (request, reply) => {
+      const fleet = checkFleet(request.body, options);
+      const { repositoryId, webhookSecret } = await store.createFleet(fleet);
+      const webhook = { path: `${apiPrefix}/webhooks/${repositoryId}`, ...(webhookSecret !== undefined && { secret: webhookSecret }) };
+      return reply.code(201).send({ fleet: await fleetOf(fleet.name), webhook });
+    },
   );
 
-  const objects = Type.Object({ objects: Type.Optional(Type.Union([Type.Literal("orphan"), Type.Literal("delete")], { description: "What becomes of the objects in the clusters; default orphan" })) }, { additionalProperties: false });
+  app.get(
+    `${apiPrefix}/fleets/:fleet`,
+    { schema: { operationId: "readFleet", summary: "One fleet", tags, params: fleetParams, querystring: noQuery, response: answers({ 200: FleetRow }) } },
+    (request) => fleetOf(request.params.fleet),
+  );
+
+  const objects = Type.Object(
+    {
+      objects: Type.Optional(
+        Type.Union([Type.Literal("orphan"), Type.Literal("delete")], { description: "What becomes of the objects in the clusters; default orphan" }),
+      ),
+    },
+    { additionalProperties: false },
+  );
   app.delete(
     `${apiPrefix}/fleets/:fleet`,
-    { schema: { operationId: "deleteFleet", summary: "Delete a fleet; its row goes when every cluster has let go", tags, params: fleetParams, querystring: objects, response: answers({ 202: FleetRow }) } },
+    {
+      schema: {
+        operationId: "deleteFleet",
+        summary: "Delete a fleet; its row goes when every cluster has let go",
+        tags,
+        params: fleetParams,
+        querystring: objects,
+        response: answers({ 202: FleetRow }),
+      },
+    },
     async (request, reply) => {
       await store.deleteFleet(request.params.fleet, request.query.objects ?? "orphan");
       return reply.code(202).send(await fleetOf(request.params.fleet));
@@ -68,7 +92,16 @@ export function addFleetRoutes(app: ApiApp, options: ApiOptions): void {
 
   app.get(
     `${apiPrefix}/fleets/:fleet/targets`,
-    { schema: { operationId: "listTargets", summary: "What each cluster should run, and runs", tags, params: fleetParams, querystring: listQuery(["cluster", "sync", "health"]), response: answers({ 200: pageOf(TargetRow) }) } },
+    {
+      schema: {
+        operationId: "listTargets",
+        summary: "What each cluster should run, and runs",
+        tags,
+        params: fleetParams,
+        querystring: listQuery(["cluster", "sync", "health"]),
+        response: answers({ 200: pageOf(TargetRow) }),
+      },
+    },
     async (request) => {
       await fleetOf(request.params.fleet);
       return store.readTargets({ ...boundsOf(request.query), fleet: request.params.fleet });
@@ -77,17 +110,38 @@ export function addFleetRoutes(app: ApiApp, options: ApiOptions): void {
 
   app.get(
     `${apiPrefix}/fleets/:fleet/revisions`,
-    { schema: { operationId: "listRevisions", summary: "Revisions, newest first", tags, params: fleetParams, querystring: listQuery([]), response: answers({ 200: pageOf(RevisionRow) }) } },
+    {
+      schema: {
+        operationId: "listRevisions",
+        summary: "Revisions, newest first",
+        tags,
+        params: fleetParams,
+        querystring: listQuery([]),
+        response: answers({ 200: pageOf(RevisionRow) }),
+      },
+    },
     async (request) => {
       await fleetOf(request.params.fleet);
       return store.readRevisions({ ...boundsOf(request.query), fleet: request.params.fleet });
     },
   );
 
-  const revisionParams = Type.Object({ fleet: nameParameter, revision: Type.String({ pattern: "^[0-9a-f]{4,64}$", description: "Full hash, or a prefix that names one" }) });
+  const revisionParams = Type.Object({
+    fleet: nameParameter,
+    revision: Type.String({ pattern: "^[0-9a-f]{4,64}$", description: "Full hash, or a prefix that names one" }),
+  });
   app.get(
     `${apiPrefix}/fleets/:fleet/revisions/:revision/trace`,
-    { schema: { operationId: "readTrace", summary: "The path of one revision, with times", tags, params: revisionParams, querystring: noQuery, response: answers({ 200: Trace }) } },
+    {
+      schema: {
+        operationId: "readTrace",
+        summary: "The path of one revision, with times",
+        tags,
+        params: revisionParams,
+        querystring: noQuery,
+        response: answers({ 200: Trace }),
+      },
+    },
     async (request) => {
       await fleetOf(request.params.fleet);
       return store.readTrace(request.params.fleet, request.params.revision);
@@ -97,12 +151,22 @@ export function addFleetRoutes(app: ApiApp, options: ApiOptions): void {
   const renderedParams = Type.Object({ fleet: nameParameter, cluster: nameParameter });
   app.get(
     `${apiPrefix}/fleets/:fleet/rendered/:cluster`,
-    { schema: { operationId: "readRendered", summary: "The objects a cluster gets; values of Secrets are hashes", tags, params: renderedParams, querystring: noQuery, response: answers({ 200: Rendered }) } },
+    {
+      schema: {
+        operationId: "readRendered",
+        summary: "The objects a cluster gets; values of Secrets are hashes",
+        tags,
+        params: renderedParams,
+        querystring: noQuery,
+        response: answers({ 200: Rendered }),
+      },
+    },
     async (request) => {
       const { fleet, cluster } = request.params;
       await fleetOf(fleet);
       const rendered = await store.readRendered(fleet, cluster);
-      if (rendered === undefined) throw notFound("target", `${fleet}/${cluster}`, "the fleet's selector does not match the cluster, or nothing was released yet");
+      if (rendered === undefined)
+        throw notFound("target", `${fleet}/${cluster}`, "the fleet's selector does not match the cluster, or nothing was released yet");
       return rendered;
     },
   );
@@ -115,10 +179,16 @@ function checkFleet(body: FleetCreate, options: ApiOptions): NewFleet {
   const repository = options.checkRepositoryUrl(body.repository);
   if (!repository.ok) problems.push(repository.problem);
   const path = resolveInside("", body.path ?? "");
-  if (path === undefined) problems.push({ code: "path-outside-repository", message: `the path '${body.path}' leads out of the repository`, hint: "name a folder inside the repository" });
+  if (path === undefined)
+    problems.push({
+      code: "path-outside-repository",
+      message: `the path '${body.path}' leads out of the repository`,
+      hint: "name a folder inside the repository",
+    });
   const ref = body.ref ?? { branch: "main" };
   const [refName = ""] = Object.values(ref);
-  if (!isRefName(refName) || Object.keys(ref).length !== 1) problems.push({ code: "invalid-ref", message: `'${refName.slice(0, 80)}' cannot be a branch, tag, commit or version range` });
+  if (!isRefName(refName) || Object.keys(ref).length !== 1)
+    problems.push({ code: "invalid-ref", message: `'${refName.slice(0, 80)}' cannot be a branch, tag, commit or version range` });
   if (problems.length > 0 || !repository.ok || path === undefined) {
     throw new ApiProblem(400, problems[0]?.code ?? "invalid-request", problems[0]?.message ?? "", { hint: problems[0]?.hint, problems });
   }

@@ -14,23 +14,40 @@ export function addOperationsRoutes(app: ApiApp, options: ApiOptions): void {
   const { store } = options;
   const words = Type.Object({ status: Type.Literal("ok") });
 
-  app.get("/healthz", { ...open, schema: { operationId: "healthz", summary: "The process answers", tags, security: [], response: answers({ 200: words }) } }, () => ({ status: "ok" }));
+  app.get(
+    "/healthz",
+    { ...open, schema: { operationId: "healthz", summary: "The process answers", tags, security: [], response: answers({ 200: words }) } },
+    () => ({ status: "ok" }),
+  );
 
-  app.get("/readyz", { ...open, schema: { operationId: "readyz", summary: "The database answers", tags, security: [], response: answers({ 200: words }) } }, async () => {
-    const late = new Promise<never>((_resolve, reject) => setTimeout(() => reject(new Error("late")), readyMs).unref());
-    await Promise.race([store.ping(), late]).catch(() => {
-      throw new ApiProblem(503, "not-ready", "the database does not answer");
-    });
-    return { status: "ok" };
-  });
+  app.get(
+    "/readyz",
+    { ...open, schema: { operationId: "readyz", summary: "The database answers", tags, security: [], response: answers({ 200: words }) } },
+    async () => {
+      const late = new Promise<never>((_resolve, reject) => setTimeout(() => reject(new Error("late")), readyMs).unref());
+      await Promise.race([store.ping(), late]).catch(() => {
+        throw new ApiProblem(503, "not-ready", "the database does not answer");
+      });
+      return { status: "ok" };
+    },
+  );
 
-  app.get("/metrics", { ...open, schema: { operationId: "metrics", summary: "Prometheus text", tags, security: [], querystring: noQuery, response: answers({ 200: Type.String() }) } }, async (_request, reply) => {
-    const [own, fleets] = await Promise.all([options.renderMetrics(), fleetMetrics(store).catch(() => "")]);
-    return reply.type("text/plain; version=0.0.4; charset=utf-8").send(`${own.endsWith("\n") || own === "" ? own : `${own}\n`}${fleets}`);
-  });
+  app.get(
+    "/metrics",
+    {
+      ...open,
+      schema: { operationId: "metrics", summary: "Prometheus text", tags, security: [], querystring: noQuery, response: answers({ 200: Type.String() }) },
+    },
+    async (_request, reply) => {
+      const [own, fleets] = await Promise.all([options.renderMetrics(), fleetMetrics(store).catch(() => "")]);
+      return reply.type("text/plain; version=0.0.4; charset=utf-8").send(`${own.endsWith("\n") || own === "" ? own : `${own}\n`}${fleets}`);
+    },
+  );
 
   app.get("/openapi.json", { ...open, schema: { hide: true } }, () => (app as unknown as { swagger(): object }).swagger());
-  app.get("/schemas/fleet.v1.json", { ...open, schema: { hide: true } }, (_request, reply) => reply.type("application/schema+json").send(JSON.stringify(options.fleetSchema)));
+  app.get("/schemas/fleet.v1.json", { ...open, schema: { hide: true } }, (_request, reply) =>
+    reply.type("application/schema+json").send(JSON.stringify(options.fleetSchema)),
+  );
 }
 
 /** Counted in the database, where a cluster whose lease ran out is Unknown. */

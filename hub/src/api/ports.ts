@@ -51,9 +51,13 @@ export interface ApiStore {
   changeLabels(name: string, labels: Readonly<Record<string, string | null>>): Promise<void>;
   removeCluster(name: string): Promise<void>;
   readBundles(query: Filters<"fleet" | "cluster" | "bundle" | "sync" | "health">): Promise<Page<BundleRow>>;
-  readObjects(query: Filters<"fleet" | "cluster" | "bundle" | "kind" | "namespace" | "name" | "sync" | "health"> & { readonly troubled?: boolean | undefined }): Promise<Page<ObjectRow>>;
+  readObjects(
+    query: Filters<"fleet" | "cluster" | "bundle" | "kind" | "namespace" | "name" | "sync" | "health"> & { readonly troubled?: boolean | undefined },
+  ): Promise<Page<ObjectRow>>;
   readDrifts(query: Filters<"fleet" | "cluster"> & { readonly open?: boolean | undefined }): Promise<Page<DriftRow>>;
-  readEvents(query: Filters<"fleet" | "cluster" | "reason"> & { readonly after?: number | undefined; readonly order?: "asc" | "desc" | undefined }): Promise<Page<EventRow>>;
+  readEvents(
+    query: Filters<"fleet" | "cluster" | "reason"> & { readonly after?: number | undefined; readonly order?: "asc" | "desc" | undefined },
+  ): Promise<Page<EventRow>>;
   /** Oldest first; ids become visible in order. */
   readEventsAfter(id: number, fleet: string | undefined, limit: number): Promise<readonly EventRow[]>;
   readChangeMarks(): Promise<ChangeMarks>;

@@ -23,7 +23,10 @@ const filters = {
 };
 
 /** The query of a list with some of the filters. */
-export function listQuery<const Names extends readonly (keyof typeof filters)[], const More extends Record<string, Type.TSchema> = {}>(names: Names, more?: More) {
+export function listQuery<const Names extends readonly (keyof typeof filters)[], const More extends Record<string, Type.TSchema> = {}>(
+  names: Names,
+  more?: More,
+) {
   const chosen = Object.fromEntries(names.map((filter) => [filter, filters[filter]])) as Pick<typeof filters, Names[number]>;
   return Type.Object({ ...bounds, ...chosen, ...(more as More) }, { additionalProperties: false });
 }

@@ -38,7 +38,9 @@ export class ListenRefusedError extends Error {
 export async function startApi(options: ApiOptions): Promise<RunningApi> {
   const { host, port, tls } = options;
   if (tls === undefined && !isLoopback(host)) {
-    throw new ListenRefusedError(`the API would be served in clear text on ${host}, which others can reach; give --tls-cert and --tls-key, or listen on 127.0.0.1`);
+    throw new ListenRefusedError(
+      `the API would be served in clear text on ${host}, which others can reach; give --tls-cert and --tls-key, or listen on 127.0.0.1`,
+    );
   }
   const watchers = new Watchers(options.store, options.log);
   const app = await buildApi(options, watchers);
@@ -79,7 +81,10 @@ export async function buildApi(options: ApiOptions, watchers: Watchers): Promise
     // What fastify refuses before it knows the route: it would answer in a form of its own.
     frameworkErrors(error: Error, request: FastifyRequest, reply: FastifyReply) {
       const problem = asApiProblem(error) ?? faultOf(error, request.method, undefined, options.log);
-      void reply.code(problem.status).type("application/problem+json").send(JSON.stringify(problemDetails(problem)));
+      void reply
+        .code(problem.status)
+        .type("application/problem+json")
+        .send(JSON.stringify(problemDetails(problem)));
     },
   } as object) as unknown as ApiApp;
   app.server.maxConnections = apiConnectionsMax;
@@ -91,9 +96,13 @@ export async function buildApi(options: ApiOptions, watchers: Watchers): Promise
     return reply.code(problem.status).type("application/problem+json").send(problemDetails(problem));
   });
   app.setNotFoundHandler((request) => {
-    throw new ApiProblem(404, "no-such-path", `there is no ${request.method} ${(request.url.split("?", 1)[0] ?? "").slice(0, 200)}`, { hint: "GET /openapi.json lists the paths" });
+    throw new ApiProblem(404, "no-such-path", `there is no ${request.method} ${(request.url.split("?", 1)[0] ?? "").slice(0, 200)}`, {
+      hint: "GET /openapi.json lists the paths",
+    });
   });
-  await app.register(swagger, { openapi: { openapi: "3.1.0", info, components: { securitySchemes: { bearer: { type: "http", scheme: "bearer" } } }, security: [{ bearer: [] }] } } as object);
+  await app.register(swagger, {
+    openapi: { openapi: "3.1.0", info, components: { securitySchemes: { bearer: { type: "http", scheme: "bearer" } } }, security: [{ bearer: [] }] },
+  } as object);
   requireToken(app, options.store);
   addOperationsRoutes(app, options);
   addFleetRoutes(app, options);
@@ -113,7 +122,10 @@ const info = {
 
 /** A fault of ours: told in the log, not to the caller. */
 function faultOf(error: unknown, method: string, path: string | undefined, log: ApiLog): ApiProblem {
-  log.warn({ error: error instanceof Error ? error.message : String(error), stack: error instanceof Error ? error.stack : undefined, method, path }, "a request failed");
+  log.warn(
+    { error: error instanceof Error ? error.message : String(error), stack: error instanceof Error ? error.stack : undefined, method, path },
+    "a request failed",
+  );
   return new ApiProblem(500, "internal", "the hub failed to answer", { hint: "its log says why" });
 }
 

@@ -8,26 +8,68 @@ const tags = ["states"];
 
 /** Lists over all fleets: bundles, objects, drift, events; and the hub's own state. */
 export function addStateRoutes(app: ApiApp, { store, hub, checks }: ApiOptions): void {
-  app.get(`${apiPrefix}/bundles`, { schema: { operationId: "listBundles", summary: "Bundles as clusters report them", tags, querystring: listQuery(["fleet", "cluster", "bundle", "sync", "health"]), response: answers({ 200: pageOf(BundleRow) }) } }, (request) =>
-    store.readBundles(boundsOf(request.query)),
+  app.get(
+    `${apiPrefix}/bundles`,
+    {
+      schema: {
+        operationId: "listBundles",
+        summary: "Bundles as clusters report them",
+        tags,
+        querystring: listQuery(["fleet", "cluster", "bundle", "sync", "health"]),
+        response: answers({ 200: pageOf(BundleRow) }),
+      },
+    },
+    (request) => store.readBundles(boundsOf(request.query)),
   );
 
-  const objectQuery = listQuery(["fleet", "cluster", "bundle", "kind", "namespace", "name", "sync", "health"], { troubled: Type.Optional(Type.Boolean({ description: "Only objects that are not Synced and Current" })) });
-  app.get(`${apiPrefix}/objects`, { schema: { operationId: "listObjects", summary: "Objects as clusters report them", tags, querystring: objectQuery, response: answers({ 200: pageOf(ObjectRow) }) } }, (request) =>
-    store.readObjects(boundsOf(request.query)),
+  const objectQuery = listQuery(["fleet", "cluster", "bundle", "kind", "namespace", "name", "sync", "health"], {
+    troubled: Type.Optional(Type.Boolean({ description: "Only objects that are not Synced and Current" })),
+  });
+  app.get(
+    `${apiPrefix}/objects`,
+    {
+      schema: {
+        operationId: "listObjects",
+        summary: "Objects as clusters report them",
+        tags,
+        querystring: objectQuery,
+        response: answers({ 200: pageOf(ObjectRow) }),
+      },
+    },
+    (request) => store.readObjects(boundsOf(request.query)),
   );
 
   const driftQuery = listQuery(["fleet", "cluster"], { open: Type.Optional(Type.Boolean({ description: "true: not healed yet; false: healed" })) });
-  app.get(`${apiPrefix}/drift`, { schema: { operationId: "listDrift", summary: "Drift, newest first", tags, querystring: driftQuery, response: answers({ 200: pageOf(DriftRow) }) } }, (request) => store.readDrifts(boundsOf(request.query)));
+  app.get(
+    `${apiPrefix}/drift`,
+    { schema: { operationId: "listDrift", summary: "Drift, newest first", tags, querystring: driftQuery, response: answers({ 200: pageOf(DriftRow) }) } },
+    (request) => store.readDrifts(boundsOf(request.query)),
+  );
 
   const eventQuery = listQuery(["fleet", "cluster", "reason"], {
     after: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description: "Only events with a greater id" })),
     order: Type.Optional(Type.Union([Type.Literal("asc"), Type.Literal("desc")], { description: "By id; default desc" })),
   });
-  app.get(`${apiPrefix}/events`, { schema: { operationId: "listEvents", summary: "What happened", tags, querystring: eventQuery, response: answers({ 200: pageOf(EventRow) }) } }, (request) => store.readEvents(boundsOf(request.query)));
+  app.get(
+    `${apiPrefix}/events`,
+    { schema: { operationId: "listEvents", summary: "What happened", tags, querystring: eventQuery, response: answers({ 200: pageOf(EventRow) }) } },
+    (request) => store.readEvents(boundsOf(request.query)),
+  );
 
-  app.get(`${apiPrefix}/hub`, { schema: { operationId: "readHub", summary: "The replica that answers, and its checks", tags: ["hub"], querystring: noQuery, response: answers({ 200: HubInfo }) } }, async (): Promise<HubInfo> => {
-    const [{ fleets, clusters }, found] = await Promise.all([store.countRows(), checks()]);
-    return { ...hub, apiVersion: "v1", fleets, clusters, checks: found };
-  });
+  app.get(
+    `${apiPrefix}/hub`,
+    {
+      schema: {
+        operationId: "readHub",
+        summary: "The replica that answers, and its checks",
+        tags: ["hub"],
+        querystring: noQuery,
+        response: answers({ 200: HubInfo }),
+      },
+    },
+    async (): Promise<HubInfo> => {
+      const [{ fleets, clusters }, found] = await Promise.all([store.countRows(), checks()]);
+      return { ...hub, apiVersion: "v1", fleets, clusters, checks: found };
+    },
+  );
 }

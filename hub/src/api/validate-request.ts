@@ -24,9 +24,14 @@ export function compileValidator({ schema, httpPart }: { schema: unknown; httpPa
 
 function requestProblem(httpPart: string, errors: readonly SchemaError[]): ApiProblem {
   const where = partNames[httpPart] ?? "the request";
-  const lines = errors.slice(0, 20).map((error) => `${error.instancePath === "" ? "" : `${error.instancePath.slice(1).replaceAll("/", ".")} `}${describe(error)}`);
+  const lines = errors
+    .slice(0, 20)
+    .map((error) => `${error.instancePath === "" ? "" : `${error.instancePath.slice(1).replaceAll("/", ".")} `}${describe(error)}`);
   const problems = [...new Set(lines)].map((message) => ({ code: "invalid-request", message }));
-  return new ApiProblem(400, "invalid-request", `${where} is not right: ${problems[0]?.message ?? "it cannot be read"}`, { problems, hint: "GET /openapi.json tells what each path takes" });
+  return new ApiProblem(400, "invalid-request", `${where} is not right: ${problems[0]?.message ?? "it cannot be read"}`, {
+    problems,
+    hint: "GET /openapi.json tells what each path takes",
+  });
 }
 
 function describe({ message, params }: SchemaError): string {

@@ -20,7 +20,8 @@ export function addWatchRoute(app: ApiApp, { store }: ApiOptions, watchers: Watc
   };
   app.get(`${apiPrefix}/watch`, { schema }, async (request, reply) => {
     const resumeAfter = request.headers["last-event-id"];
-    if (watchers.count >= watchersMax) throw new ApiProblem(503, "too-many-watchers", `this replica has ${watchersMax} watchers already`, { hint: "try again later, or poll the lists" });
+    if (watchers.count >= watchersMax)
+      throw new ApiProblem(503, "too-many-watchers", `this replica has ${watchersMax} watchers already`, { hint: "try again later, or poll the lists" });
     const token = tokenOf(request.headers.authorization) ?? "";
     reply.hijack();
     const { raw } = reply;

@@ -106,7 +106,7 @@ export class Watchers {
   }
 
   async #catchUp(watcher: Watcher): Promise<void> {
-    for (let sent = 0; sent < watchResumeMax; ) {
+    for (let sent = 0; sent < watchResumeMax;) {
       const events = await this.#store.readEventsAfter(watcher.sentId, watcher.fleet, watchPageRows);
       // A slow one gets the rest like everyone else, when it reads on.
       if (!this.#sendEvents(watcher, events)) return;
@@ -147,7 +147,7 @@ export class Watchers {
     const live = new Set([...this.#watchers].filter((watcher) => !watcher.catchingUp && !isFull(watcher)));
     const from = Math.min(...[...live].map(({ sentId }) => sentId));
     if (live.size === 0 || from >= marks.eventId) return;
-    for (let after = from; after < marks.eventId; ) {
+    for (let after = from; after < marks.eventId;) {
       const events = await this.#store.readEventsAfter(after, undefined, watchPageRows);
       const last = events.at(-1);
       if (last === undefined) return;
@@ -172,7 +172,10 @@ export class Watchers {
       for (const watcher of this.#watchers) if (watcher.missedChange) this.#sendChangeTo(watcher, { version: now.version, fleets: [], clusters: [] });
       return;
     }
-    const change: Change = anything || unheard || leaseEnded ? { version: now.version, fleets: [], clusters: [] } : { version: now.version, fleets: [...fleets], clusters: [...clusters] };
+    const change: Change =
+      anything || unheard || leaseEnded
+        ? { version: now.version, fleets: [], clusters: [] }
+        : { version: now.version, fleets: [...fleets], clusters: [...clusters] };
     fleets.clear();
     clusters.clear();
     this.#changed.anything = false;
@@ -203,7 +206,8 @@ export class Watchers {
   #dropStuck(watcher: Watcher): void {
     if (!isFull(watcher)) watcher.stuckSince = undefined;
     else watcher.stuckSince ??= Date.now();
-    if (watcher.stuckSince !== undefined && Date.now() - watcher.stuckSince > watcherStuckMs) this.#drop(watcher, "the reader is too slow; connect again with Last-Event-ID");
+    if (watcher.stuckSince !== undefined && Date.now() - watcher.stuckSince > watcherStuckMs)
+      this.#drop(watcher, "the reader is too slow; connect again with Last-Event-ID");
   }
 
   #drop(watcher: Watcher, reason: string): void {

@@ -37,7 +37,12 @@ export async function addWebhookRoute(app: ApiApp, options: ApiOptions): Promise
         const known = await store.readWebhook(repository);
         const rawBody = Buffer.isBuffer(request.body) ? request.body : new Uint8Array();
         const check = options.verifyWebhook({ headers: request.headers, rawBody, secret: known?.secret ?? "", url: known?.url ?? "" });
-        if (!check.ok) throw new ApiProblem(check.status, check.status === 401 ? "webhook-unsigned" : "webhook-unreadable", known === undefined ? "the webhook is not signed with the secret of a repository here" : check.reason);
+        if (!check.ok)
+          throw new ApiProblem(
+            check.status,
+            check.status === 401 ? "webhook-unsigned" : "webhook-unreadable",
+            known === undefined ? "the webhook is not signed with the secret of a repository here" : check.reason,
+          );
         const fetching = check.event === "push" && check.concerns;
         if (fetching) await store.markWanted(repository);
         return reply.code(202).send({ fetching });

@@ -8,7 +8,10 @@ describe("docs/schema/openapi.json", () => {
   });
 
   it("is OpenAPI 3.1, with an operation id and problem answers everywhere", async () => {
-    const document = JSON.parse(await describeApi()) as { openapi: string; paths: Record<string, Record<string, { operationId?: string; responses: Record<string, unknown> }>> };
+    const document = JSON.parse(await describeApi()) as {
+      openapi: string;
+      paths: Record<string, Record<string, { operationId?: string; responses: Record<string, unknown> }>>;
+    };
     expect(document.openapi).toBe("3.1.0");
     const operations = Object.values(document.paths).flatMap((path) => Object.values(path));
     expect(operations.length).toBeGreaterThan(20);

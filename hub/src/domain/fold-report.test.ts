@@ -44,12 +44,18 @@ function envelope(seq: number, report: object, firstSeq = seq): ReportEnvelope {
   });
 }
 
-const say = (seq: number, saying: FleetSaying = {}): ReceivedReport => ({ kind: "report", envelope: envelope(seq, { case: "fleet", value: fleetReport(saying, seq) }) });
+const say = (seq: number, saying: FleetSaying = {}): ReceivedReport => ({
+  kind: "report",
+  envelope: envelope(seq, { case: "fleet", value: fleetReport(saying, seq) }),
+});
 const part = (seq: number, index: number, parts: number, saying: FleetSaying, fleets: readonly string[], id = "s1"): ReceivedReport => ({
   kind: "report",
   envelope: envelope(seq, { case: "snapshot", value: { snapshotId: id, part: index, parts, fleets, state: fleetReport(saying, seq) } }),
 });
-const gap = (seq: number, firstSeq: number): ReceivedReport => ({ kind: "report", envelope: envelope(seq, { case: "gap", value: { count: BigInt(seq - firstSeq + 1), reason: "full" } }, firstSeq) });
+const gap = (seq: number, firstSeq: number): ReceivedReport => ({
+  kind: "report",
+  envelope: envelope(seq, { case: "gap", value: { count: BigInt(seq - firstSeq + 1), reason: "full" } }, firstSeq),
+});
 
 /** Rows as the store keeps them. */
 interface Rows {
@@ -69,17 +75,23 @@ function apply(rows: Rows, received: readonly ReceivedReport[]): ReturnType<type
   rows.position = fold.position;
   const close = (key: string, at: Date): void => {
     const episodes = rows.drifts.get(key);
-    if (episodes !== undefined) rows.drifts.set(key, foldDrift(undefined, []).concat(episodes.slice(0, -1), foldDrift(episodes.at(-1), [{ kind: "healed", at }])));
+    if (episodes !== undefined)
+      rows.drifts.set(key, foldDrift(undefined, []).concat(episodes.slice(0, -1), foldDrift(episodes.at(-1), [{ kind: "healed", at }])));
   };
   for (const [name, fleet] of fold.fleets) {
     if (fleet.forget) {
       rows.targets.delete(name);
       rows.bundles.delete(name);
       for (const key of [...rows.objects.keys()]) if (key.startsWith(`${name} `)) rows.objects.delete(key);
-      for (const key of rows.drifts.keys()) if (key.startsWith(`${name} `) && !fleet.drift.has(key.slice(name.length + 1))) close(key, fleet.forgottenAt ?? now);
+      for (const key of rows.drifts.keys())
+        if (key.startsWith(`${name} `) && !fleet.drift.has(key.slice(name.length + 1))) close(key, fleet.forgottenAt ?? now);
     }
     if (fleet.target !== undefined) rows.targets.set(name, fleet.target.seq);
-    if (fleet.bundles !== undefined) rows.bundles.set(name, fleet.bundles.map(({ bundle }) => bundle));
+    if (fleet.bundles !== undefined)
+      rows.bundles.set(
+        name,
+        fleet.bundles.map(({ bundle }) => bundle),
+      );
     for (const [id, row] of fleet.objects) {
       if (row === "gone") rows.objects.delete(`${name} ${id}`);
       else rows.objects.set(`${name} ${id}`, { state: `${row.sync} ${row.health}`, snapshotId: row.snapshotId });
@@ -159,7 +171,9 @@ describe("foldReports", () => {
   });
 
   it("forgets a fleet that the agent let go of, and begins anew when it comes back", () => {
-    const fold = foldReports(start, [say(1, { objects: { a: "fine" } }), say(2, { removed: true }), say(3, { objects: { b: "fine" } })], now).fleets.get("shop");
+    const fold = foldReports(start, [say(1, { objects: { a: "fine" } }), say(2, { removed: true }), say(3, { objects: { b: "fine" } })], now).fleets.get(
+      "shop",
+    );
     expect(fold).toMatchObject({ forget: true, removedGeneration: undefined });
     expect([...(fold?.objects.keys() ?? [])]).toEqual(["/ConfigMap/x/b"]);
   });
@@ -167,10 +181,23 @@ describe("foldReports", () => {
   it("gives the same rows however the reports are duplicated, reordered and batched", () => {
     const state = fc.constantFrom("fine", "drifted", "failed") as fc.Arbitrary<"fine" | "drifted" | "failed">;
     const name = fc.constantFrom("a", "b", "c");
-    const saying = fc.record({ fleet: fc.constantFrom("shop", "ops"), objects: fc.dictionary(name, state, { maxKeys: 3 }), gone: fc.uniqueArray(name, { maxLength: 1 }), removed: fc.boolean() });
+    const saying = fc.record({
+      fleet: fc.constantFrom("shop", "ops"),
+      objects: fc.dictionary(name, state, { maxKeys: 3 }),
+      gone: fc.uniqueArray(name, { maxLength: 1 }),
+      removed: fc.boolean(),
+    });
     const step = fc.oneof(
       { weight: 5, arbitrary: saying.map((value) => ({ kind: "say" as const, value })) },
-      { weight: 1, arbitrary: fc.tuple(saying, fc.integer({ min: 1, max: 3 }), fc.subarray(["shop", "ops"])).map(([value, parts, fleets]) => ({ kind: "snapshot" as const, value: { ...value, removed: false, gone: [] }, parts, fleets: [...new Set([...fleets, value.fleet])] })) },
+      {
+        weight: 1,
+        arbitrary: fc.tuple(saying, fc.integer({ min: 1, max: 3 }), fc.subarray(["shop", "ops"])).map(([value, parts, fleets]) => ({
+          kind: "snapshot" as const,
+          value: { ...value, removed: false, gone: [] },
+          parts,
+          fleets: [...new Set([...fleets, value.fleet])],
+        })),
+      },
       { weight: 1, arbitrary: fc.constant({ kind: "poison" as const }) },
     );
     const history = fc.array(step, { minLength: 1, maxLength: 15 }).map((steps) => {
@@ -195,7 +222,11 @@ describe("foldReports", () => {
         const reference = emptyRows();
         for (const report of reports) apply(reference, [report]);
         const rows = emptyRows();
-        for (const batch of noise) apply(rows, batch.map((index) => reports[index]!));
+        for (const batch of noise)
+          apply(
+            rows,
+            batch.map((index) => reports[index]!),
+          );
         // At the end the agent publishes again from the watermark, in batches of any size.
         for (let at = Number(rows.position.watermark), turn = 0; at < reports.length; turn += 1) {
           const size = sizes[turn % sizes.length]!;
@@ -211,7 +242,8 @@ describe("foldReports", () => {
 });
 
 describe("foldDrift", () => {
-  const mark = (kind: "detected" | "seen", minute: number) => ({ kind, at: new Date(minute * 60_000), bundle: "web", fields: [{ path: `/p${minute}`, desired: "1", live: "2", manager: "kubectl" }] }) as const;
+  const mark = (kind: "detected" | "seen", minute: number) =>
+    ({ kind, at: new Date(minute * 60_000), bundle: "web", fields: [{ path: `/p${minute}`, desired: "1", live: "2", manager: "kubectl" }] }) as const;
   const healed = (minute: number) => ({ kind: "healed", at: new Date(minute * 60_000) }) as const;
 
   it("counts what comes back within the window of a fight as one episode, and later drift as another", () => {

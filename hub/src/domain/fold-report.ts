@@ -1,6 +1,17 @@
 import type { FleetReport, ReportEnvelope, SnapshotPart } from "@flotilla/proto/gen/report";
 import type { DriftMark } from "./drift-episodes.ts";
-import { cleanText, objectIdText, readBundleState, readEvent, readFields, readObjectState, readPhase, readTargetState, timeOf, type ReportFrame } from "./read-report.ts";
+import {
+  cleanText,
+  objectIdText,
+  readBundleState,
+  readEvent,
+  readFields,
+  readObjectState,
+  readPhase,
+  readTargetState,
+  timeOf,
+  type ReportFrame,
+} from "./read-report.ts";
 import type { BundleStateRow, ObjectStateRow, ReportedEvent, ReportedPhase, TargetStateRow } from "./report-rows.ts";
 
 /** How far a cluster's reports are committed. */
@@ -65,7 +76,9 @@ export function foldReports(start: ClusterPosition, received: readonly ReceivedR
   const sorted = [...received].sort(bySeq);
   let taken = 0;
   while (taken < sorted.length && !fold.isSwept) {
-    fold.take(sorted[taken]!);
+    const next = sorted[taken];
+    if (next === undefined) break;
+    fold.take(next);
     taken += 1;
   }
   return fold.result(sorted.slice(taken));
@@ -194,7 +207,11 @@ class Fold {
     const fleet = this.#fleet(report.fleet);
     for (const event of report.events) {
       this.#events.push(readEvent(event, report, frame));
-      markEvent(fleet, event.reason, objectIdText(event.object), { at: timeOf(event.at, frame.recordedAt), bundle: cleanText(event.bundle), fields: readFields(event.drift) });
+      markEvent(fleet, event.reason, objectIdText(event.object), {
+        at: timeOf(event.at, frame.recordedAt),
+        bundle: cleanText(event.bundle),
+        fields: readFields(event.drift),
+      });
     }
     for (const phase of report.phases) this.#keepPhase(readPhase(phase, report, frame));
     if (report.removed) {
@@ -222,7 +239,15 @@ class Fold {
   #fleet(name: string): FleetFold {
     const known = this.#fleets.get(name);
     if (known !== undefined) return known;
-    const fresh: FleetFold = { forget: false, removedGeneration: undefined, target: undefined, bundles: undefined, objects: new Map(), drift: new Map(), forgottenAt: undefined };
+    const fresh: FleetFold = {
+      forget: false,
+      removedGeneration: undefined,
+      target: undefined,
+      bundles: undefined,
+      objects: new Map(),
+      drift: new Map(),
+      forgottenAt: undefined,
+    };
     this.#fleets.set(name, fresh);
     return fresh;
   }

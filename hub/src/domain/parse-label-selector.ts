@@ -19,7 +19,7 @@ export function parseLabelSelector(text: string): ParsedSelector {
   for (const part of text.split(/,(?![^()]*\))/).map((piece) => piece.trim())) {
     if (part === "") continue;
     const form = forms.map(([pattern, build]) => ({ match: pattern.exec(part), build })).find(({ match }) => match !== null);
-    if (form?.match == null)
+    if (form === undefined || form.match === null)
       return { ok: false, message: `'${part}' is no label requirement; write key=value, key!=value, key in (a,b), key notin (a,b), key or !key` };
     expressions.push(form.build(form.match));
   }

@@ -1,4 +1,15 @@
-import { Change, EventSeverity, Health, SyncState, type BundleState, type ClusterEvent, type FleetReport, type ObjectId, type ObjectState, type PhaseTime } from "@flotilla/proto/gen/report";
+import {
+  Change,
+  EventSeverity,
+  Health,
+  SyncState,
+  type BundleState,
+  type ClusterEvent,
+  type FleetReport,
+  type ObjectId,
+  type ObjectState,
+  type PhaseTime,
+} from "@flotilla/proto/gen/report";
 import type { HealthWord, SyncWord } from "@flotilla/proto/rest/contract";
 import { reportTextCharsMax } from "../limits.ts";
 import type { BundleStateRow, DriftedField, ObjectStateRow, ReportedEvent, ReportedPhase, TargetStateRow } from "./report-rows.ts";
@@ -104,7 +115,12 @@ export function readObjectState(state: ObjectState, frame: ReportFrame): ObjectS
 }
 
 export function readFields(fields: readonly DriftedField[]): DriftedField[] {
-  return fields.map(({ path, desired, live, manager }) => ({ path: cleanText(path), desired: cleanText(desired), live: cleanText(live), manager: cleanText(manager) }));
+  return fields.map(({ path, desired, live, manager }) => ({
+    path: cleanText(path),
+    desired: cleanText(desired),
+    live: cleanText(live),
+    manager: cleanText(manager),
+  }));
 }
 
 export function readEvent(event: ClusterEvent, report: FleetReport, frame: ReportFrame): ReportedEvent {
@@ -134,7 +150,12 @@ export function readPhase(phase: PhaseTime, report: FleetReport, frame: ReportFr
   };
 }
 
-function countsOf(counts: { objects: number; healthy: number; drifted: number; failed: number }): { objects: number; healthy: number; drifted: number; failed: number } {
+function countsOf(counts: { objects: number; healthy: number; drifted: number; failed: number }): {
+  objects: number;
+  healthy: number;
+  drifted: number;
+  failed: number;
+} {
   return { objects: bounded(counts.objects), healthy: bounded(counts.healthy), drifted: bounded(counts.drifted), failed: bounded(counts.failed) };
 }
 

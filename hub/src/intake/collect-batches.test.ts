@@ -16,7 +16,10 @@ async function* source(items: readonly number[], end?: Promise<unknown>): AsyncG
 
 describe("collectBatches", () => {
   it("keeps order, and bounds by number and by size", async () => {
-    expect(await all(collectBatches(source([1, 2, 3, 4, 5]), bounds, () => 1))).toEqual([[1, 2, 3], [4, 5]]);
+    expect(await all(collectBatches(source([1, 2, 3, 4, 5]), bounds, () => 1))).toEqual([
+      [1, 2, 3],
+      [4, 5],
+    ]);
     expect(await all(collectBatches(source([60, 60, 1, 200, 1]), bounds, (size) => size))).toEqual([[60, 60], [1, 200], [1]]);
   });
 

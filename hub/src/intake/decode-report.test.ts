@@ -9,7 +9,10 @@ import { decodeReport, type BrokerMessage, type DecodedReport } from "./decode-r
 const fleet = (more: object = {}) => ({ case: "fleet" as const, value: { fleet: "shop", ...more } });
 
 function message(envelope: object, more: Partial<BrokerMessage> = {}): BrokerMessage {
-  const content = toBinary(ReportEnvelopeSchema, create(ReportEnvelopeSchema, { cluster: "berlin-1", epoch: "aa", seq: 7n, firstSeq: 7n, report: fleet(), ...envelope } as never));
+  const content = toBinary(
+    ReportEnvelopeSchema,
+    create(ReportEnvelopeSchema, { cluster: "berlin-1", epoch: "aa", seq: 7n, firstSeq: 7n, report: fleet(), ...envelope } as never),
+  );
   return { subject: reportSubject("berlin-1"), streamSeq: 1, messageId: reportMessageId("berlin-1", "aa", 7n, 0), content, ...more };
 }
 

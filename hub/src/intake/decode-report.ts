@@ -34,7 +34,15 @@ export interface ReportPlace {
 export function decodeReport(message: BrokerMessage): DecodedReport {
   const { subject, streamSeq, content } = message;
   const cluster = clusterOfSubject(subject);
-  const poison = (reason: string): DecodedReport => ({ kind: "poison", subject, streamSeq, cluster: cluster ?? "", reason, content, place: placeOf(message.messageId, cluster) });
+  const poison = (reason: string): DecodedReport => ({
+    kind: "poison",
+    subject,
+    streamSeq,
+    cluster: cluster ?? "",
+    reason,
+    content,
+    place: placeOf(message.messageId, cluster),
+  });
   if (cluster === undefined || !isName(cluster)) return poison("the subject names no cluster");
   try {
     const envelope = fromBinary(ReportEnvelopeSchema, content);

@@ -26,7 +26,11 @@ export async function checkApiToken(pool: pg.Pool, token: string): Promise<strin
   const [stored, given] = [Buffer.from(rows[0]?.hash ?? "", "hex"), Buffer.from(hashOf(token), "hex")];
   if (stored.length !== given.length || !timingSafeEqual(stored, given)) return undefined;
   // Once a minute is enough to see which tokens are used.
-  await pool.query({ name: "touch-api-token", text: "UPDATE api_tokens SET last_used_at = now() WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')", values: [id] });
+  await pool.query({
+    name: "touch-api-token",
+    text: "UPDATE api_tokens SET last_used_at = now() WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')",
+    values: [id],
+  });
   return id;
 }
 
@@ -39,7 +43,8 @@ export async function ensureAdminToken(pool: pg.Pool, options: { readonly file: 
   const known = await readFile(file, "utf8").catch(() => "");
   if (known !== "") {
     const { mode } = await stat(file);
-    if ((mode & 0o077) !== 0) throw new StoreError("sealing", `others on this machine may read the administrator's token ${file}`, { hint: `chmod 600 ${file}` });
+    if ((mode & 0o077) !== 0)
+      throw new StoreError("sealing", `others on this machine may read the administrator's token ${file}`, { hint: `chmod 600 ${file}` });
     if ((await checkApiToken(pool, known.trim())) !== undefined) return { created: false };
   }
   await mkdir(dirname(file), { recursive: true, mode: 0o700 });

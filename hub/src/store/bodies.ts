@@ -29,7 +29,9 @@ export async function findRender(pool: pg.Pool, key: string): Promise<StoredBody
     values: [key],
   });
   const row = rows[0];
-  return row === undefined ? undefined : { digest: row.digest, objectCount: row.object_count, bodyBytes: Number(row.body_bytes), objectIds: row.object_ids, warnings: row.warnings };
+  return row === undefined
+    ? undefined
+    : { digest: row.digest, objectCount: row.object_count, bodyBytes: Number(row.body_bytes), objectIds: row.object_ids, warnings: row.warnings };
 }
 
 /** Keeps what a key rendered to; the body once, sealed, whatever the number of keys. */
@@ -52,12 +54,19 @@ export async function saveRender(pool: pg.Pool, sealing: Sealing, key: string, b
 }
 
 /** The two above as the renderer's cache. */
-export function renderCache(pool: pg.Pool, sealing: Sealing): { find(key: string): Promise<StoredBody | undefined>; save(key: string, body: BodyToStore): Promise<void> } {
+export function renderCache(
+  pool: pg.Pool,
+  sealing: Sealing,
+): { find(key: string): Promise<StoredBody | undefined>; save(key: string, body: BodyToStore): Promise<void> } {
   return { find: (key) => findRender(pool, key), save: (key, body) => saveRender(pool, sealing, key, body) };
 }
 
 /** Compressed content of bodies by digest; those that are not here are left out. */
 export async function loadBodies(pool: pg.Pool, sealing: Sealing, digests: readonly string[]): Promise<ReadonlyMap<string, Buffer>> {
-  const { rows } = await pool.query<{ digest: string; sealed_body: Buffer }>({ name: "load-bodies", text: "SELECT digest, sealed_body FROM bodies WHERE digest = ANY($1::text[])", values: [digests] });
+  const { rows } = await pool.query<{ digest: string; sealed_body: Buffer }>({
+    name: "load-bodies",
+    text: "SELECT digest, sealed_body FROM bodies WHERE digest = ANY($1::text[])",
+    values: [digests],
+  });
   return new Map(rows.map((row) => [row.digest, sealing.open(row.sealed_body)]));
 }

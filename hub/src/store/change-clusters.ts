@@ -35,13 +35,28 @@ export async function createCluster(pool: pg.Pool, name: string, labels: Readonl
  */
 export async function changeLabels(pool: pg.Pool, name: string, labels: Readonly<Record<string, string | null>>): Promise<void> {
   await inTransaction(pool, async (client) => {
-    const { rows } = await client.query<{ labels: Record<string, string> }>("SELECT labels FROM clusters WHERE name = $1 AND removed_at IS NULL FOR NO KEY UPDATE", [name]);
+    const { rows } = await client.query<{ labels: Record<string, string> }>(
+      "SELECT labels FROM clusters WHERE name = $1 AND removed_at IS NULL FOR NO KEY UPDATE",
+      [name],
+    );
     if (rows[0] === undefined) throw new StoreError("not-found", `there is no cluster '${name}'`);
     const next = Object.fromEntries(Object.entries({ ...rows[0].labels, ...labels }).filter(([, value]) => value !== null));
-    if (Object.keys(next).length > maxLabelsPerCluster) throw new StoreError("conflict", `a cluster has at most ${maxLabelsPerCluster} labels`, { hint: "remove some: fleet cluster label NAME KEY-" });
+    if (Object.keys(next).length > maxLabelsPerCluster)
+      throw new StoreError("conflict", `a cluster has at most ${maxLabelsPerCluster} labels`, { hint: "remove some: fleet cluster label NAME KEY-" });
     await client.query("UPDATE clusters SET labels = $2, version = nextval('change_version') WHERE name = $1", [name, JSON.stringify(next)]);
     await wantPlacement(client, name);
-    await saveEvents(client, [eventOf("", "ClusterLabelled", `labels are now ${Object.entries(next).map(([key, value]) => `${key}=${value}`).join(",") || "none"}`.slice(0, 1_000), { cluster: name })]);
+    await saveEvents(client, [
+      eventOf(
+        "",
+        "ClusterLabelled",
+        `labels are now ${
+          Object.entries(next)
+            .map(([key, value]) => `${key}=${value}`)
+            .join(",") || "none"
+        }`.slice(0, 1_000),
+        { cluster: name },
+      ),
+    ]);
   });
 }
 
@@ -53,14 +68,23 @@ export async function changeLabels(pool: pg.Pool, name: string, labels: Readonly
  */
 export async function removeCluster(pool: pg.Pool, name: string): Promise<void> {
   await inTransaction(pool, async (client) => {
-    const { rowCount } = await client.query("UPDATE clusters SET removed_at = now(), lease_until = NULL, version = nextval('change_version') WHERE name = $1 AND removed_at IS NULL", [name]);
+    const { rowCount } = await client.query(
+      "UPDATE clusters SET removed_at = now(), lease_until = NULL, version = nextval('change_version') WHERE name = $1 AND removed_at IS NULL",
+      [name],
+    );
     if (rowCount === 0) throw new StoreError("not-found", `there is no cluster '${name}'`);
     await revokeCredentials(client, name);
-    await client.query("UPDATE targets SET tombstone = COALESCE(tombstone, 'orphan'), generation = generation + 1, bundles = '[]', removed_at = now() WHERE cluster = $1 AND removed_at IS NULL", [name]);
+    await client.query(
+      "UPDATE targets SET tombstone = COALESCE(tombstone, 'orphan'), generation = generation + 1, bundles = '[]', removed_at = now() WHERE cluster = $1 AND removed_at IS NULL",
+      [name],
+    );
     await client.query("UPDATE drifts SET healed_at = now() WHERE cluster = $1 AND healed_at IS NULL", [name]);
-    for (const table of ["enrol_tokens", "target_states", "bundle_states", "object_states", "claims", "contests", "commands"]) await client.query(`DELETE FROM ${table} WHERE cluster = $1`, [name]);
+    for (const table of ["enrol_tokens", "target_states", "bundle_states", "object_states", "claims", "contests", "commands"])
+      await client.query(`DELETE FROM ${table} WHERE cluster = $1`, [name]);
     await wantPlacement(client, name);
-    await saveEvents(client, [eventOf("", "ClusterRemoved", "removed; its credentials are revoked, what runs in it stays", { cluster: name, severity: "Warning" })]);
+    await saveEvents(client, [
+      eventOf("", "ClusterRemoved", "removed; its credentials are revoked, what runs in it stays", { cluster: name, severity: "Warning" }),
+    ]);
   });
 }
 

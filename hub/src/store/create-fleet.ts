@@ -51,8 +51,11 @@ export async function createFleet(pool: pg.Pool, sealing: Sealing, fleet: NewFle
 
 async function conflictOf(client: pg.ClientBase, name: string): Promise<StoreError> {
   const { rows } = await client.query<{ deleting: string | null }>("SELECT deleting FROM fleets WHERE name = $1", [name]);
-  if (rows[0]?.deleting == null) return new StoreError("conflict", `there is a fleet '${name}' already`, { hint: "choose another name, or delete it first" });
-  return new StoreError("conflict", `the fleet '${name}' is still being deleted`, { hint: "wait until its clusters have let go; remove clusters that will not come back" });
+  if (typeof rows[0]?.deleting !== "string")
+    return new StoreError("conflict", `there is a fleet '${name}' already`, { hint: "choose another name, or delete it first" });
+  return new StoreError("conflict", `the fleet '${name}' is still being deleted`, {
+    hint: "wait until its clusters have let go; remove clusters that will not come back",
+  });
 }
 
 async function saveRepository(client: pg.ClientBase, sealing: Sealing, fleet: NewFleet): Promise<CreatedFleet> {
@@ -63,7 +66,9 @@ async function saveRepository(client: pg.ClientBase, sealing: Sealing, fleet: Ne
      RETURNING id, sealed_webhook_secret IS NOT NULL AS has_secret`,
     [fleet.url, credentials, fleet.pollIntervalMs ?? null],
   );
-  const { id, has_secret: hasSecret } = rows[0]!;
+  const [row] = rows;
+  if (row === undefined) throw new StoreError("schema", "the repository was not saved");
+  const { id, has_secret: hasSecret } = row;
   if (hasSecret && fleet.webhookSecret === undefined) return { repositoryId: id, webhookSecret: undefined };
   const secret = fleet.webhookSecret ?? randomBytes(32).toString("hex");
   await client.query("UPDATE repositories SET sealed_webhook_secret = $2 WHERE id = $1", [id, sealing.seal(secret)]);
@@ -71,7 +76,12 @@ async function saveRepository(client: pg.ClientBase, sealing: Sealing, fleet: Ne
 }
 
 /** An event about a whole fleet. */
-export function eventOf(fleet: string, reason: string, message: string, more: { severity?: "Normal" | "Warning"; cluster?: string; revision?: string; traceId?: string } = {}): Parameters<typeof saveEvents>[1][number] {
+export function eventOf(
+  fleet: string,
+  reason: string,
+  message: string,
+  more: { severity?: "Normal" | "Warning"; cluster?: string; revision?: string; traceId?: string } = {},
+): Parameters<typeof saveEvents>[1][number] {
   return {
     at: new Date(),
     fleet,

@@ -24,7 +24,14 @@ export async function deleteFleet(pool: pg.Pool, fleet: string, policy: "orphan"
     await notify(client, "flotilla_repositories", { ids: [row.repository_id] });
     await notify(client, "flotilla_placement", { fleets: [fleet] });
     await notify(client, "flotilla_changes", { fleets: [fleet], clusters: [] });
-    await saveEvents(client, [eventOf(fleet, "FleetDeleting", policy === "orphan" ? "being deleted; its objects stay in the clusters" : "being deleted; its objects are deleted from the clusters", { severity: "Warning" })]);
+    await saveEvents(client, [
+      eventOf(
+        fleet,
+        "FleetDeleting",
+        policy === "orphan" ? "being deleted; its objects stay in the clusters" : "being deleted; its objects are deleted from the clusters",
+        { severity: "Warning" },
+      ),
+    ]);
   });
 }
 
@@ -39,11 +46,15 @@ export async function dropDeletedFleets(pool: pg.Pool, repositoryId: string): Pr
     );
     const names = rows.map(({ name }) => name);
     if (names.length === 0) return names;
-    for (const table of ["target_states", "bundle_states", "object_states", "claims"]) await client.query(`DELETE FROM ${table} WHERE fleet = ANY($1::text[])`, [names]);
+    for (const table of ["target_states", "bundle_states", "object_states", "claims"])
+      await client.query(`DELETE FROM ${table} WHERE fleet = ANY($1::text[])`, [names]);
     await client.query("DELETE FROM contests WHERE claimant_fleet = ANY($1::text[]) OR owner_fleet = ANY($1::text[])", [names]);
     await client.query("DELETE FROM repositories r WHERE r.id = $1 AND NOT EXISTS (SELECT 1 FROM fleets f WHERE f.repository_id = r.id)", [repositoryId]);
     await notify(client, "flotilla_changes", { fleets: names, clusters: [] });
-    await saveEvents(client, names.map((name) => eventOf(name, "FleetDeleted", "deleted; no cluster holds it any more")));
+    await saveEvents(
+      client,
+      names.map((name) => eventOf(name, "FleetDeleted", "deleted; no cluster holds it any more")),
+    );
     return names;
   });
 }

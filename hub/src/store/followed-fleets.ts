@@ -60,12 +60,20 @@ export async function readOwners(pool: pg.Pool, clusters: readonly string[]): Pr
 
 /** Clusters that hold a target of the fleet without a tombstone. */
 export async function readTargeted(pool: pg.Pool, fleet: string): Promise<readonly string[]> {
-  const { rows } = await pool.query<{ cluster: string }>({ name: "read-targeted", text: "SELECT cluster FROM targets WHERE fleet = $1 AND tombstone IS NULL ORDER BY cluster", values: [fleet] });
+  const { rows } = await pool.query<{ cluster: string }>({
+    name: "read-targeted",
+    text: "SELECT cluster FROM targets WHERE fleet = $1 AND tombstone IS NULL ORDER BY cluster",
+    values: [fleet],
+  });
   return rows.map(({ cluster }) => cluster);
 }
 
 /** traceparent of a revision's root span; null when the revision or its trace is not known. */
 export async function readTraceparent(pool: pg.Pool, fleet: string, revision: string): Promise<string | null> {
-  const { rows } = await pool.query<{ traceparent: string | null }>({ name: "read-traceparent", text: "SELECT traceparent FROM revisions WHERE fleet = $1 AND revision = $2", values: [fleet, revision] });
+  const { rows } = await pool.query<{ traceparent: string | null }>({
+    name: "read-traceparent",
+    text: "SELECT traceparent FROM revisions WHERE fleet = $1 AND revision = $2",
+    values: [fleet, revision],
+  });
   return rows[0]?.traceparent ?? null;
 }

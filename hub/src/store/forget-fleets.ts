@@ -11,7 +11,12 @@ export async function forgetFleets(client: pg.ClientBase, fleets: readonly Fleet
     text: `UPDATE drifts d SET healed_at = r.at FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS r (cluster, fleet, at)
            WHERE d.cluster = r.cluster AND d.fleet = r.fleet AND d.healed_at IS NULL AND NOT (d.cluster || ' ' || d.fleet || ' ' || d.object_id = ANY($4::text[]))`,
     // Drift of objects that this fold speaks of is folded below.
-    values: [forgotten.map(({ cluster }) => cluster), forgotten.map(({ fleet }) => fleet), forgotten.map(({ fold }) => fold.forgottenAt), forgotten.flatMap(({ cluster, fleet, fold }) => [...fold.drift.keys()].map((objectId) => `${cluster} ${fleet} ${objectId}`))],
+    values: [
+      forgotten.map(({ cluster }) => cluster),
+      forgotten.map(({ fleet }) => fleet),
+      forgotten.map(({ fold }) => fold.forgottenAt),
+      forgotten.flatMap(({ cluster, fleet, fold }) => [...fold.drift.keys()].map((objectId) => `${cluster} ${fleet} ${objectId}`)),
+    ],
   });
 }
 

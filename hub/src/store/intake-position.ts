@@ -44,5 +44,7 @@ async function askAllForResend(client: pg.ClientBase): Promise<void> {
   await client.query("UPDATE clusters SET wants_resend = true, resend_asked_at = now() WHERE removed_at IS NULL AND enrolled_at IS NOT NULL");
   await notify(client, "flotilla_watermarks", { all: true, resend: true });
   const message = "the broker lost its store; every agent publishes again what was not committed";
-  await saveEvents(client, [{ at: new Date(), fleet: "", cluster: "", bundle: "", object_id: "", reason: "BrokerStoreLost", severity: "Warning", message, revision: "", trace_id: "" }]);
+  await saveEvents(client, [
+    { at: new Date(), fleet: "", cluster: "", bundle: "", object_id: "", reason: "BrokerStoreLost", severity: "Warning", message, revision: "", trace_id: "" },
+  ]);
 }

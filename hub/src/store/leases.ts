@@ -89,7 +89,10 @@ export interface HoldOptions {
 export async function holdLease(pool: pg.Pool, options: HoldOptions, work: (lease: Lease, signal: AbortSignal) => Promise<void>): Promise<void> {
   const { name, holder, signal, durationMs = leaseMs } = options;
   while (!signal.aborted) {
-    const lease = await acquireLease(pool, name, holder, durationMs).catch((error: unknown) => void options.onError?.(error));
+    const lease = await acquireLease(pool, name, holder, durationMs).catch((error: unknown) => {
+      options.onError?.(error);
+      return undefined;
+    });
     if (lease !== undefined) {
       await workUnder(pool, lease, options, work).catch((error: unknown) => options.onError?.(error));
       await releaseLease(pool, lease).catch(() => undefined);

@@ -53,7 +53,13 @@ async function keepListening(listening: Listening): Promise<void> {
 
 /** One connection's life. Resolves when it ended; true when it had been made. */
 async function listenOnce({ url, channels, onHint, log, signal }: Listening): Promise<boolean> {
-  const client = new pg.Client({ connectionString: url, application_name: "flotilla-hub listener", keepAlive: true, connectionTimeoutMillis: connectMs, query_timeout: connectMs });
+  const client = new pg.Client({
+    connectionString: url,
+    application_name: "flotilla-hub listener",
+    keepAlive: true,
+    connectionTimeoutMillis: connectMs,
+    query_timeout: connectMs,
+  });
   const ended = new Promise<void>((resolve) => {
     client.once("end", resolve);
     client.on("error", () => resolve());

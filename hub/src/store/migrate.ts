@@ -57,7 +57,9 @@ function checkApplied(applied: readonly { name: string; checksum: string }[], wa
   for (const [index, row] of applied.entries()) {
     const migration = wanted[index];
     if (migration === undefined) {
-      throw new StoreError("schema", `the database has migration ${row.name}, which this version does not know`, { hint: "start the newer hub again, or restore a backup from before the upgrade" });
+      throw new StoreError("schema", `the database has migration ${row.name}, which this version does not know`, {
+        hint: "start the newer hub again, or restore a backup from before the upgrade",
+      });
     }
     if (migration.name !== row.name || sha256(migration.sql) !== row.checksum) {
       throw new StoreError("schema", `migration ${row.name} of the database is not this version's ${migration.name}: it was edited after it ran`, {

@@ -83,7 +83,12 @@ function fleetRow(row: StoredFleet): FleetRow {
     problems: row.problems,
     warnings: row.warnings,
     deleting: row.deleting,
-    source: { fetchedAt: isoOrNull(row.fetched_at), lastTryAt: isoOrNull(row.last_fetch_at), error: row.error, webhookPath: `${apiPrefix}/webhooks/${row.repository_id}` },
+    source: {
+      fetchedAt: isoOrNull(row.fetched_at),
+      lastTryAt: isoOrNull(row.last_fetch_at),
+      error: row.error,
+      webhookPath: `${apiPrefix}/webhooks/${row.repository_id}`,
+    },
     asOf: isoOrNull(row.as_of),
   };
 }

@@ -24,7 +24,10 @@ export async function readRevisions(pool: pg.Pool, query: ListBounds & { readonl
       FROM seen_targets t WHERE t.fleet = r.fleet AND t.revision = r.revision AND t.tombstone IS NULL) s`;
   const select = "r.fleet, r.revision, r.author, r.subject, r.committed_at, r.seen_at, r.outcome, r.problems, r.trace_id, s.clusters";
   const where = new Conditions().add("r.fleet = ¤", query.fleet);
-  const keys = [["r.seen_at", "timestamptz"], ["r.revision", "text"]] as const;
+  const keys = [
+    ["r.seen_at", "timestamptz"],
+    ["r.revision", "text"],
+  ] as const;
   const page = await readPage<StoredRevision>(pool, { from, select, where, keys, descending: true, limit: query.limit, cursor: query.cursor });
   return {
     ...page,
@@ -46,8 +49,12 @@ export async function readTrace(pool: pg.Pool, fleet: string, prefix: string): P
     [fleet, prefix],
   );
   const [row, other] = rows;
-  if (row === undefined) throw new StoreError("not-found", `the fleet '${fleet}' has had no revision '${prefix}'`, { hint: `fleet history ${fleet} lists them` });
-  if (other !== undefined) throw new StoreError("ambiguous", `'${prefix}' begins more than one revision of '${fleet}'`, { hint: `${row.revision.slice(0, 12)} and ${other.revision.slice(0, 12)}, for two` });
+  if (row === undefined)
+    throw new StoreError("not-found", `the fleet '${fleet}' has had no revision '${prefix}'`, { hint: `fleet history ${fleet} lists them` });
+  if (other !== undefined)
+    throw new StoreError("ambiguous", `'${prefix}' begins more than one revision of '${fleet}'`, {
+      hint: `${row.revision.slice(0, 12)} and ${other.revision.slice(0, 12)}, for two`,
+    });
   const phases = await pool.query<{ cluster: string; phase: string; started_at: Date; ended_at: Date; error: string; span_id: string }>(
     "SELECT cluster, phase, started_at, ended_at, error, span_id FROM phases WHERE fleet = $1 AND revision = $2 ORDER BY cluster, started_at, ended_at LIMIT 50000",
     [fleet, row.revision],
@@ -58,12 +65,22 @@ export async function readTrace(pool: pg.Pool, fleet: string, prefix: string): P
     traceId: row.trace_id,
     subject: row.subject,
     seenAt: row.seen_at.toISOString(),
-    phases: phases.rows.map(({ cluster, phase, error, ...times }) => ({ cluster, phase, startedAt: times.started_at.toISOString(), endedAt: times.ended_at.toISOString(), error, spanId: times.span_id })),
+    phases: phases.rows.map(({ cluster, phase, error, ...times }) => ({
+      cluster,
+      phase,
+      startedAt: times.started_at.toISOString(),
+      endedAt: times.ended_at.toISOString(),
+      error,
+      spanId: times.span_id,
+    })),
   };
 }
 
 /** Drift episodes, newest first. */
-export async function readDrifts(pool: pg.Pool, query: ListBounds & { readonly fleet?: string | undefined; readonly cluster?: string | undefined; readonly open?: boolean | undefined }): Promise<PageOf<DriftRow>> {
+export async function readDrifts(
+  pool: pg.Pool,
+  query: ListBounds & { readonly fleet?: string | undefined; readonly cluster?: string | undefined; readonly open?: boolean | undefined },
+): Promise<PageOf<DriftRow>> {
   interface StoredDrift {
     readonly id: string;
     readonly fleet: string;
@@ -79,7 +96,15 @@ export async function readDrifts(pool: pg.Pool, query: ListBounds & { readonly f
   }
   const where = new Conditions().add("d.fleet = ¤", query.fleet).add("d.cluster = ¤", query.cluster).add("(d.healed_at IS NULL) = ¤", query.open);
   const from = "drifts d LEFT JOIN target_states s ON s.fleet = d.fleet AND s.cluster = d.cluster";
-  const page = await readPage<StoredDrift>(pool, { from, select: "d.*, s.as_of", where, keys: [["d.id", "bigint"]], descending: true, limit: query.limit, cursor: query.cursor });
+  const page = await readPage<StoredDrift>(pool, {
+    from,
+    select: "d.*, s.as_of",
+    where,
+    keys: [["d.id", "bigint"]],
+    descending: true,
+    limit: query.limit,
+    cursor: query.cursor,
+  });
   return {
     ...page,
     items: page.items.map((row) => ({
@@ -109,7 +134,15 @@ export interface EventFilter extends ListBounds {
 
 export async function readEvents(pool: pg.Pool, query: EventFilter): Promise<PageOf<EventRow>> {
   const where = eventConditions(query);
-  const page = await readPage<StoredEvent>(pool, { from: "events e", select: "e.*", where, keys: [["e.id", "bigint"]], descending: query.order !== "asc", limit: query.limit, cursor: query.cursor });
+  const page = await readPage<StoredEvent>(pool, {
+    from: "events e",
+    select: "e.*",
+    where,
+    keys: [["e.id", "bigint"]],
+    descending: query.order !== "asc",
+    limit: query.limit,
+    cursor: query.cursor,
+  });
   return { ...page, items: page.items.map(eventRow) };
 }
 

@@ -52,7 +52,10 @@ export async function readPage<Row extends object>(pool: pg.Pool, query: PageQue
   const columns = query.keys.map(([column]) => column);
   const after = query.cursor === undefined ? undefined : readCursor(query.cursor, query.keys.length);
   const values = [...query.where.values];
-  const keyset = after === undefined ? "true" : `(${columns.join(", ")}) ${query.descending === true ? "<" : ">"} (${query.keys.map(([, type]) => `¤::${type}`).join(", ")})`;
+  const keyset =
+    after === undefined
+      ? "true"
+      : `(${columns.join(", ")}) ${query.descending === true ? "<" : ">"} (${query.keys.map(([, type]) => `¤::${type}`).join(", ")})`;
   let at = 0;
   const bound = keyset.replaceAll("¤", () => {
     values.push(after?.[at]);
@@ -63,7 +66,10 @@ export async function readPage<Row extends object>(pool: pg.Pool, query: PageQue
   const pageKey = `json_build_array(${columns.map((column) => `${column}::text`).join(", ")})::text AS page_key`;
   const [page, count] = await Promise.all([
     pool
-      .query<Row & { page_key: string }>(`SELECT ${query.select}, ${pageKey} FROM ${query.from} WHERE ${query.where.text} AND ${bound} ORDER BY ${order} LIMIT ${query.limit + 1}`, values)
+      .query<Row & { page_key: string }>(
+        `SELECT ${query.select}, ${pageKey} FROM ${query.from} WHERE ${query.where.text} AND ${bound} ORDER BY ${order} LIMIT ${query.limit + 1}`,
+        values,
+      )
       .catch((error: unknown) => {
         // Only a cursor's own values can fail to be of a key's type.
         if (after !== undefined && (error as { code?: string }).code?.startsWith("22") === true) throw badCursor();

@@ -25,7 +25,8 @@ export async function readRendered(pool: pg.Pool, sealing: Sealing, fleet: strin
   // One body at a time: the largest is 256 MB unpacked.
   for (const { name, digest, excluded } of target.bundles) {
     const body = (await loadBodies(pool, sealing, [digest])).get(digest);
-    if (body === undefined) throw new StoreError("not-found", `the body of bundle '${name}' is no longer kept`, { hint: `fleet sync ${fleet} renders it again` });
+    if (body === undefined)
+      throw new StoreError("not-found", `the body of bundle '${name}' is no longer kept`, { hint: `fleet sync ${fleet} renders it again` });
     const left = new Set(excluded);
     const objects = unpackBody(digest, body).filter((object) => !left.has(objectIdOf(object)));
     bundles.push({ name, digest, objects: objects.map((object) => hideSecrets(object, sealing) as Record<string, unknown>) });

@@ -29,10 +29,26 @@ interface StoredTarget {
 /** Targets of a fleet by cluster; `seen_targets` says what is Unknown. */
 export async function readTargets(
   pool: pg.Pool,
-  query: ListBounds & { readonly fleet: string; readonly cluster?: string | undefined; readonly sync?: string | undefined; readonly health?: string | undefined },
+  query: ListBounds & {
+    readonly fleet: string;
+    readonly cluster?: string | undefined;
+    readonly sync?: string | undefined;
+    readonly health?: string | undefined;
+  },
 ): Promise<PageOf<TargetRow>> {
-  const where = new Conditions().add("t.fleet = ¤", query.fleet).add("t.cluster = ¤", query.cluster).add("t.sync = ¤", query.sync).add("t.health = ¤", query.health);
-  const page = await readPage<StoredTarget>(pool, { from: "seen_targets t", select: "t.*", where, keys: [["t.cluster", "text"]], limit: query.limit, cursor: query.cursor });
+  const where = new Conditions()
+    .add("t.fleet = ¤", query.fleet)
+    .add("t.cluster = ¤", query.cluster)
+    .add("t.sync = ¤", query.sync)
+    .add("t.health = ¤", query.health);
+  const page = await readPage<StoredTarget>(pool, {
+    from: "seen_targets t",
+    select: "t.*",
+    where,
+    keys: [["t.cluster", "text"]],
+    limit: query.limit,
+    cursor: query.cursor,
+  });
   return { ...page, items: page.items.map(targetRow) };
 }
 
@@ -43,7 +59,8 @@ function targetRow(row: StoredTarget): TargetRow {
     cluster,
     clusterPhase: row.cluster_phase,
     wanted: { generation: Number(row.generation), revision: row.revision, releasedAt: row.released_at.toISOString(), removing: row.tombstone !== null },
-    running: row.running_generation === null || row.running_revision === null ? null : { generation: Number(row.running_generation), revision: row.running_revision },
+    running:
+      row.running_generation === null || row.running_revision === null ? null : { generation: Number(row.running_generation), revision: row.running_revision },
     sync,
     health,
     message,
@@ -66,8 +83,19 @@ export interface StateFilter extends ListBounds {
 }
 
 export async function readBundles(pool: pg.Pool, query: StateFilter): Promise<PageOf<BundleRow>> {
-  const keys = [["b.fleet", "text"], ["b.cluster", "text"], ["b.bundle", "text"]] as const;
-  const page = await readPage<Omit<BundleRow, "asOf"> & { as_of: Date | null }>(pool, { from: "seen_bundles b", select: "b.*", where: stateConditions("b", query), keys, limit: query.limit, cursor: query.cursor });
+  const keys = [
+    ["b.fleet", "text"],
+    ["b.cluster", "text"],
+    ["b.bundle", "text"],
+  ] as const;
+  const page = await readPage<Omit<BundleRow, "asOf"> & { as_of: Date | null }>(pool, {
+    from: "seen_bundles b",
+    select: "b.*",
+    where: stateConditions("b", query),
+    keys,
+    limit: query.limit,
+    cursor: query.cursor,
+  });
   return {
     ...page,
     items: page.items.map(({ fleet, cluster, bundle, digest, sync, health, message, objects, healthy, drifted, failed, as_of: asOf }) => ({
@@ -87,8 +115,19 @@ export interface ObjectFilter extends StateFilter {
 export async function readObjects(pool: pg.Pool, query: ObjectFilter): Promise<PageOf<ObjectRow>> {
   const where = stateConditions("o", query).add("o.kind = ¤", query.kind).add("o.namespace = ¤", query.namespace).add("o.name = ¤", query.name);
   if (query.troubled === true) where.always("(o.sync <> 'Synced' OR o.health <> 'Current')");
-  const keys = [["o.fleet", "text"], ["o.cluster", "text"], ["o.object_id", "text"]] as const;
-  const page = await readPage<Omit<ObjectRow, "asOf" | "group"> & { api_group: string; as_of: Date | null }>(pool, { from: "seen_objects o", select: "o.*", where, keys, limit: query.limit, cursor: query.cursor });
+  const keys = [
+    ["o.fleet", "text"],
+    ["o.cluster", "text"],
+    ["o.object_id", "text"],
+  ] as const;
+  const page = await readPage<Omit<ObjectRow, "asOf" | "group"> & { api_group: string; as_of: Date | null }>(pool, {
+    from: "seen_objects o",
+    select: "o.*",
+    where,
+    keys,
+    limit: query.limit,
+    cursor: query.cursor,
+  });
   return {
     ...page,
     items: page.items.map(({ fleet, cluster, bundle, api_group: group, version, kind, namespace, name, uid, sync, health, message, change, drift, as_of: asOf }) => ({

@@ -40,7 +40,12 @@ export async function releaseTargets(pool: pg.Pool, lease: Lease, release: Targe
     if (released.length === 0) return { released: 0 };
     await notify(client, "flotilla_targets", { clusters: released });
     await notify(client, "flotilla_changes", { fleets: [release.fleet], clusters: released });
-    await saveEvents(client, [eventOf(release.fleet, "TargetsReleased", `${release.revision.slice(0, 12)} released to ${released.length} cluster${released.length === 1 ? "" : "s"}`, { revision: release.revision, traceId: release.traceparent?.split("-")[1] ?? "" })]);
+    await saveEvents(client, [
+      eventOf(release.fleet, "TargetsReleased", `${release.revision.slice(0, 12)} released to ${released.length} cluster${released.length === 1 ? "" : "s"}`, {
+        revision: release.revision,
+        traceId: release.traceparent?.split("-")[1] ?? "",
+      }),
+    ]);
     return { released: released.length };
   });
 }
@@ -128,7 +133,11 @@ async function replaceClaims(client: pg.ClientBase, { fleet, placed, claims, rem
 /** What other fleets are told about objects that this one wanted. All are kept, for placing again when one is let go; the message is cut per owner. */
 async function replaceContests(client: pg.ClientBase, { fleet, placed, contests, removals }: TargetRelease): Promise<void> {
   const clusters = [...placed.map(({ cluster }) => cluster), ...removals.map(({ cluster }) => cluster)];
-  await client.query({ name: "drop-contests", text: "DELETE FROM contests WHERE claimant_fleet = $1 AND cluster = ANY($2::text[])", values: [fleet, clusters] });
+  await client.query({
+    name: "drop-contests",
+    text: "DELETE FROM contests WHERE claimant_fleet = $1 AND cluster = ANY($2::text[])",
+    values: [fleet, clusters],
+  });
   const rows = [...contests].flatMap(([cluster, found]) =>
     found
       .filter(({ owner }) => owner.fleet !== fleet)
@@ -140,7 +149,13 @@ async function replaceContests(client: pg.ClientBase, { fleet, placed, contests,
       name: "save-contests",
       text: `INSERT INTO contests (claimant_fleet, cluster, owner_fleet, object_id, problem)
              SELECT $1, r.* FROM unnest($2::text[], $3::text[], $4::text[], $5::jsonb[]) AS r (cluster, owner, object_id, problem) ON CONFLICT DO NOTHING`,
-      values: [fleet, part.map(({ cluster }) => cluster), part.map(({ owner }) => owner), part.map(({ objectId }) => objectId), part.map(({ problem }) => problem)],
+      values: [
+        fleet,
+        part.map(({ cluster }) => cluster),
+        part.map(({ owner }) => owner),
+        part.map(({ objectId }) => objectId),
+        part.map(({ problem }) => problem),
+      ],
     });
   }
 }

@@ -5,7 +5,15 @@ import { inBatches, unnestRows, type Columns } from "./unnest.ts";
 
 /** Locked in one order, so that two writers of clusters never wait for each other crosswise. A removed cluster has no position: its reports change nothing. */
 export async function lockPositions(client: pg.ClientBase, clusters: readonly string[]): Promise<Map<string, ClusterPosition>> {
-  const { rows } = await client.query<{ name: string; epoch: string | null; watermark: string; snapshot_id: string | null; snapshot_parts: number; snapshot_seen: number; snapshot_from: string }>({
+  const { rows } = await client.query<{
+    name: string;
+    epoch: string | null;
+    watermark: string;
+    snapshot_id: string | null;
+    snapshot_parts: number;
+    snapshot_seen: number;
+    snapshot_from: string;
+  }>({
     name: "lock-positions",
     text: `SELECT name, epoch, watermark, snapshot_id, snapshot_parts, snapshot_seen, snapshot_from FROM clusters
            WHERE name = ANY($1::text[]) AND removed_at IS NULL ORDER BY name FOR NO KEY UPDATE`,
@@ -17,7 +25,8 @@ export async function lockPositions(client: pg.ClientBase, clusters: readonly st
       {
         epoch: row.epoch,
         watermark: BigInt(row.watermark),
-        snapshot: row.snapshot_id === null ? null : { id: row.snapshot_id, parts: row.snapshot_parts, seen: row.snapshot_seen, fromSeq: BigInt(row.snapshot_from) },
+        snapshot:
+          row.snapshot_id === null ? null : { id: row.snapshot_id, parts: row.snapshot_parts, seen: row.snapshot_seen, fromSeq: BigInt(row.snapshot_from) },
       },
     ]),
   );
@@ -34,7 +43,16 @@ export async function savePositions(client: pg.ClientBase, folds: ReadonlyMap<st
     readonly wants_snapshot: boolean;
     readonly has_snapshot: boolean;
   }
-  const columns: Columns<PositionRow> = { name: "text", watermark: "bigint", snapshot_id: "text", snapshot_parts: "integer", snapshot_seen: "integer", snapshot_from: "bigint", wants_snapshot: "boolean", has_snapshot: "boolean" };
+  const columns: Columns<PositionRow> = {
+    name: "text",
+    watermark: "bigint",
+    snapshot_id: "text",
+    snapshot_parts: "integer",
+    snapshot_seen: "integer",
+    snapshot_from: "bigint",
+    wants_snapshot: "boolean",
+    has_snapshot: "boolean",
+  };
   const rows = [...folds].map(([name, { position, wantsSnapshot, snapshot }]) => ({
     name,
     watermark: position.watermark,

@@ -32,15 +32,17 @@ export async function readRepository(pool: pg.Pool, id: string): Promise<Reposit
 export async function readCredentials(pool: pg.Pool, sealing: Sealing, id: string): Promise<Credentials | undefined> {
   const { rows } = await pool.query<{ sealed: Buffer | null }>("SELECT sealed_credentials AS sealed FROM repositories WHERE id = $1", [id]);
   const sealed = rows[0]?.sealed;
-  return sealed == null ? undefined : (JSON.parse(sealing.open(sealed).toString("utf8")) as Credentials);
+  return sealed === null || sealed === undefined ? undefined : (JSON.parse(sealing.open(sealed).toString("utf8")) as Credentials);
 }
 
 /** A repository as its webhook needs it. */
 export async function readWebhook(pool: pg.Pool, sealing: Sealing, id: string): Promise<{ readonly url: string; readonly secret: string } | undefined> {
   if (!/^\d{1,18}$/.test(id)) return undefined;
-  const { rows } = await pool.query<{ url: string; sealed: Buffer | null }>("SELECT url, sealed_webhook_secret AS sealed FROM repositories WHERE id = $1", [id]);
+  const { rows } = await pool.query<{ url: string; sealed: Buffer | null }>("SELECT url, sealed_webhook_secret AS sealed FROM repositories WHERE id = $1", [
+    id,
+  ]);
   const row = rows[0];
-  return row?.sealed == null ? undefined : { url: row.url, secret: sealing.open(row.sealed).toString("utf8") };
+  return row === undefined || row.sealed === null ? undefined : { url: row.url, secret: sealing.open(row.sealed).toString("utf8") };
 }
 
 /** Asks the followers of repositories for a fetch now. The first who asked since the last fetch gives the trace. */
@@ -83,9 +85,17 @@ export async function saveFetchOutcome(
 }
 
 /** `fleet sync`: a fetch of the fleet's repository now, and a reconcile of its clusters (all, or one) by command. False when there is no such fleet. */
-export async function wantSync(pool: pg.Pool, fleet: string, cluster: string | undefined, lifetimeMs: number, traceparent: string | null): Promise<{ readonly revision: string | null } | undefined> {
+export async function wantSync(
+  pool: pg.Pool,
+  fleet: string,
+  cluster: string | undefined,
+  lifetimeMs: number,
+  traceparent: string | null,
+): Promise<{ readonly revision: string | null } | undefined> {
   return inTransaction(pool, async (client) => {
-    const { rows } = await client.query<{ repository_id: string; revision: string | null }>("SELECT repository_id, revision FROM fleets WHERE name = $1", [fleet]);
+    const { rows } = await client.query<{ repository_id: string; revision: string | null }>("SELECT repository_id, revision FROM fleets WHERE name = $1", [
+      fleet,
+    ]);
     const row = rows[0];
     if (row === undefined) return undefined;
     await markWanted(client, [row.repository_id], traceparent);

@@ -34,7 +34,10 @@ export async function saveBundleStates(client: pg.ClientBase, fleets: readonly F
     await client.query({
       name: "save-bundle-states",
       text: `INSERT INTO bundle_states AS b (${names.join(", ")}) SELECT * FROM ${batch.text}
-             ON CONFLICT (fleet, cluster, bundle) DO UPDATE SET ${names.slice(3).map((name) => `${name} = EXCLUDED.${name}`).join(", ")}
+             ON CONFLICT (fleet, cluster, bundle) DO UPDATE SET ${names
+               .slice(3)
+               .map((name) => `${name} = EXCLUDED.${name}`)
+               .join(", ")}
              WHERE ${differs("b", names.slice(3, -1))}`,
       values: [...batch.values],
     });
@@ -46,6 +49,12 @@ export async function saveBundleStates(client: pg.ClientBase, fleets: readonly F
            WHERE b.cluster = w.cluster AND b.fleet = w.fleet
              AND NOT EXISTS (SELECT 1 FROM unnest($3::text[], $4::text[], $5::text[]) AS r (cluster, fleet, bundle)
                              WHERE r.cluster = b.cluster AND r.fleet = b.fleet AND r.bundle = b.bundle)`,
-    values: [whole.map(({ cluster }) => cluster), whole.map(({ fleet }) => fleet), rows.map(({ cluster }) => cluster), rows.map(({ fleet }) => fleet), rows.map(({ bundle }) => bundle)],
+    values: [
+      whole.map(({ cluster }) => cluster),
+      whole.map(({ fleet }) => fleet),
+      rows.map(({ cluster }) => cluster),
+      rows.map(({ fleet }) => fleet),
+      rows.map(({ bundle }) => bundle),
+    ],
   });
 }

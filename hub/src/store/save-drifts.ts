@@ -17,7 +17,9 @@ interface StoredEpisode extends DriftEpisode {
 }
 
 export async function saveDrifts(client: pg.ClientBase, fleets: readonly FleetOfCluster[]): Promise<void> {
-  const marked: DriftRowOfObject[] = fleets.flatMap(({ cluster, fleet, fold }) => [...fold.drift].map(([objectId, marks]) => ({ cluster, fleet, objectId, marks })));
+  const marked: DriftRowOfObject[] = fleets.flatMap(({ cluster, fleet, fold }) =>
+    [...fold.drift].map(([objectId, marks]) => ({ cluster, fleet, objectId, marks })),
+  );
   for (const part of inBatches(marked, batchRowsMax)) {
     const last = await readLastEpisodes(client, part);
     const updates: StoredEpisode[] = [];
@@ -57,7 +59,15 @@ async function readLastEpisodes(client: pg.ClientBase, objects: readonly DriftRo
   return new Map(
     rows.map((row) => [
       [row.cluster, row.fleet, row.object_id].join("\n"),
-      { id: row.id, bundle: row.bundle, fields: row.fields, firstSeenAt: row.first_seen_at, lastSeenAt: row.last_seen_at, times: row.times, healedAt: row.healed_at },
+      {
+        id: row.id,
+        bundle: row.bundle,
+        fields: row.fields,
+        firstSeenAt: row.first_seen_at,
+        lastSeenAt: row.last_seen_at,
+        times: row.times,
+        healedAt: row.healed_at,
+      },
     ]),
   );
 }

@@ -17,7 +17,18 @@ export interface EventInsert {
   readonly trace_id: string;
 }
 
-const columns = { at: "timestamptz", fleet: "text", cluster: "text", bundle: "text", object_id: "text", reason: "text", severity: "text", message: "text", revision: "text", trace_id: "text" };
+const columns = {
+  at: "timestamptz",
+  fleet: "text",
+  cluster: "text",
+  bundle: "text",
+  object_id: "text",
+  reason: "text",
+  severity: "text",
+  message: "text",
+  revision: "text",
+  trace_id: "text",
+};
 
 /** Adds events. Writers take turns from here to their commit (so that ids become visible in order): call it late in a transaction. */
 export async function saveEvents(client: pg.Pool | pg.ClientBase, events: readonly EventInsert[]): Promise<void> {

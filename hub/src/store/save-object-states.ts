@@ -62,7 +62,10 @@ export async function saveObjectStates(client: pg.ClientBase, fleets: readonly F
     await client.query({
       name: "save-object-states",
       text: `INSERT INTO object_states AS o (${names.join(", ")}) SELECT * FROM ${batch.text}
-             ON CONFLICT (fleet, cluster, object_id) DO UPDATE SET ${names.slice(3).map((name) => `${name} = EXCLUDED.${name}`).join(", ")}
+             ON CONFLICT (fleet, cluster, object_id) DO UPDATE SET ${names
+               .slice(3)
+               .map((name) => `${name} = EXCLUDED.${name}`)
+               .join(", ")}
              WHERE ${differs("o", objectContent)} OR EXCLUDED.snapshot_id IS NOT NULL`,
       values: [...batch.values],
     });

@@ -36,7 +36,10 @@ export interface SavedReports {
  * caller's transaction; a report that was committed before changes nothing.
  */
 export async function saveReports(client: pg.ClientBase, batch: ReportBatch, now = new Date()): Promise<SavedReports> {
-  const positions = await lockPositions(client, batch.clusters.map(({ cluster }) => cluster));
+  const positions = await lockPositions(
+    client,
+    batch.clusters.map(({ cluster }) => cluster),
+  );
   const saved: Saved = { committed: 0, clusters: new Set(), fleets: new Set(), missing: new Set(), events: [] };
   let pending = new Map(batch.clusters.filter(({ cluster }) => positions.has(cluster)).map(({ cluster, received }) => [cluster, received]));
   // A second round only for what follows a snapshot that became whole; each takes at least one report.
@@ -67,7 +70,9 @@ async function saveRound(
   const taken = new Map<string, ClusterFold>();
   const rest = new Map<string, readonly ReceivedReport[]>();
   for (const [cluster, received] of pending) {
-    const fold = foldReports(positions.get(cluster)!, received, now);
+    const position = positions.get(cluster);
+    if (position === undefined) continue;
+    const fold = foldReports(position, received, now);
     positions.set(cluster, fold.position);
     if (fold.committed > 0) taken.set(cluster, fold);
     if (fold.rest.length > 0) rest.set(cluster, fold.rest);
@@ -103,7 +108,9 @@ async function savePhasesOf(client: pg.ClientBase, folds: ReadonlyMap<string, Cl
 }
 
 function eventsOf(folds: ReadonlyMap<string, ClusterFold>): EventInsert[] {
-  return [...folds].flatMap(([cluster, { events }]) => events.map(({ objectId, traceId, ...event }) => ({ ...event, cluster, object_id: objectId, trace_id: traceId })));
+  return [...folds].flatMap(([cluster, { events }]) =>
+    events.map(({ objectId, traceId, ...event }) => ({ ...event, cluster, object_id: objectId, trace_id: traceId })),
+  );
 }
 
 async function notifyOf(client: pg.ClientBase, saved: Saved, resend: readonly string[]): Promise<void> {

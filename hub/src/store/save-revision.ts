@@ -56,7 +56,9 @@ export async function saveRevision(pool: pg.Pool, lease: Lease, saved: RevisionT
       [fleet, found.revision, JSON.stringify(saved.problems), JSON.stringify(saved.warnings)],
     );
     await notify(client, "flotilla_changes", { fleets: [fleet], clusters: [] });
-    await saveEvents(client, [eventOf(fleet, "RevisionRendered", `${shortOf(found)} rendered: ${found.subject}`, { revision: found.revision, traceId: trace.traceId })]);
+    await saveEvents(client, [
+      eventOf(fleet, "RevisionRendered", `${shortOf(found)} rendered: ${found.subject}`, { revision: found.revision, traceId: trace.traceId }),
+    ]);
   });
 }
 
@@ -73,7 +75,11 @@ export async function saveFailure(
   const { fleet, found, problems, trace } = failure;
   await inFencedTransaction(pool, lease, async (client) => {
     await insertRevision(client, { fleet, found, outcome: "failed", problems, spec: null, rendered: [], trace });
-    await client.query("UPDATE fleets SET seen_revision = $2, seen_at = now(), problems = $3, version = nextval('change_version') WHERE name = $1", [fleet, found.revision, JSON.stringify(problems)]);
+    await client.query("UPDATE fleets SET seen_revision = $2, seen_at = now(), problems = $3, version = nextval('change_version') WHERE name = $1", [
+      fleet,
+      found.revision,
+      JSON.stringify(problems),
+    ]);
     await notify(client, "flotilla_changes", { fleets: [fleet], clusters: [] });
     const message = `${shortOf(found)} cannot be used: ${summaryOf(problems)}`;
     await saveEvents(client, [eventOf(fleet, "RevisionFailed", message, { severity: "Warning", revision: found.revision, traceId: trace.traceId })]);
@@ -93,7 +99,8 @@ export async function saveFleetProblems(pool: pg.Pool, lease: Lease, fleet: stri
     );
     if (rowCount === 0) return;
     await notify(client, "flotilla_changes", { fleets: [fleet], clusters: [] });
-    const event = problems.length > 0 ? eventOf(fleet, "SourceStalled", summaryOf(problems), { severity: "Warning" }) : eventOf(fleet, "SourceRecovered", "followed again");
+    const event =
+      problems.length > 0 ? eventOf(fleet, "SourceStalled", summaryOf(problems), { severity: "Warning" }) : eventOf(fleet, "SourceRecovered", "followed again");
     await saveEvents(client, [event]);
   });
 }
@@ -106,7 +113,10 @@ export async function savePhases(
   phases: readonly { readonly phase: string; readonly startedAt: Date; readonly endedAt: Date; readonly error: string; readonly spanId: string }[],
 ): Promise<void> {
   const unique = new Map(phases.map((phase) => [phase.phase, phase]));
-  await insertPhases(pool, [...unique.values()].map(({ phase, startedAt, endedAt, error, spanId }) => ({ fleet, revision, cluster: "", phase, startedAt, endedAt, error, spanId })));
+  await insertPhases(
+    pool,
+    [...unique.values()].map(({ phase, startedAt, endedAt, error, spanId }) => ({ fleet, revision, cluster: "", phase, startedAt, endedAt, error, spanId })),
+  );
 }
 
 interface RevisionInsert {

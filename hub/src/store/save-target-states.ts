@@ -54,7 +54,10 @@ export async function saveTargetStates(client: pg.ClientBase, fleets: readonly F
     await client.query({
       name: "save-target-states",
       text: `INSERT INTO target_states (${names.join(", ")}, version) SELECT r.*, nextval('change_version') FROM ${batch.text}
-             ON CONFLICT (fleet, cluster) DO UPDATE SET ${names.slice(2).map((name) => `${name} = EXCLUDED.${name}`).join(", ")}, version = EXCLUDED.version`,
+             ON CONFLICT (fleet, cluster) DO UPDATE SET ${names
+               .slice(2)
+               .map((name) => `${name} = EXCLUDED.${name}`)
+               .join(", ")}, version = EXCLUDED.version`,
       values: [...batch.values],
     });
   }

@@ -5,7 +5,10 @@ const postgresError = (code: string, message = "x"): Error => Object.assign(new 
 
 describe("errors of Postgres", () => {
   it("say a full disk with its remedy", () => {
-    expect(asStoreError(postgresError("53100", 'could not extend file "base/1/2": No space left on device'))).toMatchObject({ code: "disk-full", hint: expect.stringContaining("free space") });
+    expect(asStoreError(postgresError("53100", 'could not extend file "base/1/2": No space left on device'))).toMatchObject({
+      code: "disk-full",
+      hint: expect.stringContaining("free space"),
+    });
   });
 
   it.each(["57P01", "57P03", "08006", "25006", "53300", "ECONNREFUSED", "ECONNRESET"])("count %s as not reachable, never as poison", (code) => {

@@ -43,8 +43,11 @@ export function isUnreachable(error: unknown): boolean {
   if (error instanceof StoreError) return error.code === "unreachable";
   const state = sqlStateOf(error);
   if (state !== undefined) return /^(08|57P|25006|25P03|53300)/.test(state);
-  const text = `${(error as { code?: unknown } | null)?.code ?? ""} ${error instanceof Error ? error.message : ""}`;
-  return /ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EHOSTUNREACH|EAI_AGAIN|Connection terminated|connection timeout|timeout exceeded when trying to connect|not queryable|Query read timeout/i.test(text);
+  const code = (error as { code?: unknown } | null)?.code;
+  const text = `${typeof code === "string" ? code : ""} ${error instanceof Error ? error.message : ""}`;
+  return /ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EHOSTUNREACH|EAI_AGAIN|Connection terminated|connection timeout|timeout exceeded when trying to connect|not queryable|Query read timeout/i.test(
+    text,
+  );
 }
 
 /** The content of a statement was refused: trying again gives the same. */
@@ -63,7 +66,10 @@ export function asStoreError(error: unknown): unknown {
     });
   }
   if (isUnreachable(error)) {
-    return new StoreError("unreachable", `Postgres is not reachable: ${(error as Error).message}`, { hint: "check that it runs and accepts connections; the hub goes on by itself", cause: error });
+    return new StoreError("unreachable", `Postgres is not reachable: ${(error as Error).message}`, {
+      hint: "check that it runs and accepts connections; the hub goes on by itself",
+      cause: error,
+    });
   }
   return error;
 }

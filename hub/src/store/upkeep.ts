@@ -11,11 +11,16 @@ import { inTransaction } from "./pool.ts";
 export async function runUpkeep(pool: pg.Pool): Promise<void> {
   await makePartitions(pool);
   await dropOldestPartition(pool);
-  await pool.query(`DELETE FROM events_other WHERE ctid = ANY(ARRAY(SELECT ctid FROM events_other WHERE committed_at < now() - $1 * interval '1 day' LIMIT ${upkeepRowsMax}))`, [eventDaysKept]);
+  await pool.query(
+    `DELETE FROM events_other WHERE ctid = ANY(ARRAY(SELECT ctid FROM events_other WHERE committed_at < now() - $1 * interval '1 day' LIMIT ${upkeepRowsMax}))`,
+    [eventDaysKept],
+  );
   await pool.query("DELETE FROM dead_letters WHERE id <= (SELECT id FROM dead_letters ORDER BY id DESC OFFSET $1 LIMIT 1)", [deadLettersMax]);
   await pool.query("DELETE FROM commands WHERE expires_at < now() - $1 * interval '1 ms'", [commandsKeptMs]);
   await pool.query("DELETE FROM enrol_tokens WHERE expires_at < now() - interval '7 days'");
-  await pool.query(`DELETE FROM drifts WHERE id = ANY(ARRAY(SELECT id FROM drifts WHERE healed_at < now() - $1 * interval '1 ms' LIMIT ${upkeepRowsMax}))`, [driftsKeptMs]);
+  await pool.query(`DELETE FROM drifts WHERE id = ANY(ARRAY(SELECT id FROM drifts WHERE healed_at < now() - $1 * interval '1 ms' LIMIT ${upkeepRowsMax}))`, [
+    driftsKeptMs,
+  ]);
   await dropOldRevisions(pool);
   await dropUnusedBodies(pool);
 }
@@ -29,10 +34,12 @@ async function makePartitions(pool: pg.Pool): Promise<void> {
     [eventDaysAhead],
   );
   for (const { name, from, to } of rows) {
-    await pool.query(`CREATE TABLE IF NOT EXISTS ${name} PARTITION OF events FOR VALUES FROM ('${from} 00:00:00+00') TO ('${to} 00:00:00+00')`).catch((error: unknown) => {
-      // 23514: the default partition holds events of that day; 42P07, 42710: another replica was first.
-      if (!["23514", "42P07", "42710"].includes((error as { code?: string }).code ?? "")) throw error;
-    });
+    await pool
+      .query(`CREATE TABLE IF NOT EXISTS ${name} PARTITION OF events FOR VALUES FROM ('${from} 00:00:00+00') TO ('${to} 00:00:00+00')`)
+      .catch((error: unknown) => {
+        // 23514: the default partition holds events of that day; 42P07, 42710: another replica was first.
+        if (!["23514", "42P07", "42710"].includes((error as { code?: string }).code ?? "")) throw error;
+      });
   }
 }
 

@@ -9,7 +9,9 @@ const folder = new URL("./migrations/", import.meta.url);
 
 /** The text of migrations/embedded.ts. */
 export function embedMigrations(): string {
-  const names = readdirSync(folder).filter((name) => /^\d{4}_[a-z0-9_]+\.sql$/.test(name)).sort();
+  const names = readdirSync(folder)
+    .filter((name) => /^\d{4}_[a-z0-9_]+\.sql$/.test(name))
+    .sort();
   const rows = names.map((name) => `  { name: ${JSON.stringify(name.slice(0, -4))}, sql: ${templateOf(readFileSync(new URL(name, folder), "utf8"))} },`);
   return `// Written by hub/src/store/write-migrations.ts from the SQL files of this folder; a test holds them equal.\nexport const migrations: readonly { readonly name: string; readonly sql: string }[] = [\n${rows.join("\n")}\n];\n`;
 }

@@ -183,7 +183,12 @@ async function fetchAll(
   signal: AbortSignal,
 ): Promise<Fetched> {
   const startedAt = new Date();
-  const refs = new Map(fleets.filter(({ deleting }) => deleting === null).flatMap(refsOf).map((ref) => [refKey(ref), ref]));
+  const refs = new Map(
+    fleets
+      .filter(({ deleting }) => deleting === null)
+      .flatMap(refsOf)
+      .map((ref) => [refKey(ref), ref]),
+  );
   const result = await ports.fetch(repository, [...refs.values()], signal);
   const fetchedAt = new Date();
   await ports.saveFetchOutcome(lease, repository, { problem: result.problem, startedAt });
@@ -195,7 +200,9 @@ async function fetchAll(
     traceparent: repository.wantedTraceparent,
   };
   const found = result.problem === undefined ? result.found : new Map([...refs.keys()].map((key) => [key, [result.problem as Problem]]));
-  const told = new Map([...found].map(([key, outcome]) => [key, "revision" in outcome ? outcome : outcome.map((problem) => ({ ...problem, ofSource: true as const }))]));
+  const told = new Map(
+    [...found].map(([key, outcome]) => [key, "revision" in outcome ? outcome : outcome.map((problem) => ({ ...problem, ofSource: true as const }))]),
+  );
   return { found: told, cause, changesNothing: fleets.every((fleet) => isAt(fleet, told.get(refKey(fleet.ref)))) };
 }
 

@@ -74,7 +74,12 @@ function failed(problems: readonly Problem[]): ReadFolder {
   return { problems, warnings: [] };
 }
 
-function unpackFor(cluster: string, spec: FleetSpec, rendered: Awaited<ReturnType<typeof renderFleet>>, bodies: ReadonlyMap<string, RenderedBody>): NonNullable<ReadFolder["bundles"]> {
+function unpackFor(
+  cluster: string,
+  spec: FleetSpec,
+  rendered: Awaited<ReturnType<typeof renderFleet>>,
+  bodies: ReadonlyMap<string, RenderedBody>,
+): NonNullable<ReadFolder["bundles"]> {
   return spec.bundles.flatMap(({ name }) => {
     const inputs = rendered.inputsOf(cluster, name);
     const body = bodies.get(rendered.rendered.find((made) => made.bundle === name && made.inputs === inputs)?.digest ?? "");

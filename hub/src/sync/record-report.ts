@@ -41,7 +41,13 @@ export function startIntake(options: IntakeOptions): RunningIntake {
   const onError = (error: unknown): void => {
     if (!stopped.signal.aborted) log.warn({ error: error instanceof Error ? error.message : String(error) }, "the intake begins anew");
   };
-  const hold = { name: intakeLease, holder: options.holder, signal: stopped.signal, onError, ...(options.leaseDurationMs !== undefined && { durationMs: options.leaseDurationMs }) };
+  const hold = {
+    name: intakeLease,
+    holder: options.holder,
+    signal: stopped.signal,
+    onError,
+    ...(options.leaseDurationMs !== undefined && { durationMs: options.leaseDurationMs }),
+  };
   const done = holdLease(pool, hold, (lease, signal) =>
     runIntake(
       {
@@ -66,11 +72,21 @@ export function startIntake(options: IntakeOptions): RunningIntake {
  * Commits a batch of messages: states, drift, events, phases, watermarks and the place in the stream, all or nothing. A message that cannot be
  * decoded is kept as a dead letter; one whose content Postgres refuses is found by halving, and kept likewise. Neither stops the others.
  */
-export async function recordReports(ports: { readonly pool: pg.Pool; readonly log: RecordLog }, lease: Lease, stream: OpenStream, messages: readonly BrokerMessage[]): Promise<void> {
+export async function recordReports(
+  ports: { readonly pool: pg.Pool; readonly log: RecordLog },
+  lease: Lease,
+  stream: OpenStream,
+  messages: readonly BrokerMessage[],
+): Promise<void> {
   await commit(ports, lease, stream, messages.map(decodeReport));
 }
 
-async function commit(ports: { readonly pool: pg.Pool; readonly log: RecordLog }, lease: Lease, stream: OpenStream, decoded: readonly DecodedReport[]): Promise<void> {
+async function commit(
+  ports: { readonly pool: pg.Pool; readonly log: RecordLog },
+  lease: Lease,
+  stream: OpenStream,
+  decoded: readonly DecodedReport[],
+): Promise<void> {
   try {
     await inFencedTransaction(ports.pool, lease, async (client) => {
       await saveReports(client, batchOf(decoded));
@@ -87,7 +103,10 @@ async function commit(ports: { readonly pool: pg.Pool; readonly log: RecordLog }
     }
     // Poison that cannot even be kept is a fault of ours: then nothing may be lost silently.
     if (only.kind === "poison") throw error;
-    ports.log.warn({ cluster: only.cluster, streamSeq: only.streamSeq, error: (error as Error).message }, "a report was refused by Postgres; kept as a dead letter");
+    ports.log.warn(
+      { cluster: only.cluster, streamSeq: only.streamSeq, error: (error as Error).message },
+      "a report was refused by Postgres; kept as a dead letter",
+    );
     await commit(ports, lease, stream, [poisonOf(only, error as Error)]);
   }
 }

@@ -124,7 +124,11 @@ async function takeRevision(ports: SyncFleetPorts, job: SyncFleetJob, found: Fou
 
 function rewoundWarning(fleet: FollowedFleet): Problem {
   const was = fleet.seenRevision?.slice(0, 12) ?? "";
-  return { code: "source-rewound", message: `the ref was moved to a commit that does not descend from ${was}`, hint: "expected after a force push or a moved tag; otherwise find out who did it" };
+  return {
+    code: "source-rewound",
+    message: `the ref was moved to a commit that does not descend from ${was}`,
+    hint: "expected after a force push or a moved tag; otherwise find out who did it",
+  };
 }
 
 async function placeAgain(ports: SyncFleetPorts, job: SyncFleetJob, revision: string): Promise<void> {
@@ -137,7 +141,15 @@ async function placeAgain(ports: SyncFleetPorts, job: SyncFleetJob, revision: st
 
 async function releaseRemovals(ports: SyncFleetPorts, { fleet, lease }: SyncFleetJob, policy: "orphan" | "delete"): Promise<void> {
   const removals = (await ports.readTargeted(fleet.name)).map((cluster) => ({ cluster, policy }));
-  await ports.releaseTargets(lease, { fleet: fleet.name, revision: fleet.revision ?? "", placed: [], claims: [], contests: new Map(), removals, traceparent: null });
+  await ports.releaseTargets(lease, {
+    fleet: fleet.name,
+    revision: fleet.revision ?? "",
+    placed: [],
+    claims: [],
+    contests: new Map(),
+    removals,
+    traceparent: null,
+  });
 }
 
 interface Prepared {
@@ -151,17 +163,24 @@ interface Prepared {
 
 async function prepare(ports: SyncFleetPorts, job: SyncFleetJob, revision: string, phases: PhaseRecorder | undefined): Promise<Prepared | readonly Problem[]> {
   const { fleet, signal } = job;
-  const step = <T>(name: string, run: () => Promise<T>, failed?: (result: T) => string): Promise<T> => (phases === undefined ? run() : phases.run(name, run, failed));
+  const step = <T>(name: string, run: () => Promise<T>, failed?: (result: T) => string): Promise<T> =>
+    phases === undefined ? run() : phases.run(name, run, failed);
   try {
     const read = await step("read", () => readSpec(ports, fleet, revision), errorOf);
     if (isProblems(read)) return read;
     const { tree, spec } = read;
     const clusters = await ports.readClusters();
     const request = { tree, root: fleet.path, spec, clusters, tools: ports.tools, memory: ports.memory, cache: ports.cache, signal };
-    const render = await step("render", () => renderFleet(request), ({ problems }) => errorOf(problems));
+    const render = await step(
+      "render",
+      () => renderFleet(request),
+      ({ problems }) => errorOf(problems),
+    );
     if (render.problems.length > 0) return render.problems;
     const release = await step("place", () => place(ports, fleet, revision, spec, clusters, render));
-    const problems = [...render.held].flatMap(([cluster, found]) => found.map((problem) => ({ ...problem, message: `cluster ${cluster}: ${problem.message}` })));
+    const problems = [...render.held].flatMap(([cluster, found]) =>
+      found.map((problem) => ({ ...problem, message: `cluster ${cluster}: ${problem.message}` })),
+    );
     return { spec, rendered: render.rendered, warnings: [...read.warnings, ...render.warnings], problems, release };
   } catch (error) {
     if (error instanceof RefusedPathError) return [error.problem];
@@ -169,7 +188,11 @@ async function prepare(ports: SyncFleetPorts, job: SyncFleetJob, revision: strin
   }
 }
 
-async function readSpec(ports: SyncFleetPorts, fleet: FollowedFleet, revision: string): Promise<{ tree: SourceTree; spec: FleetSpec; warnings: readonly Problem[] } | readonly Problem[]> {
+async function readSpec(
+  ports: SyncFleetPorts,
+  fleet: FollowedFleet,
+  revision: string,
+): Promise<{ tree: SourceTree; spec: FleetSpec; warnings: readonly Problem[] } | readonly Problem[]> {
   const opened = await ports.openTree(revision);
   if (!opened.ok) return [opened.problem];
   return readSpecOf(opened.tree, fleet);
@@ -181,7 +204,14 @@ export async function readSpecOf(
   fleet: Pick<FollowedFleet, "name" | "path" | "selector">,
 ): Promise<{ tree: SourceTree; spec: FleetSpec; warnings: readonly Problem[] } | readonly Problem[]> {
   if (tree.kindOf(fleet.path) !== "folder") {
-    return [{ code: "missing-path", message: `the repository has no folder '${fleet.path}' at this revision`, file: fleet.path, hint: "give the fleet's folder with --path" }];
+    return [
+      {
+        code: "missing-path",
+        message: `the repository has no folder '${fleet.path}' at this revision`,
+        file: fleet.path,
+        hint: "give the fleet's folder with --path",
+      },
+    ];
   }
   const file = fleet.path === "" ? fleetFileName : `${fleet.path}/${fleetFileName}`;
   // A fleet.yaml that is a symlink or too large is not the same as none.

@@ -20,10 +20,9 @@ export const HealthWord = Type.Union(
 );
 export type HealthWord = Static<typeof HealthWord>;
 
-export const ClusterPhase = Type.Union(
-  [Type.Literal("Pending"), Type.Literal("Connected"), Type.Literal("Unknown"), Type.Literal("Removed")],
-  { description: "Pending: no agent enrolled yet. Unknown: its lease ran out." },
-);
+export const ClusterPhase = Type.Union([Type.Literal("Pending"), Type.Literal("Connected"), Type.Literal("Unknown"), Type.Literal("Removed")], {
+  description: "Pending: no agent enrolled yet. Unknown: its lease ran out.",
+});
 
 export const ProblemRow = Type.Object({
   code: Type.String(),
@@ -321,9 +320,7 @@ export const Rendered = Type.Object({
   cluster: Type.String(),
   revision: Type.String(),
   generation: Type.Integer(),
-  bundles: Type.Array(
-    Type.Object({ name: Type.String(), digest: Type.String(), objects: Type.Array(Type.Record(Type.String(), Type.Unknown())) }),
-  ),
+  bundles: Type.Array(Type.Object({ name: Type.String(), digest: Type.String(), objects: Type.Array(Type.Record(Type.String(), Type.Unknown())) })),
   problems: Type.Array(ProblemRow),
 });
 export type Rendered = Static<typeof Rendered>;
