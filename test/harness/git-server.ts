@@ -156,11 +156,22 @@ async function runBackend(root: string, request: IncomingMessage, response: Serv
       return;
     }
     bytesLeft -= body.length;
-    if (!response.write(body)) await Promise.race([once(response, "drain"), once(response, "close")]);
+    if (!response.write(body)) await drained(response);
     if (response.destroyed) return;
   }
   if (!headDone) response.writeHead(500);
   response.end();
+}
+
+/** Until the answer takes more, or nobody wants it any longer. */
+function drained(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      response.off("drain", done).off("close", done);
+      resolve();
+    };
+    response.on("drain", done).on("close", done);
+  });
 }
 
 function writeHead(response: ServerResponse, head: string): void {

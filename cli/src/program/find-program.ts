@@ -8,6 +8,9 @@ export type ProgramName = "hub" | "agent";
 /** Node's own flags per program: a small young generation keeps an agent's resident set small. */
 const nodeFlags: Readonly<Record<ProgramName, readonly string[]>> = { hub: [], agent: ["--max-semi-space-size=1", "--optimize-for-size"] };
 
+/** Variables per program, as the images set them: without the agent's glibc keeps an arena per thread. */
+export const programVariables: Readonly<Record<ProgramName, Readonly<Record<string, string>>>> = { hub: {}, agent: { MALLOC_ARENA_MAX: "1" } };
+
 /**
  * What Node runs for the hub or the agent: the bundle beside the packed CLI; in a clone the sources, which are always as
  * new as the CLI's own. Throws FleetError when neither is there.

@@ -9,7 +9,10 @@ import { type ProgramName, programCommand } from "./find-program.ts";
 
 /** Runs the hub or the agent in the foreground: our terminal is its terminal, our signals are its signals, its status is ours. */
 export async function runProgram(context: FleetContext, name: ProgramName, args: readonly string[]): Promise<void> {
-  const child = spawn(process.execPath, [...programCommand(name), ...args], { stdio: ["ignore", "inherit", "inherit"], env: { ...context.env } });
+  const child = spawn(process.execPath, [...programCommand(name), ...args], {
+    stdio: ["ignore", "inherit", "inherit"],
+    env: { ...programVariables[name], ...context.env },
+  });
   const forwarded = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
   const forward = (signal: NodeJS.Signals): void => {
     // A terminal gives Ctrl-C to both of us; a second one would tell the hub to stop at once.
@@ -25,7 +28,10 @@ export async function runProgram(context: FleetContext, name: ProgramName, args:
 
 /** Runs a subcommand of the hub to its end and gives the JSON that it prints. Throws FleetError with what it said. */
 export async function askProgram<T>(context: FleetContext, name: ProgramName, args: readonly string[]): Promise<T> {
-  const child = spawn(process.execPath, [...programCommand(name), ...args], { stdio: ["ignore", "pipe", "pipe"], env: { ...context.env } });
+  const child = spawn(process.execPath, [...programCommand(name), ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...programVariables[name], ...context.env },
+  });
   const stop = (): void => void child.kill("SIGTERM");
   context.signal.addEventListener("abort", stop);
   let errors = "";
