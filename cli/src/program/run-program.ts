@@ -5,7 +5,7 @@ import { exitCodes } from "../exit-codes.ts";
 import type { FleetContext } from "../fleet-context.ts";
 import { FleetError } from "../fleet-error.ts";
 import { maxProgramOutputBytes } from "../limits.ts";
-import { type ProgramName, programCommand } from "./find-program.ts";
+import { type ProgramName, programCommand, programVariables } from "./find-program.ts";
 
 /** Runs the hub or the agent in the foreground: our terminal is its terminal, our signals are its signals, its status is ours. */
 export async function runProgram(context: FleetContext, name: ProgramName, args: readonly string[]): Promise<void> {
