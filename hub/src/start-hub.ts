@@ -4,6 +4,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { pino, type Logger } from "pino";
 import type pg from "pg";
+import type { RunningApi } from "./api/start-api.ts";
 import type { HubConfig, ListenAddress } from "./config.ts";
 import { startEmbeddedPostgres } from "./embedded/postgres.ts";
 import { upkeepMs } from "./limits.ts";
@@ -16,7 +17,7 @@ import { migrate } from "./store/migrate.ts";
 import { openPool } from "./store/pool.ts";
 import { checkSealing, openSealing } from "./store/sealing.ts";
 import { startUpkeep } from "./store/upkeep.ts";
-import { startBroker } from "./start-broker.ts";
+import { isLoopback, startBroker } from "./start-broker.ts";
 import { startHubApi } from "./start-hub-api.ts";
 import { startSync } from "./start-sync.ts";
 import { openCertificateAuthority } from "./stream/certificate-authority.ts";
@@ -49,8 +50,8 @@ export async function startHub(config: HubConfig): Promise<number> {
   process.on("unhandledRejection", (error) => log.error({ err: error }, "unhandled rejection"));
   try {
     const stopped = stopSignal();
-    const { url, drain } = await startParts({ config, hubId, log, kept });
-    await writeEndpoint(config, url);
+    const { url, caPem, drain } = await startParts({ config, hubId, log, kept });
+    await writeEndpoint(config, url, caPem);
     process.stdout.write(readyLines(config, url));
     await stopped;
     log.info({}, "stopping");
@@ -68,7 +69,7 @@ interface Parts {
   kept<T extends Started>(part: T): T;
 }
 
-async function startParts({ config, hubId, log, kept }: Parts): Promise<{ url: string; drain: () => Promise<void> }> {
+async function startParts({ config, hubId, log, kept }: Parts): Promise<{ url: string; caPem: string; drain: () => Promise<void> }> {
   const version = readVersion();
   // Others may pass through (Postgres runs as somebody else); files inside have modes of their own.
   await mkdir(config.dataDir, { recursive: true, mode: 0o711 });
@@ -129,7 +130,7 @@ async function startParts({ config, hubId, log, kept }: Parts): Promise<{ url: s
       log,
     }),
   );
-  return { url: api.url, drain: () => link.drain() };
+  return { url: localUrl(config, api), caPem: ca.caPem, drain: () => link.drain() };
 }
 
 async function openDatabase({ config, hubId, log, kept }: Parts): Promise<pg.Pool> {
@@ -156,13 +157,19 @@ function agentAddress(config: HubConfig, { port }: ListenAddress): string {
   return `${host}:${port}`;
 }
 
-/** Where `fleet` on this machine finds the hub by itself. */
-async function writeEndpoint(config: HubConfig, url: string): Promise<void> {
+/** As this machine reaches the API: under a name that is in the certificate. */
+function localUrl({ api: { host }, tls }: HubConfig, api: RunningApi): string {
+  if (isLoopback(host)) return api.url;
+  return tls === undefined ? `https://localhost:${api.address.port}` : `https://${host}:${api.address.port}`;
+}
+
+/** Where `fleet` on this machine finds the hub by itself, and the authority that it may trust for it. */
+async function writeEndpoint(config: HubConfig, url: string, caPem: string): Promise<void> {
+  const caFile = config.tls?.certFile ?? join(config.dataDir, "ca.crt");
+  if (config.tls === undefined) await writeFile(caFile, caPem);
   const file = join(config.dataDir, "endpoint.json");
   const part = `${file}.${process.pid}`;
-  await writeFile(part, `${JSON.stringify({ url, pid: process.pid, ...(config.tls === undefined ? {} : { caFile: config.tls.certFile }) })}\n`, {
-    mode: 0o600,
-  });
+  await writeFile(part, `${JSON.stringify({ url, pid: process.pid, ...(url.startsWith("https:") ? { caFile } : {}) })}\n`, { mode: 0o600 });
   await rename(part, file);
 }
 

@@ -11,6 +11,7 @@ interface Flags {
   readonly publicAddress: string | undefined;
   readonly databaseUrl: string | undefined;
   readonly natsUrl: string | undefined;
+  readonly natsListen: string | undefined;
   readonly natsCreds: string | undefined;
   readonly tlsCert: string | undefined;
   readonly tlsKey: string | undefined;
@@ -27,7 +28,7 @@ export const startCommand = buildCommand({
     fullDescription: helpText(
       "Without arguments a complete hub on this machine: Postgres and NATS come with it, and 'fleet' in another terminal finds it by itself.\nEvery flag can be given as FLOTILLA_<FLAG>, e.g. FLOTILLA_DATA_DIR; also DATABASE_URL, NATS_URL and OTEL_EXPORTER_OTLP_ENDPOINT.\nPlain HTTP is for loopback; on another address give a certificate, or the hub's own authority signs one.",
       "fleet hub start",
-      "fleet hub start --listen 0.0.0.0:7420 --link-listen 0.0.0.0:7421 --enrol-listen 0.0.0.0:7422 --public-address hub.example.com",
+      "fleet hub start --listen 0.0.0.0:7420 --link-listen 0.0.0.0:7421 --enrol-listen 0.0.0.0:7422 --nats-listen 0.0.0.0:7423 --public-address hub.example.com",
       "fleet hub start --database-url postgres://hub@db/flotilla --nats-url tls://nats.example.com:4222 --nats-creds hub.creds",
     ),
   },
@@ -40,6 +41,7 @@ export const startCommand = buildCommand({
       publicAddress: { ...optional, placeholder: "HOST", brief: "Name that agents and people reach it by (default: localhost)" },
       databaseUrl: { ...optional, placeholder: "URL", brief: "Postgres (default: its own, in the data folder)" },
       natsUrl: { ...optional, placeholder: "URL", brief: "NATS with JetStream (default: its own, in the data folder)" },
+      natsListen: { ...optional, placeholder: "HOST:PORT", brief: "Its own NATS, which agents report to (default: 127.0.0.1:7423)" },
       natsCreds: { ...optional, placeholder: "FILE", brief: "Credentials for --nats-url" },
       tlsCert: { ...optional, placeholder: "FILE", brief: "Certificate of the API (PEM)" },
       tlsKey: { ...optional, placeholder: "FILE", brief: "Its key" },
