@@ -206,12 +206,18 @@ async function statusMiB(pid: number, field: string): Promise<number> {
 async function main(): Promise<number> {
   const { values } = parseArgs({ options: { json: { type: "string" }, rounds: { type: "string", default: "2" }, only: { type: "string" } } });
   const say = (line: string) => process.stderr.write(`${line}\n`);
-  say("Starting an API server …");
-  const cluster = await startKubeCluster({ name: "bench-apply" });
+  const figures: Figure[] = [];
+  if (values.only !== "memory") figures.push(...(await onFreshCluster("apply", say, (cluster) => applyFigures(cluster, Number(values.rounds), say))));
+  // A cluster of its own: an agent also serves what it finds of other fleets.
+  if (values.only !== "apply") figures.push(...(await onFreshCluster("memory", say, memoryFigures)));
+  return reportFigures("apply", figures, values.json);
+}
+
+async function onFreshCluster(name: string, say: (line: string) => void, measure: (cluster: KubeCluster) => Promise<Figure[]>): Promise<Figure[]> {
+  say(`Starting an API server to measure ${name} …`);
+  const cluster = await startKubeCluster({ name: `bench-${name}` });
   try {
-    const figures = values.only === "memory" ? [] : await applyFigures(cluster, Number(values.rounds), say);
-    if (values.only !== "apply") figures.push(...(await memoryFigures(cluster)));
-    return await reportFigures("apply", figures, values.json);
+    return await measure(cluster);
   } finally {
     await cluster.stop();
   }
