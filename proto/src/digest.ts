@@ -42,7 +42,7 @@ export function digestOf(value: unknown): string {
 }
 
 /** What a target's digest covers: everything that changes what the agent does, nothing that does not. */
-export interface DigestedBundle {
+interface DigestedBundle {
   readonly name: string;
   readonly digest: string;
   readonly dependsOn: readonly string[];

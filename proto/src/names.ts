@@ -13,8 +13,6 @@ export const agentNamespace = "flotilla-system";
 /** Annotations on applied objects. */
 export const ownerAnnotation = `${apiGroup}/owner`;
 export const pruneAnnotation = `${apiGroup}/prune`;
-export const reconcileAnnotation = `${apiGroup}/reconcile`;
-export const driftAnnotation = `${apiGroup}/drift`;
 
 /** Label on every applied object; its value is the fleet's name. Lists and watches select by it, so that the agent sees only its own. */
 export const fleetLabel = `${apiGroup}/fleet`;
@@ -32,7 +30,7 @@ export const clusterNameLabel = `${apiGroup}/cluster`;
 export const hubServerName = "hub.flotilla.internal";
 
 /** Trust domain of agent identities. */
-export const trustDomain = "flotilla";
+const trustDomain = "flotilla";
 
 /** SPIFFE id of a cluster's agent: `spiffe://flotilla/cluster/<name>`. */
 export function clusterSpiffeId(cluster: string): string {
