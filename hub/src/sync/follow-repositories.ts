@@ -166,10 +166,9 @@ async function syncFleets(
       await ports.syncFleet(repository, { lease, fleet, found, cause: fetched?.cause ?? noCause(), placementWanted, signal });
       if (placementWanted) due.placedAt.set(fleet.name, Date.now());
     } catch (error) {
-      if (placementWanted) hints.wantPlacement([fleet.name]);
       ports.report(error, `syncing fleet ${fleet.name}`);
-      // Wait before the next try, so that a failing store is not asked in a tight loop.
-      await hints.wait(hintPollMs, signal);
+      // Due again soon, not at once: a failing store is not asked in a tight loop, and the other fleets do not wait for it.
+      due.placedAt.set(fleet.name, Date.now() - placementNetMs + hintPollMs);
     }
   }
   if (fleets.some(({ deleting }) => deleting !== null)) await ports.dropDeletedFleets(repository.id);

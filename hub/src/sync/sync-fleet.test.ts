@@ -1,0 +1,132 @@
+import { trace } from "@opentelemetry/api";
+import { describe, expect, it } from "vitest";
+import type { Problem } from "../domain/problem.ts";
+import type { PlacedCluster } from "../domain/target.ts";
+import { openRenderTools } from "../render/render-tools.ts";
+import { openSurveyMemory } from "../render/survey-bundle.ts";
+import { treeOf } from "../render/tree-for-tests.ts";
+import type { FollowedFleet, FoundRevision, SyncCause } from "./ports.ts";
+import { type Release, type SavedRevision, syncFleet, type SyncFleetPorts } from "./sync-fleet.ts";
+
+const lease = { name: "repository/1", holder: "test", fence: 1n };
+const [good, newer] = ["a".repeat(40), "b".repeat(40)];
+const configMap = (name: string) => `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: ${name} }\n`;
+
+function fleet(more: Partial<FollowedFleet> = {}): FollowedFleet {
+  return { name: "shop", ref: { branch: "main" }, path: "", selector: {}, revision: null, seenRevision: null, problems: [], deleting: null, ...more };
+}
+
+function found(revision: string, more: Partial<FoundRevision> = {}): FoundRevision {
+  return { revision, tree: "", author: "", subject: "", committedAt: null, rewound: false, ...more };
+}
+
+function cause(): SyncCause {
+  const now = new Date();
+  return { kind: "poll", startedAt: now, fetchedFrom: now, fetchedAt: now, traceparent: null };
+}
+
+/** A store that remembers what it was told, over trees by revision. */
+function rig(trees: Record<string, Record<string, string>>, options: { clusters?: readonly string[]; targeted?: readonly string[] } = {}) {
+  const told = {
+    saved: [] as SavedRevision[],
+    failed: [] as (readonly Problem[])[],
+    stalled: [] as (readonly Problem[])[],
+    released: [] as Release[],
+    phases: [] as string[],
+  };
+  const clusters: PlacedCluster[] = (options.clusters ?? ["one"]).map((name) => ({ name, labels: {} }));
+  const ports: SyncFleetPorts = {
+    tracer: trace.getTracer("test"),
+    tools: openRenderTools({ tool: () => Promise.reject(new Error("plain YAML needs no tool")), versions: { helm: "0", kustomize: "0" } }),
+    memory: openSurveyMemory(),
+    cache: { find: async () => undefined, save: async () => undefined },
+    async openTree(revision) {
+      const files = trees[revision];
+      return files === undefined ? { ok: false, problem: { code: "revision-not-here", message: "not here" } } : { ok: true, tree: treeOf(files) };
+    },
+    readClusters: async () => clusters,
+    readOwners: async () => new Map(),
+    readTargeted: async () => options.targeted ?? [],
+    readTraceparent: async () => null,
+    saveFailure: async (_lease, { problems }) => void told.failed.push(problems),
+    saveRevision: async (_lease, saved) => void told.saved.push(saved),
+    saveFleetProblems: async (_lease, _fleet, problems) => void told.stalled.push(problems),
+    releaseTargets: async (_lease, release) => void told.released.push(release),
+    savePhases: async (_fleet, _revision, phases) => void told.phases.push(...phases.map(({ phase }) => phase)),
+  };
+  const run = (state: FollowedFleet, seen: FoundRevision | readonly Problem[], placementWanted = false) =>
+    syncFleet(ports, { lease, fleet: state, found: seen, cause: cause(), placementWanted, signal: new AbortController().signal });
+  return { told, run };
+}
+
+describe("syncing a fleet", () => {
+  it("takes a new revision: saved, then released to every cluster it selects, each step timed", async () => {
+    const { told, run } = rig({ [good]: { "a.yaml": configMap("a") } }, { clusters: ["one", "two"] });
+    await run(fleet(), found(good));
+    expect(told.saved.map(({ found: { revision } }) => revision)).toEqual([good]);
+    expect(told.released).toHaveLength(1);
+    expect(told.released[0]?.placed.map(({ cluster }) => cluster)).toEqual(["one", "two"]);
+    expect(told.phases).toEqual(["poll", "fetch", "read", "render", "place", "release"]);
+  });
+
+  it("does nothing for a revision that it has", async () => {
+    const { told, run } = rig({ [good]: { "a.yaml": configMap("a") } });
+    await run(fleet({ revision: good, seenRevision: good }), found(good));
+    expect(told).toEqual({ saved: [], failed: [], stalled: [], released: [], phases: [] });
+  });
+
+  it("keeps the last good revision when the newest is broken, and places that one when clusters changed", async () => {
+    const { told, run } = rig({ [good]: { "a.yaml": configMap("a") }, [newer]: { "a.yaml": "kind: [" } });
+    await run(fleet({ revision: good, seenRevision: good }), found(newer), true);
+    expect(told.saved).toEqual([]);
+    expect(told.failed[0]?.[0]).toMatchObject({ file: "a.yaml" });
+    expect(told.released.map(({ revision }) => revision)).toEqual([good]);
+  });
+
+  it("never releases an empty fleet: zero documents are a problem", async () => {
+    const { told, run } = rig({ [good]: { "a.yaml": configMap("a") }, [newer]: { "notes.txt": "gone" } }, { targeted: ["one"] });
+    await run(fleet({ revision: good, seenRevision: good }), found(newer));
+    expect(told.failed).toHaveLength(1);
+    expect(told.released).toEqual([]);
+  });
+
+  it("tells that Git cannot be followed, touches nothing, and forgets it with the next good fetch", async () => {
+    const { told, run } = rig({ [good]: { "a.yaml": configMap("a") } });
+    const unreachable = [{ code: "unreachable", message: "no answer", ofSource: true as const }];
+    await run(fleet({ revision: good, seenRevision: good }), unreachable);
+    expect(told).toMatchObject({ stalled: [unreachable], released: [], saved: [] });
+    await run(fleet({ revision: good, seenRevision: good, problems: unreachable }), found(good));
+    expect(told.stalled).toEqual([unreachable, []]);
+  });
+
+  it("looks again at a broken revision after Git was away, so that its own problems are told again", async () => {
+    const { told, run } = rig({ [newer]: { "a.yaml": "kind: [" } });
+    await run(fleet({ revision: good, seenRevision: newer, problems: [{ code: "unreachable", message: "no answer", ofSource: true }] }), found(newer));
+    expect(told.failed).toHaveLength(1);
+  });
+
+  it("lets clusters go that the fleet no longer selects, without deleting what runs there", async () => {
+    const { told, run } = rig({ [good]: { "a.yaml": configMap("a") } }, { clusters: ["one"], targeted: ["one", "gone"] });
+    await run(fleet(), found(good));
+    expect(told.released[0]?.removals).toEqual([{ cluster: "gone", policy: "orphan" }]);
+  });
+
+  it("takes a deleted fleet from every cluster by the policy that was asked for, without looking at Git", async () => {
+    const { told, run } = rig({}, { targeted: ["one", "two"] });
+    await run(fleet({ revision: good, seenRevision: good, deleting: "delete" }), found(newer));
+    expect(told.released[0]).toMatchObject({
+      placed: [],
+      removals: [
+        { cluster: "one", policy: "delete" },
+        { cluster: "two", policy: "delete" },
+      ],
+    });
+    expect(told.saved).toEqual([]);
+  });
+
+  it("warns when the ref was moved to a commit that does not descend from the last", async () => {
+    const { told, run } = rig({ [newer]: { "a.yaml": configMap("a") } });
+    await run(fleet({ revision: good, seenRevision: good }), found(newer, { rewound: true }));
+    expect(told.saved[0]?.warnings.map(({ code }) => code)).toContain("source-rewound");
+  });
+});
