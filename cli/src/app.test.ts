@@ -219,6 +219,15 @@ describe("lists", () => {
 });
 
 describe("fleet create, delete, sync", () => {
+  it("say which ref is followed where none was given", async () => {
+    const fleet = await withHub({
+      "GET /fleets/shop": () => fleetRow({ ref: { branch: "HEAD" } }),
+      "GET /fleets": () => page([fleetRow({ ref: { branch: "HEAD" } })]),
+    });
+    expect((await fleet("list")).stdout).toMatch(/ default branch /);
+    expect((await fleet("show shop")).stdout).toMatch(/Ref: +default branch/);
+  });
+
   it("send what the contract wants, with a password from stdin only", async () => {
     const fleet = await withHub({
       "POST /fleets": () => new Reply(201, { fleet: fleetRow(), webhook: { path: "/api/v1/webhooks/7", secret: "s3cret-of-the-hook" } }),

@@ -184,6 +184,10 @@ export const webhookBodyBytesMax = 1024 ** 2;
 export const webhookBurst = 60;
 export const webhooksPerSecond = 5;
 
+/** Webhooks whose signature does not hold, per sender and repository: enough for a person who sets one up, and told to be quiet then. */
+export const unsignedWebhookBurst = 10;
+export const unsignedWebhooksPerSecond = 0.2;
+
 /** How far a signed timestamp may be off: Standard Webhooks says five minutes. */
 export const webhookClockSkewMs = 5 * 60_000;
 

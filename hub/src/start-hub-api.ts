@@ -6,6 +6,7 @@ import { type RunningApi, startApi } from "./api/start-api.ts";
 import { apiStore } from "./sync/api-store.ts";
 import type { HubConfig } from "./config.ts";
 import { fleetJsonSchema } from "./domain/fleet-schema.ts";
+import { unsignedWebhookBurst, unsignedWebhooksPerSecond } from "./limits.ts";
 import { checkHub } from "./hub-checks.ts";
 import { parseRepositoryUrl } from "./source/repository-url.ts";
 import { TokenBuckets } from "./source/token-bucket.ts";
@@ -37,6 +38,7 @@ export async function startHubApi(options: HubApiOptions): Promise<RunningApi> {
   const { config, pool, sealing, ca, broker, telemetry, addresses, log } = options;
   await ensureAdminToken(pool, { file: join(config.dataDir, "admin-token") });
   const webhooks = new TokenBuckets();
+  const unsigned = new TokenBuckets(unsignedWebhookBurst, unsignedWebhooksPerSecond);
   return startApi({
     host: config.api.host,
     port: config.api.port,
@@ -56,6 +58,7 @@ export async function startHubApi(options: HubApiOptions): Promise<RunningApi> {
       return verdict.ok ? { ok: true, event: verdict.event, concerns: concernsRepository(verdict, url) } : verdict;
     },
     takeWebhook: (repositoryId) => webhooks.take(repositoryId),
+    takeUnsignedWebhook: (address, repositoryId) => unsigned.take(`${address} ${repositoryId}`),
     renderMetrics: () => telemetry.renderMetrics(),
     fleetSchema: fleetJsonSchema(),
     log,

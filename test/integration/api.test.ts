@@ -37,7 +37,8 @@ const log = { info: () => undefined, warn: () => undefined };
 const revision = "abcdef0123456789abcdef0123456789abcdef01";
 
 function options(more: Partial<ApiOptions> = {}): ApiOptions {
-  const buckets = new TokenBuckets(5, 0.01);
+  const buckets = new TokenBuckets(3, 0.01);
+  const unsigned = new TokenBuckets(4, 0.01);
   return {
     host: "127.0.0.1",
     port: 0,
@@ -56,6 +57,7 @@ function options(more: Partial<ApiOptions> = {}): ApiOptions {
       return verdict.ok ? { ok: true, event: verdict.event, concerns: concernsRepository(verdict, request.url) } : verdict;
     },
     takeWebhook: (id) => buckets.take(id),
+    takeUnsignedWebhook: (address, id) => unsigned.take(`${address} ${id}`),
     renderMetrics: async () => "# own\nflotilla_up 1\n",
     fleetSchema: { $id: "fleet" },
     log,
@@ -287,6 +289,11 @@ describe("writing", () => {
     await problem(call("DELETE", "/api/v1/fleets/none"), 404, "not-found");
   });
 
+  it("follows the repository's default branch where no ref is given", async () => {
+    const { body } = await call("POST", "/api/v1/fleets", { body: { name: "shop", repository: "https://git.example.com/shop.git" } });
+    expect(checked(FleetCreated, body).fleet.ref).toEqual({ branch: "HEAD" });
+  });
+
   it("refuses a fleet with every reason at once", async () => {
     const answer = await problem(
       call("POST", "/api/v1/fleets", { body: { name: "Shop!", repository: "ext::sh -c id", path: "../../etc", ref: { branch: "--upload-pack=x" } } }),
@@ -435,6 +442,18 @@ describe("webhooks", () => {
     await call("POST", path, { raw: payload, headers: sign(payload, secret) });
     const limited = await call("POST", path, { raw: payload, headers: sign(payload, secret) });
     expect([limited.status, Number(limited.headers.get("retry-after")) > 0]).toEqual([429, true]);
+  });
+
+  it("that are not signed are slowed down, and never use up the repository's rate", async () => {
+    const { body } = await call("POST", "/api/v1/fleets", { body: { name: "shop", repository: "https://git.example.com/shop.git" } });
+    const { path, secret } = body.webhook;
+    const stranger = () => call("POST", path, { raw: payload, headers: sign(payload, "wrong-secret-wrong") });
+    const statuses: number[] = [];
+    for (let sent = 0; sent < 8; sent += 1) statuses.push((await stranger()).status);
+    expect(statuses).toEqual([401, 401, 401, 401, 429, 429, 429, 429]);
+    expect(Number((await stranger()).headers.get("retry-after"))).toBeGreaterThan(0);
+    await problem(call("POST", "/api/v1/webhooks/999", { raw: payload, headers: sign(payload, secret) }), 401, "webhook-unsigned");
+    expect(await call("POST", path, { raw: payload, headers: sign(payload, secret) })).toMatchObject({ status: 202, body: { fetching: true } });
   });
 
   it("are refused when they are too large", async () => {

@@ -52,6 +52,8 @@ export function fleetListView(now: number): ListView<FleetRow> {
 }
 
 export function refText(ref: Ref): string {
+  // The hub's word for what the server calls its default.
+  if ("branch" in ref && ref.branch === "HEAD") return "default branch";
   if ("branch" in ref) return `branch ${ref.branch}`;
   if ("tag" in ref) return `tag ${ref.tag}`;
   if ("commit" in ref) return `commit ${shortRevision(ref.commit)}`;

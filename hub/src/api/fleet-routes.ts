@@ -185,7 +185,8 @@ function checkFleet(body: FleetCreate, options: ApiOptions): NewFleet {
       message: `the path '${body.path}' leads out of the repository`,
       hint: "name a folder inside the repository",
     });
-  const ref = body.ref ?? { branch: "main" };
+  // The source takes HEAD for the branch that the server calls its default.
+  const ref = body.ref ?? { branch: "HEAD" };
   const [refName = ""] = Object.values(ref);
   if (!isRefName(refName) || Object.keys(ref).length !== 1)
     problems.push({ code: "invalid-ref", message: `'${refName.slice(0, 80)}' cannot be a branch, tag, commit or version range` });

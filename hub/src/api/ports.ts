@@ -119,8 +119,10 @@ export interface ApiOptions {
     readonly secret: string;
     readonly url: string;
   }): WebhookCheck;
-  /** Takes one webhook of a repository's rate; 0, or the milliseconds to wait. */
+  /** Takes one signed webhook of a repository's rate; 0, or the milliseconds to wait. */
   takeWebhook(repositoryId: string): number;
+  /** The same for webhooks that are not signed, of one sender for one repository: a rate of its own, so that a stranger uses up nobody's. */
+  takeUnsignedWebhook(address: string, repositoryId: string): number;
   /** Prometheus text. */
   renderMetrics(): Promise<string>;
   /** JSON Schema of fleet.yaml. */

@@ -29,14 +29,15 @@ export async function addWebhookRoute(app: ApiApp, options: ApiOptions): Promise
       },
       async (request, reply) => {
         const { repository } = request.params as { repository: string };
-        const waitMs = options.takeWebhook(repository);
-        if (waitMs > 0) {
-          void reply.header("retry-after", String(Math.ceil(waitMs / 1_000)));
-          throw new ApiProblem(429, "too-many-webhooks", "too many webhooks for this repository", { hint: "one per push is enough; a fetch is under way" });
-        }
         const known = await store.readWebhook(repository);
         const rawBody = Buffer.isBuffer(request.body) ? request.body : new Uint8Array();
         const check = options.verifyWebhook({ headers: request.headers, rawBody, secret: known?.secret ?? "", url: known?.url ?? "" });
+        // Only what is signed counts against the repository's rate: strangers have one of their own.
+        const waitMs = check.ok ? options.takeWebhook(repository) : options.takeUnsignedWebhook(request.ip, repository);
+        if (waitMs > 0) {
+          void reply.header("retry-after", String(Math.ceil(waitMs / 1_000)));
+          throw tooMany(check.ok);
+        }
         if (!check.ok)
           throw new ApiProblem(
             check.status,
@@ -49,4 +50,12 @@ export async function addWebhookRoute(app: ApiApp, options: ApiOptions): Promise
       },
     );
   });
+}
+
+function tooMany(isSigned: boolean): ApiProblem {
+  return isSigned
+    ? new ApiProblem(429, "too-many-webhooks", "too many webhooks for this repository", { hint: "one per push is enough; a fetch is under way" })
+    : new ApiProblem(429, "too-many-webhooks", "too many webhooks from this address whose signature does not hold", {
+        hint: "give the forge the repository's webhook secret",
+      });
 }

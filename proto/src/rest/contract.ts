@@ -113,7 +113,7 @@ export const FleetCreate = Type.Object(
   {
     name: Type.String(),
     repository: Type.String({ description: "https or ssh URL, without credentials" }),
-    ref: Type.Optional(Ref),
+    ref: Type.Optional(Type.Union(Ref.anyOf, { description: "Default: the repository's default branch, shown as branch HEAD" })),
     path: Type.Optional(Type.String()),
     selector: Type.Optional(Selector),
     credentials: Type.Optional(
