@@ -1,12 +1,12 @@
-import { randomBytes } from "node:crypto";
 import { mkdir, rename, writeFile } from "node:fs/promises";
-import { hostname } from "node:os";
 import { join } from "node:path";
 import { pino, type Logger } from "pino";
 import type pg from "pg";
 import type { RunningApi } from "./api/start-api.ts";
 import type { HubConfig, ListenAddress } from "./config.ts";
+import { claimFolder } from "./embedded/claim-folder.ts";
 import { startEmbeddedPostgres } from "./embedded/postgres.ts";
+import { readHubId } from "./hub-id.ts";
 import { upkeepMs } from "./limits.ts";
 import { openSource } from "./source/open-source.ts";
 import { openEnrolmentStore } from "./store/enrolment-store.ts";
@@ -39,7 +39,10 @@ interface Started {
  * Order: store, identity, broker, intake, agents, people. What fails on the way stops what was started before.
  */
 export async function startHub(config: HubConfig): Promise<number> {
-  const hubId = `${hostname()}-${randomBytes(4).toString("hex")}`;
+  // Others may pass through (Postgres runs as somebody else); files inside have modes of their own.
+  await mkdir(config.dataDir, { recursive: true, mode: 0o711 });
+  const claim = await claimFolder(config.dataDir);
+  const hubId = await readHubId(config.dataDir);
   const log = pino({ level: config.logLevel, base: { hub: hubId }, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination({ dest: 2, sync: true }));
   const started: Started[] = [];
   const kept = <T extends Started>(part: T): T => {
@@ -59,6 +62,7 @@ export async function startHub(config: HubConfig): Promise<number> {
     return 0;
   } finally {
     for (const part of started) await part.close().catch((error: unknown) => log.warn({ err: error }, "a part did not stop in order"));
+    await claim.release();
   }
 }
 
@@ -71,8 +75,6 @@ interface Parts {
 
 async function startParts({ config, hubId, log, kept }: Parts): Promise<{ url: string; caPem: string; drain: () => Promise<void> }> {
   const version = readVersion();
-  // Others may pass through (Postgres runs as somebody else); files inside have modes of their own.
-  await mkdir(config.dataDir, { recursive: true, mode: 0o711 });
   const telemetry = startTelemetry({ version, hubId, otlpEndpoint: config.otlpEndpoint });
   kept({ close: () => telemetry.shutdown() });
   const sealing = await openSealing(config.encryptionKeyFile);
