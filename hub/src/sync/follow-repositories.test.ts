@@ -73,6 +73,27 @@ describe("following repositories", () => {
     await stop();
   });
 
+  it("looks again when it was told of a change after it had read what it works with", async () => {
+    let deleting: "delete" | null = null;
+    const seen: unknown[] = [];
+    let during = (): void => undefined;
+    const { hints, stop } = rig(["1"], {
+      listFleets: async () => [fleet("fleet-1", { deleting })],
+      fetch: async () => {
+        during();
+        return { problem: undefined, found: new Map() };
+      },
+      syncFleet: async (_repository, job) => void seen.push(job.fleet.deleting),
+    });
+    // Told while the first fetch is under way: the rows that its sync works with are older.
+    during = () => {
+      deleting = "delete";
+      hints.wantPlacement(["fleet-1"]);
+    };
+    await vi.waitFor(() => expect(seen).toEqual([null, "delete"]));
+    await stop();
+  });
+
   it("fetches at once when a webhook asked", async () => {
     let fetches = 0;
     const { hints, state, stop } = rig(["1"], {

@@ -43,7 +43,9 @@ export interface FollowPorts {
 /** Wakes followers before their time; main binds it to NOTIFY. */
 export class FollowHints {
   readonly #waiting = new Set<() => void>();
-  readonly #placements = new Set<string>();
+  /** By fleet: the number of its newest hint. */
+  readonly #placements = new Map<string, number>();
+  #newest = 0;
 
   /** Repositories have something to do; the follower looks for itself. */
   wake(): void {
@@ -53,12 +55,20 @@ export class FollowHints {
 
   /** Placement of these fleets is to be looked at again. */
   wantPlacement(fleets: readonly string[]): void {
-    for (const fleet of fleets) this.#placements.add(fleet);
+    this.#newest += 1;
+    for (const fleet of fleets) this.#placements.set(fleet, this.#newest);
     this.wake();
   }
 
-  takePlacement(fleet: string): boolean {
-    return this.#placements.delete(fleet);
+  /** Number of the newest hint: rows that are read after this show what it and all older ones are about. */
+  get newest(): number {
+    return this.#newest;
+  }
+
+  /** Takes the fleet's hint, unless it came after the rows at hand were read: then it is for those that are read next. */
+  takePlacement(fleet: string, newest: number): boolean {
+    const hint = this.#placements.get(fleet);
+    return hint !== undefined && hint <= newest && this.#placements.delete(fleet);
   }
 
   hasPlacement(fleets: readonly FollowedFleet[]): boolean {
@@ -114,6 +124,7 @@ async function followRepository(ports: FollowPorts, hints: FollowHints, slots: W
   // Another replica's clone is not here: begin with a fetch, whatever the rows say.
   let isFirst = true;
   while (!signal.aborted) {
+    const newestHint = hints.newest;
     const repository = await ports.readRepository(id);
     if (repository === undefined) return;
     const fleets = await ports.listFleets(id);
@@ -127,7 +138,7 @@ async function followRepository(ports: FollowPorts, hints: FollowHints, slots: W
     isFirst = false;
     const fetched = dueAt <= now ? await slots.fetch.run(() => fetchAll(ports, lease, repository, fleets, signal)) : undefined;
     if (fetched?.changesNothing === true && !placementDue) continue;
-    await slots.sync.run(() => syncFleets(ports, hints, lease, repository, fleets, { fetched, placedAt }, signal));
+    await slots.sync.run(() => syncFleets(ports, hints, lease, repository, fleets, { fetched, placedAt, newestHint }, signal));
   }
 }
 
@@ -153,13 +164,13 @@ async function syncFleets(
   lease: Lease,
   repository: FollowedRepository,
   fleets: readonly FollowedFleet[],
-  due: { readonly fetched: Fetched | undefined; readonly placedAt: Map<string, number> },
+  due: { readonly fetched: Fetched | undefined; readonly placedAt: Map<string, number>; readonly newestHint: number },
   signal: AbortSignal,
 ): Promise<void> {
   const { fetched } = due;
   for (const fleet of fleets) {
     if (signal.aborted) return;
-    const placementWanted = hints.takePlacement(fleet.name) || (due.placedAt.get(fleet.name) ?? 0) + placementNetMs <= Date.now();
+    const placementWanted = hints.takePlacement(fleet.name, due.newestHint) || (due.placedAt.get(fleet.name) ?? 0) + placementNetMs <= Date.now();
     if (fetched === undefined && !placementWanted) continue;
     const found = fetched?.found.get(refKey(fleet.ref)) ?? unchanged(fleet);
     try {
