@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Command } from "@flotilla/proto/gen/link";
-import { pino } from "pino";
+import { pino, stdSerializers } from "pino";
 import { type ClusterFacts, readClusterFacts } from "./cluster/cluster-facts.ts";
 import { identityInCluster, identityInFile, type StoredIdentityHome } from "./cluster/identity-store.ts";
 import { inClusterEndpoint } from "./cluster/in-cluster-endpoint.ts";
@@ -147,7 +147,7 @@ async function main(): Promise<number> {
     process.stdout.write(usage);
     return 0;
   }
-  const log = pino({ name: "flotilla-agent", level: config.logLevel }, pino.destination({ dest: 2, sync: true }));
+  const log = pino({ name: "flotilla-agent", level: config.logLevel, serializers: { err: describeError } }, pino.destination({ dest: 2, sync: true }));
   const stop = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => stop.abort());
   // One defect in one watch or timer must not take the cluster's agent down: logged, and the rest goes on.
@@ -161,6 +161,12 @@ async function main(): Promise<number> {
     log.error({ err: error }, (error as Error).message);
     return error instanceof UsageError ? 2 : 1;
   }
+}
+
+/** What is expected to fail from time to time needs its words, not a stack; a defect needs both. */
+function describeError(error: unknown): unknown {
+  const isExpected = error instanceof KubeError || error instanceof EnrolError;
+  return isExpected ? { type: error.name, code: error.code, message: error.message } : error instanceof Error ? stdSerializers.err(error) : error;
 }
 
 // Whatever still has a timer open, the agent is done when main is.

@@ -23,6 +23,29 @@ async function withHub(routes: Routes): Promise<(args: string, options?: RunOpti
 
 const unknownTarget = targetRow({ cluster: "paris-1", clusterPhase: "Unknown", sync: "Synced", health: "Current", asOf: "2026-11-24T00:57:00Z" });
 
+describe("a name that is not there", () => {
+  it("is told by events and drift list, which would otherwise say that nothing happened", async () => {
+    const missing = () => problem(404, "there is no fleet 'shpo'", { hint: "`fleet list` shows those there are" });
+    const fleet = await withHub({ "GET /events": () => page([]), "GET /drift": () => page([]), "GET /fleets/shpo": missing });
+    for (const command of ["events --fleet shpo", "drift list --fleet shpo"]) {
+      const { status, stdout, stderr } = await fleet(command);
+      expect(status).toBe(1);
+      expect(stdout).toBe("");
+      expect(stderr).toContain("there is no fleet 'shpo'");
+    }
+  });
+});
+
+describe("a refusal", () => {
+  it("says its one problem once", async () => {
+    const problems = [{ code: "bad-repository-url", message: "'ftp://' is not a transport that the hub uses", hint: "write https://host/path.git" }];
+    const fleet = await withHub({ "POST /fleets": () => problem(400, problems[0]?.message ?? "", { hint: problems[0]?.hint ?? "", problems }) });
+    const { stderr } = await fleet("create shop --repo ftp://x/y");
+    expect(stderr.match(/is not a transport/g)).toHaveLength(1);
+    expect(stderr.match(/hint: write/g)).toHaveLength(1);
+  });
+});
+
 describe("fleet status", () => {
   it("shows every fleet in an aligned table with short revisions and ages", async () => {
     const fleet = await withHub({ "GET /fleets": () => page([fleetRow(), fleetRow({ name: "a-longer-name", sync: "OutOfSync" })]) });

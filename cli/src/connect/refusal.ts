@@ -24,10 +24,13 @@ const hintByStatus: Readonly<Record<number, string>> = {
 export function refusal(status: number, body: string): FleetError {
   const details = parseDetails(body);
   const message = details?.detail || details?.title || `the hub answered ${status}`;
+  const problems: readonly ProblemRow[] = details?.problems ?? [];
+  // A single problem without a place is the message itself: saying it again tells nothing.
+  const isSaid = problems.length === 1 && problems[0]?.file === undefined && problems[0]?.message === message;
   return new FleetError(message, exitByStatus[status] ?? exitCodes.failed, {
     status,
     hint: details?.hint ?? hintByStatus[status],
-    lines: (details?.problems ?? []).map((problem: ProblemRow) => problemLine(problem, "error")),
+    lines: isSaid ? [] : problems.map((problem) => problemLine(problem, "error")),
   });
 }
 

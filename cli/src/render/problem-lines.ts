@@ -5,7 +5,8 @@ export type Severity = "error" | "warning";
 
 /** `fleet.yaml:12:5: error: message (bundle web) hint: …`: the form that editors jump to. */
 export function problemLine(problem: ProblemRow, severity: Severity): string {
-  const place = problem.file === undefined ? "" : `${[problem.file, problem.line, problem.column].filter((part) => part !== undefined).join(":")}: `;
+  // An empty file name is the folder itself.
+  const place = !problem.file ? "" : `${[problem.file, problem.line, problem.column].filter((part) => part !== undefined).join(":")}: `;
   const hint = problem.hint === undefined || problem.hint === "" ? "" : `\n  hint: ${problem.hint}`;
   return cleanLines(`${place}${severity}: ${problem.message}${contextOf(problem)}${hint}`);
 }

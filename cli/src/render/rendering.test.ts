@@ -54,6 +54,7 @@ describe("a problem", () => {
   it("has the form that editors jump to", () => {
     expect(problemLine(problem, "error")).toBe("fleet.yaml:12:5: error: unknown field 'bundels' (bundle web)\n  hint: did you mean 'bundles'?");
     expect(problemLine({ code: "x", message: "no objects" }, "warning")).toBe("warning: no objects");
+    expect(problemLine({ code: "x", message: "no objects", file: "" }, "warning")).toBe("warning: no objects");
   });
 
   it("is an annotation on GitHub, with its special characters escaped", () => {

@@ -85,7 +85,7 @@ export function addFleetRoutes(app: ApiApp, options: ApiOptions): void {
     },
     async (request, reply) => {
       const wanted = await store.wantSync(request.params.fleet, request.query.cluster);
-      if (wanted === undefined) throw notFound("fleet", request.params.fleet);
+      if (wanted === undefined) throw notFound("fleet", request.params.fleet, "`fleet list` shows those there are");
       return reply.code(202).send(wanted);
     },
   );
@@ -165,9 +165,9 @@ export function addFleetRoutes(app: ApiApp, options: ApiOptions): void {
       const { fleet, cluster } = request.params;
       await fleetOf(fleet);
       const rendered = await store.readRendered(fleet, cluster);
-      if (rendered === undefined)
-        throw notFound("target", `${fleet}/${cluster}`, "the fleet's selector does not match the cluster, or nothing was released yet");
-      return rendered;
+      if (rendered !== undefined) return rendered;
+      if ((await store.readCluster(cluster)) === undefined) throw notFound("cluster", cluster, "`fleet cluster list` shows those there are");
+      throw notFound("target", `${fleet}/${cluster}`, "the fleet's selector does not match the cluster, or nothing was released yet");
     },
   );
 }

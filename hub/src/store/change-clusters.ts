@@ -39,7 +39,7 @@ export async function changeLabels(pool: pg.Pool, name: string, labels: Readonly
       "SELECT labels FROM clusters WHERE name = $1 AND removed_at IS NULL FOR NO KEY UPDATE",
       [name],
     );
-    if (rows[0] === undefined) throw new StoreError("not-found", `there is no cluster '${name}'`);
+    if (rows[0] === undefined) throw new StoreError("not-found", `there is no cluster '${name}'`, { hint: "`fleet cluster list` shows those there are" });
     const next = Object.fromEntries(Object.entries({ ...rows[0].labels, ...labels }).filter(([, value]) => value !== null));
     if (Object.keys(next).length > maxLabelsPerCluster)
       throw new StoreError("conflict", `a cluster has at most ${maxLabelsPerCluster} labels`, { hint: "remove some: fleet cluster label NAME KEY-" });
@@ -72,7 +72,7 @@ export async function removeCluster(pool: pg.Pool, name: string): Promise<void> 
       "UPDATE clusters SET removed_at = now(), lease_until = NULL, version = nextval('change_version') WHERE name = $1 AND removed_at IS NULL",
       [name],
     );
-    if (rowCount === 0) throw new StoreError("not-found", `there is no cluster '${name}'`);
+    if (rowCount === 0) throw new StoreError("not-found", `there is no cluster '${name}'`, { hint: "`fleet cluster list` shows those there are" });
     await revokeCredentials(client, name);
     await client.query(
       "UPDATE targets SET tombstone = COALESCE(tombstone, 'orphan'), generation = generation + 1, bundles = '[]', removed_at = now() WHERE cluster = $1 AND removed_at IS NULL",

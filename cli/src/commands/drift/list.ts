@@ -1,4 +1,5 @@
 import { buildCommand } from "@stricli/core";
+import { checkFilters } from "../../connect/check-filters.ts";
 import { connect, type HubFlags, hubFlags } from "../../connect/hub-flags.ts";
 import type { FleetContext } from "../../fleet-context.ts";
 import { clusterFilter, fleetFilter, helpText, outputFlag } from "../../input/parameters.ts";
@@ -35,6 +36,7 @@ export const listCommand = buildCommand({
   async func(this: FleetContext, flags: Flags): Promise<void> {
     const client = await connect(this, flags);
     const rows = await client.drift({ fleet: flags.fleet, cluster: flags.cluster, ...(flags.open && { open: true }) });
+    await checkFilters(client, rows, flags);
     await printList(this, rows, flags.output ?? "table", driftView(this.now()));
   },
 });

@@ -1,5 +1,6 @@
 import { buildCommand } from "@stricli/core";
 import type { EventRow } from "@flotilla/proto/rest/contract";
+import { checkFilters } from "../../connect/check-filters.ts";
 import { followChanges } from "../../connect/follow-changes.ts";
 import { connect, type HubFlags, hubFlags } from "../../connect/hub-flags.ts";
 import type { FleetContext } from "../../fleet-context.ts";
@@ -43,6 +44,7 @@ export const eventsCommand = buildCommand({
   async func(this: FleetContext, flags: Flags): Promise<void> {
     const client = await connect(this, flags);
     const past = await client.recentEvents({ fleet: flags.fleet, cluster: flags.cluster, reason: flags.reason }, flags.limit);
+    await checkFilters(client, past, flags);
     if (!flags.follow) return printList(this, past, flags.output ?? "table", eventView(this.now()));
     for (const event of past) say(this, await format(this, event, flags.output));
     await follow(this, client, flags, past.at(-1)?.id ?? 0);

@@ -12,6 +12,7 @@ import { durationOf } from "../../render/age.ts";
 import { type Paint, paintFor } from "../../render/palette.ts";
 import { say, structured } from "../../render/print.ts";
 import { cliVersion } from "../../version.ts";
+import { counted } from "../../render/counted.ts";
 
 interface Flags extends HubFlags {
   readonly output: "json" | "yaml" | undefined;
@@ -70,7 +71,11 @@ async function hubChecks(context: FleetContext, flags: Flags): Promise<Check[]> 
     const hub = await new HubClient(endpoint, { signal: context.signal }).hub();
     const tookMs = performance.now() - startedAt;
     return [
-      { name: "hub", ok: true, message: `${endpoint.url} (${endpoint.from}) answers in ${durationOf(tookMs)}; ${hub.fleets} fleets, ${hub.clusters} clusters` },
+      {
+        name: "hub",
+        ok: true,
+        message: `${endpoint.url} (${endpoint.from}) answers in ${durationOf(tookMs)}; ${counted(hub.fleets, "fleet")}, ${counted(hub.clusters, "cluster")}`,
+      },
       versionCheck(hub),
       ...hub.checks.map((check) => ({ name: `hub: ${check.name}`, ok: check.ok, message: check.message, hint: check.hint })),
     ];
