@@ -227,13 +227,17 @@ function run(file, args, env = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(file, args, { stdio: "inherit", env: { ...process.env, PATH: `${binFolder}${delimiter}${process.env.PATH}`, ...env } });
     const pass = (signal) => child.kill(signal);
-    const ignore = () => undefined;
-    process.on("SIGINT", ignore);
+    // Ctrl-C reaches the child by itself; a signal sent to this process alone, or to the npm above it, does not.
+    const interrupt = () => process.stdin.isTTY || child.kill("SIGTERM");
+    const parent = process.ppid;
+    const orphaned = setInterval(() => process.env.npm_lifecycle_event && process.ppid !== parent && child.kill("SIGTERM"), 500);
+    process.on("SIGINT", interrupt);
     process.on("SIGTERM", pass);
     process.on("SIGHUP", pass);
     child.once("error", reject);
     child.once("exit", (code, signal) => {
-      process.off("SIGINT", ignore).off("SIGTERM", pass).off("SIGHUP", pass);
+      clearInterval(orphaned);
+      process.off("SIGINT", interrupt).off("SIGTERM", pass).off("SIGHUP", pass);
       resolve(code ?? 128 + constants.signals[signal]);
     });
   });

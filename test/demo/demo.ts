@@ -19,7 +19,6 @@ const members = [
 ];
 
 const webConfig = "/api/v1/namespaces/payments/configmaps/cluster-facts";
-const webDeployment = "/apis/apps/v1/namespaces/storefront/deployments/web";
 const fleetFolder = join(repositoryRoot, "test/fixtures/shop");
 
 interface Step {
@@ -168,7 +167,6 @@ function tellCommands(demo: Demo, { hub, members: [first] }: Platform): void {
   npx fleet drift list
   npx fleet render shop --cluster berlin-1
   KUBECONFIG=${first?.kube.kubeconfig} kubectl -n storefront scale deployment web --replicas 9   # and see it healed
-  ${first?.kube.url}${webDeployment}
 
 `);
 }
