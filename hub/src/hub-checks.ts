@@ -1,9 +1,11 @@
+import { statfs } from "node:fs/promises";
 import { jetstreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { reportStream } from "@flotilla/proto/subjects";
 import type { HubInfo } from "@flotilla/proto/rest/contract";
 import type pg from "pg";
 import { findToolWithoutBuild, type ToolName } from "./embedded/tools.ts";
+import { diskFreeBytesMin } from "./limits.ts";
 import { hasNetworkTakenAway } from "./render/sandbox.ts";
 
 type Check = HubInfo["checks"][number];
@@ -13,12 +15,13 @@ const lagWarned = 1_000;
 const checkMs = 3_000;
 
 /** What `fleet doctor` prints of the hub: each check bounded in time, a failing one never hides another. */
-export async function checkHub(pool: pg.Pool, nats: NatsConnection): Promise<Check[]> {
+export async function checkHub(pool: pg.Pool, nats: NatsConnection, dataDir: string): Promise<Check[]> {
   const checks: readonly [string, string, () => Promise<Omit<Check, "name">>][] = [
     ["database", "is Postgres up, and does --database-url reach it?", () => checkDatabase(pool)],
     ["broker", "is nats-server up, and does --nats-url reach it?", () => checkBroker(nats)],
     ["intake", "is any replica running? The owner of the lease 'intake' records reports", () => checkIntake(pool, nats)],
     ["repositories", "fleet show NAME says what Git answered", () => checkRepositories(pool)],
+    ["disk", "free space on the volume of the data folder; the hub goes on by itself, and agents keep their reports meanwhile", () => checkDisk(dataDir)],
     ["renderers", "put them on the PATH, or set FLOTILLA_HELM and FLOTILLA_KUSTOMIZE; they are built with Go when first needed", checkRenderers],
   ];
   return Promise.all(checks.map(async ([name, hint, run]) => ({ name, ...(await bounded(run, hint)) })));
@@ -68,6 +71,14 @@ async function checkRepositories(pool: pg.Pool): Promise<Omit<Check, "name">> {
   const first = failing[0];
   if (first === undefined) return { ok: true, message: `${rows.length} followed` };
   return { ok: false, message: `${failing.length} of ${rows.length} cannot be followed; ${first.url}: ${first.error ?? ""}` };
+}
+
+/** Whether the data folder's volume has room: clones lie there, and the embedded Postgres and NATS. */
+export async function checkDisk(dataDir: string): Promise<Omit<Check, "name">> {
+  const { bavail, bsize } = await statfs(dataDir);
+  const freeMiB = Math.floor((bavail * bsize) / 1024 ** 2);
+  if (bavail * bsize >= diskFreeBytesMin) return { ok: true, message: `${freeMiB} MiB free` };
+  return { ok: false, message: `the disk that holds ${dataDir} is full: ${freeMiB} MiB free, ${diskFreeBytesMin / 1024 ** 2} MiB wanted` };
 }
 
 async function checkRenderers(): Promise<Omit<Check, "name">> {

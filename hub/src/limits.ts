@@ -18,6 +18,10 @@ export const fetchesAtOnce = 32;
 /** Bundles rendered at once by one replica: helm and kustomize take a core each. */
 export const rendersAtOnce = 2;
 
+/** Less free than this on the data folder's volume is called full: four segments of Postgres' log. Looked at often, for the log. */
+export const diskFreeBytesMin = 64 * 1024 ** 2;
+export const diskCheckMs = 10_000;
+
 // Servers that the hub starts itself (embedded/).
 
 /** A server that died is started again at once, then ever more slowly: a full disk is not mended by haste. */

@@ -47,7 +47,7 @@ export async function startHubApi(options: HubApiOptions): Promise<RunningApi> {
     listenChanges: (onChange) =>
       listen(pool, "flotilla_changes", (hint) => onChange({ fleets: namesIn(hint, "fleets"), clusters: namesIn(hint, "clusters") }), log),
     hub: { version: options.version, id: options.hubId, enrolAddress: addresses.enrol, linkAddress: addresses.link, caHash: ca.caHash },
-    checks: () => checkHub(pool, broker.connection),
+    checks: () => checkHub(pool, broker.connection, config.dataDir),
     mintToken: (cluster, lifetimeMs) => mintEnrolToken(pool, cluster, lifetimeMs),
     checkRepositoryUrl(url) {
       const parsed = parseRepositoryUrl(url, { allowLocalRepositories: config.allowLocalRepositories });

@@ -26,6 +26,7 @@ import { startLink } from "./stream/link-server.ts";
 import { ensureReportStream } from "./stream/report-stream.ts";
 import { startIntake } from "./sync/record-report.ts";
 import { startTelemetry } from "./telemetry.ts";
+import { watchDisk } from "./watch-disk.ts";
 import { readVersion } from "./version.ts";
 
 /** Something that was started and must be stopped, in reverse order. */
@@ -77,6 +78,7 @@ async function startParts({ config, hubId, log, kept }: Parts): Promise<{ url: s
   const version = readVersion();
   const telemetry = startTelemetry({ version, hubId, otlpEndpoint: config.otlpEndpoint });
   kept({ close: () => telemetry.shutdown() });
+  kept(watchDisk(config.dataDir, log));
   const sealing = await openSealing(config.encryptionKeyFile);
   const pool = await openDatabase({ config, hubId, log, kept });
   await checkSealing(pool, sealing);

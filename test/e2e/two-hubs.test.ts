@@ -1,5 +1,6 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type AgentProcess, startAgent } from "../harness/agent-process.ts";
 import { type GitRepository, type GitServer, startGitServer } from "../harness/git-server.ts";
@@ -8,7 +9,7 @@ import { type KubeCluster, startKubeCluster } from "../harness/kube-cluster.ts";
 import { natsForTests } from "../harness/nats.ts";
 import { startPostgresForTest } from "../harness/postgres.ts";
 import { removeFolder, scratchFolder } from "../harness/scratch-folder.ts";
-import { waitForValue } from "../harness/wait-for.ts";
+import { waitFor, waitForValue } from "../harness/wait-for.ts";
 
 const started: { stop(): Promise<void> }[] = [];
 const kept = <T extends { stop(): Promise<void> }>(server: T): T => {
@@ -17,6 +18,7 @@ const kept = <T extends { stop(): Promise<void> }>(server: T): T => {
 };
 
 let folder: string;
+let databaseUrl: string;
 let git: GitServer;
 let repository: GitRepository;
 let hubs: [HubProcess, HubProcess];
@@ -26,6 +28,7 @@ const kubes: KubeCluster[] = [];
 beforeAll(async () => {
   folder = await scratchFolder("two-hubs");
   const [postgres, nats] = await Promise.all([startPostgresForTest().then(kept), natsForTests().then(kept)]);
+  databaseUrl = postgres.url;
   git = kept(await startGitServer());
   const shared = ["--database-url", postgres.url, "--nats-url", nats.url, "--encryption-key-file", join(folder, "key")];
   const start = async (name: string) => kept(await startHub({ name, dataDir: join(folder, name), folder, args: shared }));
@@ -81,4 +84,62 @@ describe("two hubs on one Postgres and one NATS", () => {
     await converged(other, after, ["cluster-1", "cluster-2"]);
     expect((await other.api.events({ reason: "ReportsLost" })).length).toBe(0);
   });
+
+  it("go on when a hub is stopped in the middle of a release for longer than its lease, and refuse what it writes when it wakes", async () => {
+    const database = new pg.Client({ connectionString: databaseUrl });
+    await database.connect();
+    kept({ stop: () => database.end() });
+    const { holder, fence } = await leaseOf(database);
+    const stale = (await hubs[0].api.hub()).id === holder ? 0 : 1;
+    const stopped = hubs[stale];
+    const other = hubs[1 - stale] as HubProcess;
+    try {
+      // Its release waits at a table that is locked; then the hub itself is stopped, and its transaction is left open.
+      await database.query("BEGIN");
+      await database.query("LOCK TABLE targets IN SHARE MODE");
+      await repository.commit(configMap(30));
+      await waitForValue(
+        () => waitingStatements(database, holder),
+        (statements) => statements.some((statement) => /INSERT INTO targets/.test(statement)),
+        { what: "a release that waits", timeoutMs: 30_000 },
+      );
+      process.kill(stopped.pid, "SIGSTOP");
+      await database.query("COMMIT");
+      const during = await repository.commit(configMap(31));
+      await converged(other, during, [`cluster-${2 - stale}`]);
+      const taken = await leaseOf(database);
+      expect(taken.holder).toBe((await other.api.hub()).id);
+      expect(taken.fence).toBeGreaterThan(fence);
+    } finally {
+      process.kill(stopped.pid, "SIGCONT");
+      await database.query("ROLLBACK");
+    }
+    const after = await repository.commit(configMap(32));
+    await converged(other, after, ["cluster-1", "cluster-2"]);
+    await converged(stopped, after, ["cluster-1", "cluster-2"]);
+    // What it was about to write came too late: Postgres had ended its transaction, or its fence was old.
+    await waitFor(
+      async () => /went to another replica|ran out|idle-in-transaction timeout|Connection terminated/.test(await readFile(stopped.logFile, "utf8")),
+      {
+        what: "the stopped hub's word on what it lost",
+      },
+    );
+    expect((await other.api.events({ reason: "ReportsLost" })).length).toBe(0);
+  });
 });
+
+async function leaseOf(database: pg.Client): Promise<{ holder: string; fence: number }> {
+  const { rows } = await database.query<{ holder: string; fence: string }>("SELECT holder, fence FROM leases WHERE name LIKE 'repository/%'");
+  return { holder: rows[0]?.holder ?? "", fence: Number(rows[0]?.fence) };
+}
+
+/** What a hub waits for a lock with. */
+async function waitingStatements(database: pg.Client, hubId: string): Promise<string[]> {
+  // Inside a transaction Postgres shows for ever what it showed first.
+  await database.query("SELECT pg_stat_clear_snapshot()");
+  const { rows } = await database.query<{ query: string }>(
+    "SELECT query FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE '%' || $1",
+    [hubId],
+  );
+  return rows.map(({ query }) => query);
+}

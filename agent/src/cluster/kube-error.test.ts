@@ -32,6 +32,13 @@ describe("an error of the API server", () => {
     );
   });
 
+  it("about a Secret says what RBAC refuses, which holds names only", () => {
+    const refusal = 'secrets "s" is forbidden: User "system:serviceaccount:a:b" cannot patch resource "secrets" in API group "" in the namespace "default"';
+    expect(tellError(status(403, { message: refusal, reason: "Forbidden" }), "Secret")).toBe(refusal);
+    const admission = `${refusal}: the password hunter2 is weak`;
+    expect(tellError(status(403, { message: admission, reason: "Forbidden" }), "Secret")).not.toContain("hunter2");
+  });
+
   it("is one line of bounded length", () => {
     const told = tellError(new Error(`a\nb\u001b[31m${"x".repeat(2_000)}`), "ConfigMap");
     expect(told.length).toBeLessThanOrEqual(512);

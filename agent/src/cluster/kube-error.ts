@@ -88,7 +88,12 @@ export function tellError(error: unknown, kind: string): string {
   return line.length <= maxMessageChars ? line : `${line.slice(0, maxMessageChars - 1)}…`;
 }
 
+/** How the API server itself says that RBAC does not allow something: made of names only, no part of the object is in it. */
+const rbacRefusal =
+  /^[a-z.]+ "[^"]*" is forbidden: User "[^"]*" cannot [a-z]+ resource "[a-z./]+" in API group "[a-z0-9.-]*"(?: in the namespace "[a-z0-9-]+"| at the cluster scope)$/;
+
 function tellWithoutValues(error: KubeError): string {
+  if (error.status === 403 && rbacRefusal.test(error.message)) return error.message;
   const fields = error.causes.map((cause) => cause.field).filter((field) => field !== undefined && field !== "");
   const webhook = /admission webhook "([^"]+)"/.exec(error.message)?.[1];
   const by = webhook ? ` by admission webhook ${webhook}` : "";

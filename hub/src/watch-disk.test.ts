@@ -1,0 +1,22 @@
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { diskFreeBytesMin } from "./limits.ts";
+import { watchDisk } from "./watch-disk.ts";
+
+const disk = vi.hoisted(() => ({ freeBytes: 0 }));
+vi.mock("node:fs/promises", async (original) => ({ ...(await original<object>()), statfs: async () => ({ bavail: disk.freeBytes / 4_096, bsize: 4_096 }) }));
+
+describe("the data folder's disk", () => {
+  let watch: { close(): Promise<void> } | undefined;
+  afterEach(() => watch?.close());
+
+  it("is told once when it is full, and once when it has room again", async () => {
+    const told: string[] = [];
+    disk.freeBytes = diskFreeBytesMin;
+    watch = watchDisk("/var/lib/hub", { info: (_, text) => told.push(`info ${text}`), error: (_, text) => told.push(`error ${text}`) }, 5);
+    disk.freeBytes = 1024 ** 2;
+    await vi.waitFor(() => expect(told).toEqual([expect.stringMatching(/^error the disk that holds \/var\/lib\/hub is full: 1 MiB free/)]));
+    disk.freeBytes = diskFreeBytesMin * 2;
+    await vi.waitFor(() => expect(told[1]).toMatch(/^info the disk that holds \/var\/lib\/hub has room again: 128 MiB free/));
+    expect(told).toHaveLength(2);
+  });
+});
