@@ -33,13 +33,15 @@ export interface HubApiOptions {
   readonly log: Logger;
 }
 
+export type HubApi = Pick<RunningApi, "url" | "address" | "close">;
+
 /** Binds the API to the rest of the hub and serves it. */
-export async function startHubApi(options: HubApiOptions): Promise<RunningApi> {
+export async function startHubApi(options: HubApiOptions): Promise<HubApi> {
   const { config, pool, sealing, ca, broker, telemetry, addresses, log } = options;
   await ensureAdminToken(pool, { file: join(config.dataDir, "admin-token") });
   const webhooks = new TokenBuckets();
   const unsigned = new TokenBuckets(unsignedWebhookBurst, unsignedWebhooksPerSecond);
-  return startApi({
+  const api = await startApi({
     host: config.api.host,
     port: config.api.port,
     tls: await apiCertificate(config, ca),
@@ -63,7 +65,24 @@ export async function startHubApi(options: HubApiOptions): Promise<RunningApi> {
     fleetSchema: fleetJsonSchema(),
     log,
   });
+  const renewing = setInterval(() => {
+    void apiCertificate(config, ca)
+      .then((certificate) => certificate && api.renewCertificate(certificate))
+      .catch((error: unknown) => log.error({ err: error }, "the API's certificate could not be renewed"));
+  }, certificateRenewMs);
+  renewing.unref();
+  return {
+    url: api.url,
+    address: api.address,
+    async close() {
+      clearInterval(renewing);
+      await api.close();
+    },
+  };
 }
+
+/** Server certificates of the hub's own authority live 30 days; given files are read again, because whoever gives them renews them there. */
+const certificateRenewMs = 24 * 3_600_000;
 
 /** Given files; else the hub's own authority signs one where others can reach the API; plain HTTP on loopback. */
 async function apiCertificate({ api, tls, publicAddress }: HubConfig, ca: CertificateAuthority): Promise<{ cert: string; key: string } | undefined> {

@@ -2,7 +2,6 @@ import { mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pino, type Logger } from "pino";
 import type pg from "pg";
-import type { RunningApi } from "./api/start-api.ts";
 import type { HubConfig, ListenAddress } from "./config.ts";
 import { claimFolder } from "./embedded/claim-folder.ts";
 import { startEmbeddedPostgres } from "./embedded/postgres.ts";
@@ -18,7 +17,7 @@ import { openPool } from "./store/pool.ts";
 import { checkSealing, openSealing } from "./store/sealing.ts";
 import { startUpkeep } from "./store/upkeep.ts";
 import { isLoopback, startBroker } from "./start-broker.ts";
-import { startHubApi } from "./start-hub-api.ts";
+import { type HubApi, startHubApi } from "./start-hub-api.ts";
 import { startSync } from "./start-sync.ts";
 import { openCertificateAuthority } from "./stream/certificate-authority.ts";
 import { startEnrolment } from "./stream/enrolment.ts";
@@ -162,7 +161,7 @@ function agentAddress(config: HubConfig, { port }: ListenAddress): string {
 }
 
 /** As this machine reaches the API: under a name that is in the certificate. */
-function localUrl({ api: { host }, tls }: HubConfig, api: RunningApi): string {
+function localUrl({ api: { host }, tls }: HubConfig, api: HubApi): string {
   if (isLoopback(host)) return api.url;
   return tls === undefined ? `https://localhost:${api.address.port}` : `https://${host}:${api.address.port}`;
 }

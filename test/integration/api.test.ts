@@ -1,3 +1,5 @@
+import { connect as connectTls } from "node:tls";
+import { openCertificateAuthority } from "@flotilla/hub/stream/certificate-authority";
 import { createHmac, randomBytes } from "node:crypto";
 import { mkdtempSync, readFileSync, statSync } from "node:fs";
 import { connect } from "node:net";
@@ -399,6 +401,28 @@ describe("errors and rights", () => {
     expect((await fetch(`${other.url}/healthz`)).status).toBe(200);
     await other.close();
     await away.end();
+  });
+
+  it("serves TLS, and takes a renewed certificate without a restart", async () => {
+    const secrets = new Map<string, string>();
+    const ca = await openCertificateAuthority({
+      load: async (name) => secrets.get(name),
+      createOnce: async (name, value) => (secrets.set(name, value), value),
+    });
+    const [first, second] = [await ca.issueServer(["localhost"]), await ca.issueServer(["localhost"])];
+    const other = await startApi(options({ port: 0, tls: { cert: first.chainPem, key: first.keyPem } }));
+    const serialNow = () =>
+      new Promise<string>((resolve, reject) => {
+        const socket = connectTls({ host: "127.0.0.1", port: other.address.port, servername: "localhost", ca: ca.caPem }, () => {
+          resolve(socket.getPeerCertificate().serialNumber);
+          socket.end();
+        });
+        socket.once("error", reject);
+      });
+    const before = await serialNow();
+    other.renewCertificate({ cert: second.chainPem, key: second.keyPem });
+    expect(await serialNow()).not.toBe(before);
+    await other.close();
   });
 
   it("is never served in clear text to others", async () => {

@@ -1,4 +1,5 @@
 import type { AddressInfo } from "node:net";
+import type { Server as SecureServer } from "node:tls";
 import swagger from "@fastify/swagger";
 import { apiPrefix } from "@flotilla/proto/rest/contract";
 import fastify, { type FastifyReply, type FastifyRequest } from "fastify";
@@ -22,6 +23,8 @@ export interface RunningApi {
   readonly address: { readonly host: string; readonly port: number };
   /** Open watches. */
   readonly watchers: number;
+  /** Takes another certificate for connections from now on; nothing on plain HTTP. */
+  renewCertificate(tls: { readonly cert: string; readonly key: string }): void;
   close(): Promise<void>;
 }
 
@@ -60,6 +63,9 @@ export async function startApi(options: ApiOptions): Promise<RunningApi> {
     address: { host, port: bound.port },
     get watchers() {
       return watchers.count;
+    },
+    renewCertificate({ cert, key }) {
+      if (tls !== undefined) (app.server as unknown as SecureServer).setSecureContext({ cert, key, minVersion: "TLSv1.2" });
     },
     async close() {
       watchers.close();
