@@ -18,9 +18,11 @@ export const fetchesAtOnce = 32;
 /** Bundles rendered at once by one replica: helm and kustomize take a core each. */
 export const rendersAtOnce = 2;
 
-/** Less free than this on the data folder's volume is called full: four segments of Postgres' log. Looked at often, for the log. */
+/** Less free than this on the data folder's volume is called full: four segments of Postgres' log. Twice as much is room again, so that it does not flap. */
 export const diskFreeBytesMin = 64 * 1024 ** 2;
-export const diskCheckMs = 10_000;
+
+/** One statfs; often, so that a disk that was full for some seconds is noticed. */
+export const diskCheckMs = 2_000;
 
 // Servers that the hub starts itself (embedded/).
 

@@ -18,6 +18,8 @@ export interface Broker {
   readonly ca: string;
   /** Something was revoked: push the account again. */
   onRevoked(): void;
+  /** The disk was full and is not any more: JetStream takes no message again until its server was started anew. Nothing for a server that was given. */
+  onDiskRoom(): void;
   /** The hub's own connection; before the store it writes to. */
   close(): Promise<void>;
 }
@@ -60,6 +62,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     urls: server?.agentUrls ?? servers,
     ca: server?.ca ?? "",
     onRevoked: () => pusher.hint(),
+    onDiskRoom: () => server?.restart(),
     async close() {
       await pusher.close();
       await connection.close().catch(() => undefined);
@@ -75,6 +78,7 @@ interface OwnServer {
   readonly agentUrls: readonly string[];
   readonly ca: string;
   readonly tls: TlsOptions | undefined;
+  restart(): void;
   reload(operator: { jwt: string; accounts: readonly { id: string; jwt: string }[]; systemAccountId: string }): Promise<void>;
   stop(): Promise<void>;
 }
@@ -99,6 +103,7 @@ async function startServer({ config, ca, readRevoked, log }: BrokerOptions, iden
     agentUrls: [`${scheme}://${config.publicAddress}:${server.port}`],
     ca: tls === undefined ? "" : ca.caPem,
     tls: tls === undefined ? undefined : { ca: ca.caPem },
+    restart: () => server.restart(),
     async reload(changed) {
       claims = { ...changed, accounts: [...changed.accounts] };
       await server.reload(changed);

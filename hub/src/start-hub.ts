@@ -77,7 +77,6 @@ async function startParts({ config, hubId, log, kept }: Parts): Promise<{ url: s
   const version = readVersion();
   const telemetry = startTelemetry({ version, hubId, otlpEndpoint: config.otlpEndpoint });
   kept({ close: () => telemetry.shutdown() });
-  kept(watchDisk(config.dataDir, log));
   const sealing = await openSealing(config.encryptionKeyFile);
   const pool = await openDatabase({ config, hubId, log, kept });
   await checkSealing(pool, sealing);
@@ -85,6 +84,7 @@ async function startParts({ config, hubId, log, kept }: Parts): Promise<{ url: s
   const ca = await openCertificateAuthority(secrets);
   const enrolments = openEnrolmentStore(pool);
   const broker = kept(await startBroker({ config, ca, secrets, readRevoked: () => enrolments.readRevokedBrokerUsers(), log }));
+  kept(watchDisk({ dataDir: config.dataDir, log, onRoom: () => broker.onDiskRoom() }));
   kept(startIntake({ pool, nats: broker.connection, holder: hubId, ensureStream: async () => void (await ensureReportStream(broker.connection)), log }));
   const names = [config.publicAddress, "localhost"];
   const link = kept(

@@ -12,11 +12,14 @@ describe("the data folder's disk", () => {
   it("is told once when it is full, and once when it has room again", async () => {
     const told: string[] = [];
     disk.freeBytes = diskFreeBytesMin;
-    watch = watchDisk("/var/lib/hub", { info: (_, text) => told.push(`info ${text}`), error: (_, text) => told.push(`error ${text}`) }, 5);
+    const log = { info: (_: object, text: string) => told.push(`info ${text}`), error: (_: object, text: string) => told.push(`error ${text}`) };
+    const onRoom = vi.fn();
+    watch = watchDisk({ dataDir: "/var/lib/hub", log, onRoom, everyMs: 5 });
     disk.freeBytes = 1024 ** 2;
     await vi.waitFor(() => expect(told).toEqual([expect.stringMatching(/^error the disk that holds \/var\/lib\/hub is full: 1 MiB free/)]));
     disk.freeBytes = diskFreeBytesMin * 2;
     await vi.waitFor(() => expect(told[1]).toMatch(/^info the disk that holds \/var\/lib\/hub has room again: 128 MiB free/));
     expect(told).toHaveLength(2);
+    expect(onRoom).toHaveBeenCalledOnce();
   });
 });

@@ -1,22 +1,32 @@
-import { checkDisk } from "./hub-checks.ts";
-import { diskCheckMs } from "./limits.ts";
+import { statfs } from "node:fs/promises";
+import { diskCheckMs, diskFreeBytesMin } from "./limits.ts";
 
-interface DiskLog {
-  info(fields: object, message: string): void;
-  error(fields: object, message: string): void;
+export interface WatchDiskOptions {
+  readonly dataDir: string;
+  readonly log: { info(fields: object, message: string): void; error(fields: object, message: string): void };
+  /** The disk was full and has room again. */
+  onRoom(): void;
+  /** Default diskCheckMs. */
+  readonly everyMs?: number;
 }
 
 /** Says in the log when the data folder's disk becomes full, and when there is room again. Never throws. */
-export function watchDisk(dataDir: string, log: DiskLog, everyMs: number = diskCheckMs): { close(): Promise<void> } {
+export function watchDisk({ dataDir, log, onRoom, everyMs = diskCheckMs }: WatchDiskOptions): { close(): Promise<void> } {
   let isFull = false;
   const look = async (): Promise<void> => {
-    const { ok, message } = await checkDisk(dataDir);
-    if (ok && isFull) log.info({}, `the disk that holds ${dataDir} has room again: ${message}`);
-    if (!ok && !isFull) log.error({}, `${message}. Free space there; the hub goes on by itself, and agents keep their reports meanwhile`);
-    isFull = !ok;
+    const { bavail, bsize } = await statfs(dataDir);
+    const freeBytes = bavail * bsize;
+    const free = `${Math.floor(freeBytes / 1024 ** 2)} MiB free`;
+    if (!isFull && freeBytes < diskFreeBytesMin) {
+      isFull = true;
+      log.error({}, `the disk that holds ${dataDir} is full: ${free}. Free space there; the hub goes on by itself, and agents keep their reports meanwhile`);
+    } else if (isFull && freeBytes >= diskFreeBytesMin * 2) {
+      isFull = false;
+      log.info({}, `the disk that holds ${dataDir} has room again: ${free}`);
+      onRoom();
+    }
   };
   const timer = setInterval(() => void look().catch(() => undefined), everyMs);
   timer.unref();
-  void look().catch(() => undefined);
   return { close: async () => clearInterval(timer) };
 }

@@ -5,7 +5,7 @@ import { mkdir, open, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { startAgent } from "../harness/agent-process.ts";
+import { type AgentProcess, startAgent } from "../harness/agent-process.ts";
 import { type GitRepository, startGitServer } from "../harness/git-server.ts";
 import { type HubProcess, startHub } from "../harness/hub-process.ts";
 import { type KubeCluster, startKubeCluster } from "../harness/kube-cluster.ts";
@@ -40,6 +40,7 @@ describe.skipIf(disk === undefined)(title, () => {
   const stops: (() => Promise<void>)[] = [];
   let hub: HubProcess;
   let kube: KubeCluster;
+  let agent: AgentProcess;
   let repository: GitRepository;
 
   beforeAll(async () => {
@@ -52,7 +53,7 @@ describe.skipIf(disk === undefined)(title, () => {
     );
     const stateDir = join(folder, "agent");
     await mkdir(stateDir);
-    const agent = await startAgent({ api: hub.api, enrolment: await hub.api.addCluster("one"), cluster: kube, stateDir, folder });
+    agent = await startAgent({ api: hub.api, enrolment: await hub.api.addCluster("one"), cluster: kube, stateDir, folder });
     stops.unshift(() => agent.stop());
     repository = await git.createRepository("full");
     const revision = await repository.commit(round(0));
@@ -134,6 +135,17 @@ describe.skipIf(disk === undefined)(title, () => {
       },
       (told) => /disk is full|No space left on device/.test(told),
       { what: "a write that failed, with its reason", timeoutMs: 60_000, everyMs: 500 },
+    );
+    // The broker's disk is the same: reports wait with the agent. Edits make some, until one finds no room.
+    let edits = 0;
+    await waitFor(
+      async () => {
+        await fill();
+        edits += 1;
+        await kube.client.mergePatch(`${configMaps}/part-${edits % 12}`, { data: { round: `edited-${edits}` } });
+        return (await readFile(agent.logFile, "utf8")).includes("the broker did not take a report");
+      },
+      { what: "a report that the broker cannot store", timeoutMs: 60_000, everyMs: 500 },
     );
     expect((await kube.client.list(configMaps)).filter(({ metadata }) => metadata.name.startsWith("part-"))).toHaveLength(12);
 

@@ -24,6 +24,7 @@ export async function natsForTests(options: Pick<EmbeddedNatsOptions, "operator"
       return server.pid;
     },
     reload: (operator) => server.reload(operator),
+    restart: () => server.restart(),
     kill9: () => void sendSignal(server.pid, "SIGKILL"),
     async wipe() {
       await server.stop();

@@ -36,6 +36,8 @@ export interface EmbeddedNats {
   readonly pid: number;
   /** Takes other account JWTs (revocations) without a restart. */
   reload(operator: NonNullable<EmbeddedNatsOptions["operator"]>): Promise<void>;
+  /** Ends the server; it is started again on the same port and store. */
+  restart(): void;
   stop(): Promise<void>;
 }
 
@@ -76,6 +78,7 @@ export async function startEmbeddedNats(options: EmbeddedNatsOptions): Promise<E
         await writeConfig();
         sendSignal(child.pid, "SIGHUP");
       },
+      restart: () => void sendSignal(child.pid, "SIGTERM"),
       async stop() {
         await child.stop();
         await claim.release();
