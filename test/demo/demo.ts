@@ -179,4 +179,5 @@ function shownMs(ms: number): string {
   return ms < 1_000 ? `${ms.toFixed(0)} ms` : `${(ms / 1_000).toFixed(1)} s`;
 }
 
-process.exitCode = await main();
+// An interrupted step may still be waiting for what was stopped under it.
+process.exit(await main());
