@@ -76,7 +76,7 @@ await describeWith(["nats-server", "helm", "kustomize"], "the packed CLI in an e
 
   it("is a complete hub with `fleet hub start`, which `fleet` then finds by itself", async () => {
     const listen = async (flag: string) => [flag, `127.0.0.1:${await freePort()}`];
-    const flags = (await Promise.all(["--listen", "--link-listen", "--enrol-listen"].map(listen))).flat();
+    const flags = (await Promise.all(["--listen", "--link-listen", "--enrol-listen", "--nats-listen"].map(listen))).flat();
     const hub = spawn(fleet, ["hub", "start", ...flags], { env: home, stdio: ["ignore", "pipe", "pipe"] });
     let output = "";
     hub.stdout.on("data", (chunk: Buffer) => void (output += chunk.toString()));
