@@ -1,5 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { connect, type NatsConnection, type TlsOptions } from "@nats-io/transport-node";
 import type { Logger } from "pino";
 import type { HubConfig } from "./config.ts";
@@ -85,6 +87,7 @@ interface OwnServer {
 
 async function startServer({ config, ca, readRevoked, log }: BrokerOptions, identity: BrokerIdentity): Promise<OwnServer> {
   const { host, port } = config.natsListen;
+  await waitUntilFree(host, port);
   const storeDir = join(config.dataDir, "nats");
   const operator = await identity.operator?.claims(await readRevoked());
   const tls = isLoopback(host) ? undefined : await writeCertificate(storeDir, ca, [config.publicAddress, "localhost"]);
@@ -128,4 +131,29 @@ async function writeCertificate(folder: string, ca: CertificateAuthority, names:
 /** Whether nobody outside this machine can reach a listener there. */
 export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127\./.test(host);
+}
+
+/** How long a nats-server that a killed hub left behind may take to end. */
+const portWaitMs = 10_000;
+
+/**
+ * Waits until nobody listens there.
+ *
+ * @throws Error that names the flag, when somebody else keeps it.
+ */
+async function waitUntilFree(host: string, port: number): Promise<void> {
+  const deadline = Date.now() + portWaitMs;
+  while (port !== 0 && !(await isFree(host, port))) {
+    if (Date.now() >= deadline)
+      throw new Error(`the hub's nats-server cannot listen on ${host}:${port}: something else does; give another address with --nats-listen HOST:PORT`);
+    await delay(250);
+  }
+}
+
+async function isFree(host: string, port: number): Promise<boolean> {
+  const probe = createServer();
+  return new Promise((resolve) => {
+    probe.once("error", (error) => resolve((error as NodeJS.ErrnoException).code !== "EADDRINUSE"));
+    probe.listen(port, host, () => probe.close(() => resolve(true)));
+  });
 }
