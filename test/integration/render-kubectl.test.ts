@@ -7,9 +7,8 @@ import { findTool } from "@flotilla/hub/embedded/tools";
 import { readManifests } from "@flotilla/hub/render/kube-yaml";
 import { withScratchFolder } from "@flotilla/hub/render/scratch-folder";
 import { expect, it } from "vitest";
+import { publishedTrees as realWorld } from "../harness/published-trees.ts";
 import { describeWith } from "../harness/tools.ts";
-
-const realWorld = join(import.meta.dirname, "../../../shared/real-world");
 
 /** What kubectl makes of a file, without a server: `patch --local` with an empty patch prints every object as read. */
 async function kubectl(file: string): Promise<unknown[]> {

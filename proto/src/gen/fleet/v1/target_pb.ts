@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file fleet/v1/target.proto.
  */
 export const file_fleet_v1_target: GenFile = /*@__PURE__*/
-  fileDesc("ChVmbGVldC92MS90YXJnZXQucHJvdG8SCGZsZWV0LnYxIocCCgZUYXJnZXQSDQoFZmxlZXQYASABKAkSDwoHY2x1c3RlchgCIAEoCRISCgpnZW5lcmF0aW9uGAMgASgEEhAKCHJldmlzaW9uGAQgASgJEg4KBmRpZ2VzdBgFIAEoCRIQCghjb21wbGV0ZRgGIAEoCBInCgdidW5kbGVzGAcgAygLMhYuZmxlZXQudjEuVGFyZ2V0QnVuZGxlEiYKCXRvbWJzdG9uZRgIIAEoCzITLmZsZWV0LnYxLlRvbWJzdG9uZRITCgt0cmFjZXBhcmVudBgJIAEoCRIvCgtyZWxlYXNlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRAoJVG9tYnN0b25lEicKBnBvbGljeRgBIAEoDjIXLmZsZWV0LnYxLlJlbW92YWxQb2xpY3kSDgoGcmVhc29uGAIgASgJIqsCCgxUYXJnZXRCdW5kbGUSDAoEbmFtZRgBIAEoCRIOCgZkaWdlc3QYAiABKAkSFAoMb2JqZWN0X2NvdW50GAMgASgNEhIKCmJvZHlfYnl0ZXMYBCABKAQSEgoKZGVwZW5kc19vbhgFIAMoCRInCgpkcmlmdF9tb2RlGAYgASgOMhMuZmxlZXQudjEuRHJpZnRNb2RlEiQKBmlnbm9yZRgHIAMoCzIULmZsZWV0LnYxLklnbm9yZVJ1bGUSMQoOaGVhbHRoX3RpbWVvdXQYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKwoMcHJ1bmVfYnVkZ2V0GAkgASgLMhUuZmxlZXQudjEuUHJ1bmVCdWRnZXQSEAoIZXhjbHVkZWQYCiADKAkiWQoKSWdub3JlUnVsZRINCgVncm91cBgBIAEoCRIMCgRraW5kGAIgASgJEgwKBG5hbWUYAyABKAkSEQoJbmFtZXNwYWNlGAQgASgJEg0KBXBhdGhzGAUgAygJIi8KC1BydW5lQnVkZ2V0Eg8KB29iamVjdHMYASABKA0SDwoHcGVyY2VudBgCIAEoDSplCg1SZW1vdmFsUG9saWN5Eh4KGlJFTU9WQUxfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGQoVUkVNT1ZBTF9QT0xJQ1lfT1JQSEFOEAESGQoVUkVNT1ZBTF9QT0xJQ1lfREVMRVRFEAIqdwoJRHJpZnRNb2RlEhoKFkRSSUZUX01PREVfVU5TUEVDSUZJRUQQABITCg9EUklGVF9NT0RFX0hFQUwQARIVChFEUklGVF9NT0RFX1JFUE9SVBACEiIKHkRSSUZUX01PREVfSEVBTF9VTkxFU1NfRFJJRlRFRBADYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChVmbGVldC92MS90YXJnZXQucHJvdG8SCGZsZWV0LnYxIuICCgZUYXJnZXQSDQoFZmxlZXQYASABKAkSDwoHY2x1c3RlchgCIAEoCRISCgpnZW5lcmF0aW9uGAMgASgEEhAKCHJldmlzaW9uGAQgASgJEg4KBmRpZ2VzdBgFIAEoCRIQCghjb21wbGV0ZRgGIAEoCBInCgdidW5kbGVzGAcgAygLMhYuZmxlZXQudjEuVGFyZ2V0QnVuZGxlEiYKCXRvbWJzdG9uZRgIIAEoCzITLmZsZWV0LnYxLlRvbWJzdG9uZRITCgt0cmFjZXBhcmVudBgJIAEoCRIvCgtyZWxlYXNlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoOcHJ1bmVfYXBwcm92YWwYFCABKAsyFy5mbGVldC52MS5QcnVuZUFwcHJvdmFsEigKCnN1c3BlbnNpb24YGSABKAsyFC5mbGVldC52MS5TdXNwZW5zaW9uIncKDVBydW5lQXBwcm92YWwSEAoIcmV2aXNpb24YASABKAkSDgoGZGlnZXN0GAIgASgJEhMKC2FwcHJvdmVkX2J5GAMgASgJEi8KC2FwcHJvdmVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJTCgpTdXNwZW5zaW9uEg4KBnJlYXNvbhgBIAEoCRIKCgJieRgCIAEoCRIpCgVzaW5jZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRAoJVG9tYnN0b25lEicKBnBvbGljeRgBIAEoDjIXLmZsZWV0LnYxLlJlbW92YWxQb2xpY3kSDgoGcmVhc29uGAIgASgJIpoDCgxUYXJnZXRCdW5kbGUSDAoEbmFtZRgBIAEoCRIOCgZkaWdlc3QYAiABKAkSFAoMb2JqZWN0X2NvdW50GAMgASgNEhIKCmJvZHlfYnl0ZXMYBCABKAQSEgoKZGVwZW5kc19vbhgFIAMoCRInCgpkcmlmdF9tb2RlGAYgASgOMhMuZmxlZXQudjEuRHJpZnRNb2RlEiQKBmlnbm9yZRgHIAMoCzIULmZsZWV0LnYxLklnbm9yZVJ1bGUSMQoOaGVhbHRoX3RpbWVvdXQYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKwoMcHJ1bmVfYnVkZ2V0GAkgASgLMhUuZmxlZXQudjEuUHJ1bmVCdWRnZXQSEAoIZXhjbHVkZWQYCiADKAkSKgoIZGVmYXVsdHMYFCABKAsyGC5mbGVldC52MS5PYmplY3REZWZhdWx0cxIoCgpzdXNwZW5zaW9uGBkgASgLMhQuZmxlZXQudjEuU3VzcGVuc2lvbhIXCg9zZXJ2aWNlX2FjY291bnQYIyABKAkiSgoOT2JqZWN0RGVmYXVsdHMSDQoFcHJ1bmUYASABKAkSCwoDc3NhGAIgASgJEg0KBWZvcmNlGAMgASgJEg0KBWFkb3B0GAQgASgJIlkKCklnbm9yZVJ1bGUSDQoFZ3JvdXAYASABKAkSDAoEa2luZBgCIAEoCRIMCgRuYW1lGAMgASgJEhEKCW5hbWVzcGFjZRgEIAEoCRINCgVwYXRocxgFIAMoCSIvCgtQcnVuZUJ1ZGdldBIPCgdvYmplY3RzGAEgASgNEg8KB3BlcmNlbnQYAiABKA0qZQoNUmVtb3ZhbFBvbGljeRIeChpSRU1PVkFMX1BPTElDWV9VTlNQRUNJRklFRBAAEhkKFVJFTU9WQUxfUE9MSUNZX09SUEhBThABEhkKFVJFTU9WQUxfUE9MSUNZX0RFTEVURRACKncKCURyaWZ0TW9kZRIaChZEUklGVF9NT0RFX1VOU1BFQ0lGSUVEEAASEwoPRFJJRlRfTU9ERV9IRUFMEAESFQoRRFJJRlRfTU9ERV9SRVBPUlQQAhIiCh5EUklGVF9NT0RFX0hFQUxfVU5MRVNTX0RSSUZURUQQA2IGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Target is everything one cluster should run for one fleet: level-based, latest generation wins. An agent ignores a
@@ -82,6 +82,20 @@ export type Target = Message<"fleet.v1.Target"> & {
    * @generated from field: google.protobuf.Timestamp released_at = 10;
    */
   releasedAt?: Timestamp | undefined;
+
+  /**
+   * Lets the prunes go that the agent holds, when it names exactly them.
+   *
+   * @generated from field: fleet.v1.PruneApproval prune_approval = 20;
+   */
+  pruneApproval?: PruneApproval | undefined;
+
+  /**
+   * Set while the fleet, or the whole cluster, is suspended: nothing is applied, pruned or healed; all is watched and reported.
+   *
+   * @generated from field: fleet.v1.Suspension suspension = 25;
+   */
+  suspension?: Suspension | undefined;
 };
 
 /**
@@ -90,6 +104,74 @@ export type Target = Message<"fleet.v1.Target"> & {
  */
 export const TargetSchema: GenMessage<Target> = /*@__PURE__*/
   messageDesc(file_fleet_v1_target, 0);
+
+/**
+ * PruneApproval: a person has seen a list of objects that the agent would delete, and agreed. Void for every other revision
+ * and every other list.
+ *
+ * @generated from message fleet.v1.PruneApproval
+ */
+export type PruneApproval = Message<"fleet.v1.PruneApproval"> & {
+  /**
+   * @generated from field: string revision = 1;
+   */
+  revision: string;
+
+  /**
+   * SHA-256 (hex) over the sorted object ids (see pruneListDigest in agent/src/domain/prune-policy.ts).
+   *
+   * @generated from field: string digest = 2;
+   */
+  digest: string;
+
+  /**
+   * Who, for people.
+   *
+   * @generated from field: string approved_by = 3;
+   */
+  approvedBy: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp approved_at = 4;
+   */
+  approvedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message fleet.v1.PruneApproval.
+ * Use `create(PruneApprovalSchema)` to create a new message.
+ */
+export const PruneApprovalSchema: GenMessage<PruneApproval> = /*@__PURE__*/
+  messageDesc(file_fleet_v1_target, 1);
+
+/**
+ * @generated from message fleet.v1.Suspension
+ */
+export type Suspension = Message<"fleet.v1.Suspension"> & {
+  /**
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+
+  /**
+   * Who, for people.
+   *
+   * @generated from field: string by = 2;
+   */
+  by: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp since = 3;
+   */
+  since?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message fleet.v1.Suspension.
+ * Use `create(SuspensionSchema)` to create a new message.
+ */
+export const SuspensionSchema: GenMessage<Suspension> = /*@__PURE__*/
+  messageDesc(file_fleet_v1_target, 2);
 
 /**
  * @generated from message fleet.v1.Tombstone
@@ -113,7 +195,7 @@ export type Tombstone = Message<"fleet.v1.Tombstone"> & {
  * Use `create(TombstoneSchema)` to create a new message.
  */
 export const TombstoneSchema: GenMessage<Tombstone> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_target, 1);
+  messageDesc(file_fleet_v1_target, 3);
 
 /**
  * @generated from message fleet.v1.TargetBundle
@@ -174,6 +256,27 @@ export type TargetBundle = Message<"fleet.v1.TargetBundle"> & {
    * @generated from field: repeated string excluded = 10;
    */
   excluded: string[];
+
+  /**
+   * What holds for objects that say nothing themselves.
+   *
+   * @generated from field: fleet.v1.ObjectDefaults defaults = 20;
+   */
+  defaults?: ObjectDefaults | undefined;
+
+  /**
+   * Set while this bundle is suspended.
+   *
+   * @generated from field: fleet.v1.Suspension suspension = 25;
+   */
+  suspension?: Suspension | undefined;
+
+  /**
+   * Service account ("namespace/name") that is impersonated for everything done to this bundle's objects; empty: the agent's own rights.
+   *
+   * @generated from field: string service_account = 35;
+   */
+  serviceAccount: string;
 };
 
 /**
@@ -181,7 +284,49 @@ export type TargetBundle = Message<"fleet.v1.TargetBundle"> & {
  * Use `create(TargetBundleSchema)` to create a new message.
  */
 export const TargetBundleSchema: GenMessage<TargetBundle> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_target, 2);
+  messageDesc(file_fleet_v1_target, 4);
+
+/**
+ * ObjectDefaults: the words of proto/src/directives.ts; an empty one is the product's default.
+ *
+ * @generated from message fleet.v1.ObjectDefaults
+ */
+export type ObjectDefaults = Message<"fleet.v1.ObjectDefaults"> & {
+  /**
+   * enabled, disabled, confirm, last
+   *
+   * @generated from field: string prune = 1;
+   */
+  prune: string;
+
+  /**
+   * override, merge, ifNotPresent, ignore
+   *
+   * @generated from field: string ssa = 2;
+   */
+  ssa: string;
+
+  /**
+   * never, recreate
+   *
+   * @generated from field: string force = 3;
+   */
+  force: string;
+
+  /**
+   * always, if-no-diff, never
+   *
+   * @generated from field: string adopt = 4;
+   */
+  adopt: string;
+};
+
+/**
+ * Describes the message fleet.v1.ObjectDefaults.
+ * Use `create(ObjectDefaultsSchema)` to create a new message.
+ */
+export const ObjectDefaultsSchema: GenMessage<ObjectDefaults> = /*@__PURE__*/
+  messageDesc(file_fleet_v1_target, 5);
 
 /**
  * IgnoreRule: paths that drift never looks at. Empty group, kind or name match all.
@@ -222,7 +367,7 @@ export type IgnoreRule = Message<"fleet.v1.IgnoreRule"> & {
  * Use `create(IgnoreRuleSchema)` to create a new message.
  */
 export const IgnoreRuleSchema: GenMessage<IgnoreRule> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_target, 3);
+  messageDesc(file_fleet_v1_target, 6);
 
 /**
  * PruneBudget: the larger of the two is the number of objects that one target may prune without approval.
@@ -246,7 +391,7 @@ export type PruneBudget = Message<"fleet.v1.PruneBudget"> & {
  * Use `create(PruneBudgetSchema)` to create a new message.
  */
 export const PruneBudgetSchema: GenMessage<PruneBudget> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_target, 4);
+  messageDesc(file_fleet_v1_target, 7);
 
 /**
  * @generated from enum fleet.v1.RemovalPolicy
