@@ -17,7 +17,7 @@ import type { Log } from "./log.ts";
 import { Engine } from "./reconcile/engine.ts";
 import { openOutbox } from "./report/outbox.ts";
 import { type Publisher, startPublisher } from "./report/publisher.ts";
-import { openTracer } from "./telemetry.ts";
+import { idOnlyTracer, openTracer } from "./telemetry.ts";
 import { agentVersion } from "./version.ts";
 
 /**
@@ -56,6 +56,7 @@ async function runAgent(config: AgentConfig, log: Log, stopping: AbortSignal): P
       handlers: handlersOf(engine, facts, log),
       log,
       agentVersion,
+      tracer,
       onRenewCredentials,
     });
     closing.push(() => link.close());
@@ -87,7 +88,7 @@ async function establishIdentity(config: AgentConfig, state: StateObjects, home:
   if (hub === undefined || token === undefined || caHash === undefined) {
     throw new UsageError("this agent has no identity yet: give --hub, --token and --ca-hash as printed by 'fleet cluster add'");
   }
-  const identity = await untilDone(() => enrol({ address: hub, token, caHash, agentVersion }), "enrol at the hub", log, stopping);
+  const identity = await untilDone(() => enrol({ address: hub, token, caHash, agentVersion, tracer: idOnlyTracer }), "enrol at the hub", log, stopping);
   if (cluster !== undefined && identity.cluster !== cluster)
     throw new UsageError(`the token is for cluster "${identity.cluster}", --cluster says "${cluster}"`);
   await untilDone(() => home.save(identity), "keep its identity", log, stopping);

@@ -21,8 +21,10 @@ export function openOtlpTracer(attributes: Readonly<Record<string, string>>): St
     start: (name, traceparent, spanAttributes, startedAtMs) => {
       const parent = traceparent === "" ? ROOT_CONTEXT : propagator.extract(ROOT_CONTEXT, { traceparent }, getter);
       const span = tracer.startSpan(name, { attributes: { ...spanAttributes }, startTime: startedAtMs }, parent);
+      const { traceId, spanId, traceFlags } = span.spanContext();
       return {
-        spanId: span.spanContext().spanId,
+        spanId,
+        traceparent: `00-${traceId}-${spanId}-${traceFlags.toString(16).padStart(2, "0")}`,
         end: (error, endedAtMs) => {
           if (error) span.setStatus({ code: SpanStatusCode.ERROR, message: error });
           span.end(endedAtMs);

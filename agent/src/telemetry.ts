@@ -4,20 +4,29 @@ import { randomBytes } from "node:crypto";
 export interface StepSpan {
   /** Hex; the same in the exporter, if there is one, and in reports. */
   readonly spanId: string;
+  /** W3C trace context of this span, for whoever goes on with it. */
+  readonly traceparent: string;
   /** @param endedAtMs epoch milliseconds; now when left out. */
   end(error?: string, endedAtMs?: number): void;
 }
 
 /** Records steps of the path inside the cluster as spans of the trace that the target came with. */
 export interface StepTracer {
-  /** @param startedAtMs epoch milliseconds. */
+  /**
+   * @param traceparent of the span above; "" begins a trace.
+   * @param startedAtMs epoch milliseconds.
+   */
   start(name: string, traceparent: string, attributes: Readonly<Record<string, string | number>>, startedAtMs: number): StepSpan;
   shutdown(): Promise<void>;
 }
 
 /** Without an exporter a span is only its id: the hub builds its tree from reports. */
 export const idOnlyTracer: StepTracer = {
-  start: () => ({ spanId: randomBytes(8).toString("hex"), end() {} }),
+  start: (_name, parent) => {
+    const spanId = randomBytes(8).toString("hex");
+    const traceId = /^00-([0-9a-f]{32})-/.exec(parent)?.[1] ?? randomBytes(16).toString("hex");
+    return { spanId, traceparent: `00-${traceId}-${spanId}-01`, end() {} };
+  },
   shutdown: () => Promise.resolve(),
 };
 

@@ -107,6 +107,7 @@ async function startParts({ config, hubId, log, kept }: Parts): Promise<{ url: s
   );
   kept(
     await startEnrolment({
+      tracer: telemetry.tracer,
       host: config.enrol.host,
       port: config.enrol.port,
       ca,

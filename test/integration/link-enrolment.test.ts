@@ -1,6 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import type { EnrolError } from "@flotilla/agent/link/enrol";
 import { enrolmentClient, callUnary } from "@flotilla/agent/link/hub-client";
+import { idOnlyTracer } from "@flotilla/agent/telemetry";
 import { openCertificateAuthority } from "@flotilla/hub/stream/certificate-authority";
 import type { EnrolResponse } from "@flotilla/proto/gen/enrolment";
 import { status } from "@grpc/grpc-js";
@@ -84,7 +85,7 @@ describe("enrolment", () => {
     const request = await x509.Pkcs10CertificateRequestGenerator.create({ name: "CN=victim", keys, signingAlgorithm: algorithm, extensions: [san] });
     await rig.addCluster("victim");
     const token = await rig.addCluster("attacker");
-    const client = enrolmentClient(`localhost:${hub.enrolment.port}`, rig.ca.caPem);
+    const client = enrolmentClient(`localhost:${hub.enrolment.port}`, rig.ca.caPem, idOnlyTracer);
     const { identity } = await callUnary<EnrolResponse>(client, "enrol", { token, csr: new Uint8Array(request.rawData) }, 5_000);
     expect(identity!.cluster).toBe("attacker");
     expect(new X509Certificate(identity!.certificate).subjectAltName).toBe("URI:spiffe://flotilla/cluster/attacker");
@@ -109,7 +110,7 @@ describe("enrolment", () => {
   it("does not burn the token of a bad request, and limits tries per address", async () => {
     const other = await rig.replica();
     const token = await rig.addCluster("limited");
-    const client = enrolmentClient(`localhost:${other.enrolment.port}`, rig.ca.caPem);
+    const client = enrolmentClient(`localhost:${other.enrolment.port}`, rig.ca.caPem, idOnlyTracer);
     await expect(callUnary(client, "enrol", { token, csr: new Uint8Array(3) }, 5_000)).rejects.toMatchObject({ code: status.INVALID_ARGUMENT });
     expect((await rig.enrol(other, "limited", { token })).cluster).toBe("limited");
     const codes = await Promise.all(
@@ -128,7 +129,7 @@ describe("enrolment", () => {
     const request = newCertificateRequest();
     const forged = await foreign.issueClient(request.csr, "stranger");
     const agent = await rig.agent({ ...identity, privateKeyPem: request.privateKeyPem, certificatePem: forged.certificatePem });
-    const client = enrolmentClient(`localhost:${hub.link.port}`, rig.ca.caPem);
+    const client = enrolmentClient(`localhost:${hub.link.port}`, rig.ca.caPem, idOnlyTracer);
     await expect(callUnary(client, "enrol", { token: "x", csr: new Uint8Array(1) }, 5_000)).rejects.toMatchObject({ code: status.UNAVAILABLE });
     client.close();
     expect(agent.link.isConnected).toBe(false);

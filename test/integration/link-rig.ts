@@ -3,6 +3,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type EnrolOptions, enrol } from "@flotilla/agent/link/enrol";
 import { type Identity, type Link, type LinkHandlers, openLink } from "@flotilla/agent/link/link";
+import { idOnlyTracer, type StepTracer } from "@flotilla/agent/telemetry";
 import { openOutbox, type Outbox } from "@flotilla/agent/report/outbox";
 import { type Publisher, type PublisherOptions, startPublisher } from "@flotilla/agent/report/publisher";
 import { openEnrolmentStore, mintEnrolToken } from "@flotilla/hub/store/enrolment-store";
@@ -23,7 +24,7 @@ import type { Target } from "@flotilla/proto/gen/target";
 import { type Body, packBody } from "@flotilla/proto/body";
 import { targetDigest } from "@flotilla/proto/digest";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
-import { trace } from "@opentelemetry/api";
+import { trace, type Tracer } from "@opentelemetry/api";
 import type pg from "pg";
 import { natsForTests, type TestNats } from "../harness/nats.ts";
 import { createTestDatabase } from "../harness/postgres.ts";
@@ -58,13 +59,14 @@ export interface RigAgent {
   stop(): Promise<void>;
 }
 
-export type ReplicaOptions = Partial<Pick<LinkOptions, "heartbeatIntervalMs" | "heartbeatDeadlineMs">> & { hubId?: string };
+export type ReplicaOptions = Partial<Pick<LinkOptions, "heartbeatIntervalMs" | "heartbeatDeadlineMs">> & { hubId?: string; tracer?: Tracer };
 
 export interface AgentOptions {
   readonly handlers?: Partial<LinkHandlers>;
   readonly publishes?: boolean | Partial<PublisherOptions>;
   /** Folder of its outbox; the same name again continues it. */
   readonly dir?: string;
+  readonly tracer?: StepTracer;
 }
 
 /** Real Postgres, real nats-server in operator mode, and as many replicas and agents as a test wants. */
@@ -133,8 +135,8 @@ export async function startLinkRig(): Promise<LinkRig> {
     nats,
     hubNats,
     folder: (name) => join(folder, name),
-    async replica({ hubId = `hub-${++hubs}`, ...beats } = {}) {
-      const common = { host: "127.0.0.1", port: 0, ca, names: ["localhost"], log };
+    async replica({ hubId = `hub-${++hubs}`, tracer = trace.getTracer("test"), ...beats } = {}) {
+      const common = { host: "127.0.0.1", port: 0, ca, names: ["localhost"], tracer, log };
       const link = await startLink({
         ...common,
         ...beats,
@@ -142,7 +144,6 @@ export async function startLinkRig(): Promise<LinkRig> {
         hubVersion: "test",
         store: openLinkStore(pool, sealing),
         credentials: enrolmentStore,
-        tracer: trace.getTracer("test"),
         broker: { identity: broker, urls: [nats.url], ca: "" },
         hints: (channels, onHint) => listen(database.url, channels, onHint),
         onRevoked: () => claims.hint(),
@@ -160,9 +161,12 @@ export async function startLinkRig(): Promise<LinkRig> {
     },
     async enrol(replica, cluster, options = {}) {
       const token = options.token ?? (await addCluster(cluster));
-      return await enrol({ address: `localhost:${replica.enrolment.port}`, caHash: ca.caHash, agentVersion: "test", ...options, token });
+      return await enrol({ address: `localhost:${replica.enrolment.port}`, caHash: ca.caHash, agentVersion: "test", tracer: idOnlyTracer, ...options, token });
     },
-    async agent(identity, { handlers = {}, publishes = false, dir = `outbox-${identity.cluster}-${randomBytes(4).toString("hex")}` } = {}) {
+    async agent(
+      identity,
+      { handlers = {}, publishes = false, tracer = idOnlyTracer, dir = `outbox-${identity.cluster}-${randomBytes(4).toString("hex")}` } = {},
+    ) {
       await mkdir(join(folder, dir), { recursive: true });
       const outbox = await openOutbox({ dir: join(folder, dir), cluster: identity.cluster, log });
       const bodies = new Map<string, Uint8Array>();
@@ -177,6 +181,7 @@ export async function startLinkRig(): Promise<LinkRig> {
         outbox,
         log,
         agentVersion: "test",
+        tracer,
         handlers: {
           onTarget: (target) => void targets.push(target),
           onCommand: async (command) => void commands.push(command),

@@ -1,6 +1,7 @@
 import type { Duplex } from "node:stream";
 import { create } from "@bufbuild/protobuf";
 import { linkClient } from "@flotilla/agent/link/hub-client";
+import { idOnlyTracer } from "@flotilla/agent/telemetry";
 import { revokeCredentials } from "@flotilla/hub/store/enrolment-store";
 import { FleetReportSchema } from "@flotilla/proto/gen/report";
 import { unpackBody } from "@flotilla/proto/body";
@@ -87,7 +88,7 @@ describe("targets", () => {
     const spy = await joined("spy");
     const mine = bodyOf("mine");
     await rig.saveBody(mine);
-    const client = linkClient(spy.identity);
+    const client = linkClient(spy.identity, idOnlyTracer);
     const call = (client as unknown as { connect(): Duplex }).connect();
     const answers: { message: { case: string; value: { digest?: string; reason?: string } } }[] = [];
     call.on("data", (answer) => answers.push(answer));

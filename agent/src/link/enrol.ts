@@ -4,6 +4,7 @@ import type { EnrolResponse } from "@flotilla/proto/gen/enrolment";
 import { clusterSpiffeId, hubServerName } from "@flotilla/proto/names";
 import { type ServiceError, status } from "@grpc/grpc-js";
 import { linkLimits } from "../limits.ts";
+import type { StepTracer } from "../telemetry.ts";
 import { newCertificateRequest } from "./certificate-request.ts";
 import { callUnary, codeOf, detailsOf, enrolmentClient } from "./hub-client.ts";
 import type { Identity } from "./identity.ts";
@@ -37,6 +38,7 @@ export interface EnrolOptions {
   /** SHA-256 of the hub CA's public key, hex, with or without "sha256:". */
   readonly caHash: string;
   readonly agentVersion: string;
+  readonly tracer: StepTracer;
 }
 
 /**
@@ -45,13 +47,13 @@ export interface EnrolOptions {
  *
  * @throws EnrolError
  */
-export async function enrol({ address, token, caHash, agentVersion }: EnrolOptions): Promise<Identity> {
+export async function enrol({ address, token, caHash, agentVersion, tracer }: EnrolOptions): Promise<Identity> {
   const wanted = caHash.toLowerCase().replace(/^sha256:/, "");
   if (!/^[0-9a-f]{64}$/.test(wanted))
     throw new EnrolError("WrongHub", `'${caHash}' is not a CA hash; it takes the 64 hex digits that 'fleet cluster add' printed`);
   const caPem = await findAuthority(address, wanted);
   const request = newCertificateRequest();
-  const client = enrolmentClient(address, caPem);
+  const client = enrolmentClient(address, caPem, tracer);
   try {
     const { identity } = await callUnary<EnrolResponse>(client, "enrol", { token, csr: request.csr, agentVersion }, linkLimits.enrolMs);
     if (identity === undefined) throw new EnrolError("BadAnswer", `the hub at ${address} gave no identity`);

@@ -3,7 +3,9 @@ import { LinkService } from "@flotilla/proto/gen/link";
 import { grpcService } from "@flotilla/proto/grpc";
 import { heartbeatIntervalMs, maxGrpcMessageBytes } from "@flotilla/proto/limits";
 import { hubServerName } from "@flotilla/proto/names";
-import { type ChannelOptions, type Client, credentials, makeGenericClientConstructor, type ServiceError, status } from "@grpc/grpc-js";
+import type { StepTracer } from "../telemetry.ts";
+import { carryTrace } from "./carry-trace.ts";
+import { type ChannelOptions, type Client, type ClientOptions, credentials, makeGenericClientConstructor, type ServiceError, status } from "@grpc/grpc-js";
 
 const channelOptions: ChannelOptions = {
   "grpc.max_receive_message_length": maxGrpcMessageBytes,
@@ -21,14 +23,18 @@ const LinkClient = makeGenericClientConstructor(grpcService(LinkService), "LinkS
 const EnrolmentClient = makeGenericClientConstructor(grpcService(EnrolmentService), "EnrolmentService");
 
 /** A client of the link listener, who shows this identity. Nothing is dialled before its first call. */
-export function linkClient(identity: { linkAddress: string; caPem: string; privateKeyPem: string; certificatePem: string }): Client {
+export function linkClient(identity: { linkAddress: string; caPem: string; privateKeyPem: string; certificatePem: string }, tracer: StepTracer): Client {
   const { linkAddress, caPem, privateKeyPem, certificatePem } = identity;
-  return new LinkClient(linkAddress, credentials.createSsl(Buffer.from(caPem), Buffer.from(privateKeyPem), Buffer.from(certificatePem)), channelOptions);
+  return new LinkClient(linkAddress, credentials.createSsl(Buffer.from(caPem), Buffer.from(privateKeyPem), Buffer.from(certificatePem)), optionsWith(tracer));
 }
 
 /** A client of the enrolment listener that trusts this CA alone. */
-export function enrolmentClient(address: string, caPem: string): Client {
-  return new EnrolmentClient(address, credentials.createSsl(Buffer.from(caPem)), channelOptions);
+export function enrolmentClient(address: string, caPem: string, tracer: StepTracer): Client {
+  return new EnrolmentClient(address, credentials.createSsl(Buffer.from(caPem)), optionsWith(tracer));
+}
+
+function optionsWith(tracer: StepTracer): ClientOptions {
+  return { ...channelOptions, interceptors: [carryTrace(tracer)] };
 }
 
 type UnaryMethod = (request: unknown, options: { deadline: number }, done: (error: ServiceError | null, response: unknown) => void) => void;

@@ -19,6 +19,7 @@ import { heartbeatDeadlineMs, heartbeatIntervalMs, maxFactsPerCluster, protocolV
 import { type Client, type ClientDuplexStream, type ServiceError, status } from "@grpc/grpc-js";
 import { linkLimits } from "../limits.ts";
 import type { Log } from "../log.ts";
+import type { StepTracer } from "../telemetry.ts";
 import { newCertificateRequest } from "./certificate-request.ts";
 import { CommandGate } from "./command-gate.ts";
 import { checkCertificate } from "./enrol.ts";
@@ -69,6 +70,7 @@ export interface LinkOptions {
   readonly handlers: LinkHandlers;
   readonly log: Log;
   readonly agentVersion: string;
+  readonly tracer: StepTracer;
   /** Told when the hub asked for new broker credentials too. */
   readonly onRenewCredentials?: () => void;
 }
@@ -198,7 +200,7 @@ class HubLink implements Link {
   }
 
   #connect(): void {
-    const client = linkClient(this.#identity);
+    const client = linkClient(this.#identity, this.#options.tracer);
     const call = (client as unknown as { connect(): ClientDuplexStream<ConnectRequest, ConnectResponse> }).connect();
     const stream: HubStream = { client, call };
     const timer = setTimeout(() => this.#drop(stream, "the hub did not answer in time"), linkLimits.greetingMs);

@@ -2,6 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { EnrolmentService, type EnrolRequest, type EnrolResponse, EnrolResponseSchema } from "@flotilla/proto/gen/enrolment";
 import { grpcService } from "@flotilla/proto/grpc";
+import type { Tracer } from "@opentelemetry/api";
 import { Metadata, Server, type sendUnaryData, type ServerUnaryCall, status } from "@grpc/grpc-js";
 import type { IssuedCertificate } from "../domain/link-rows.ts";
 import { enrolBurst, enrolBurstAll, enrolPerSecond, enrolPerSecondAll, rateBucketsMax } from "../limits.ts";
@@ -11,6 +12,7 @@ import { listenerCredentials } from "./server-credentials.ts";
 import { enrolServerOptions } from "./server-options.ts";
 import type { StreamLog } from "./stream-log.ts";
 import { TokenBuckets } from "./token-bucket.ts";
+import { tracedCalls } from "./traced-calls.ts";
 
 /** The rows that enrolment needs; hub/src/store/enrolment-store.ts has them. */
 export interface EnrolmentStore {
@@ -31,6 +33,7 @@ export interface EnrolmentOptions {
   readonly names: readonly string[];
   /** host:port of the link listener as agents reach it. */
   readonly linkAddress: string;
+  readonly tracer: Tracer;
   readonly log: StreamLog;
 }
 
@@ -56,7 +59,7 @@ export async function startEnrolment(options: EnrolmentOptions): Promise<Enrolme
   const { log } = options;
   const perAddress = new TokenBuckets(enrolBurst, enrolPerSecond, rateBucketsMax);
   const all = new TokenBuckets(enrolBurstAll, enrolPerSecondAll, 1);
-  const server = new Server(enrolServerOptions);
+  const server = new Server({ ...enrolServerOptions, interceptors: [tracedCalls(options.tracer)] });
   server.addService(grpcService(EnrolmentService), {
     enrol(call: ServerUnaryCall<EnrolRequest, EnrolResponse>, reply: sendUnaryData<EnrolResponse>) {
       const address = addressOf(call.getPeer());

@@ -24,6 +24,7 @@ import type { AgentStream } from "./session.ts";
 import { linkChannels, type LinkHint, Sessions, type SessionsOptions } from "./sessions.ts";
 import type { StreamLog } from "./stream-log.ts";
 import { TokenBuckets } from "./token-bucket.ts";
+import { tracedCalls } from "./traced-calls.ts";
 
 /** The rows behind a linked agent's credentials; hub/src/store/enrolment-store.ts has them. */
 export interface CredentialStore {
@@ -79,7 +80,7 @@ export async function startLink(options: LinkOptions): Promise<LinkListener> {
       if (refusals.take(cluster) === 0) void told(credentials, log, { cluster, reason: "LinkRefused", severity: "Warning", message });
     },
   });
-  const server = new Server({ ...linkServerOptions, interceptors: [refuseStrangers] });
+  const server = new Server({ ...linkServerOptions, interceptors: [tracedCalls(options.tracer), refuseStrangers] });
   let linkAddress = options.linkAddress;
   server.addService(grpcService(LinkService), {
     connect(call: AgentStream) {
