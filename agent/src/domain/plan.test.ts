@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import { readDirectives } from "@flotilla/proto/directives";
 import { describe, expect, it } from "vitest";
 import { stages } from "./apply-order.ts";
 import type { InventoryEntry } from "./inventory.ts";
@@ -9,7 +10,18 @@ import { allowedPrunes, isProtected, pruneListDigest } from "./prune-policy.ts";
 const key = (name: string, kind = "ConfigMap") => `/${kind}/default/${name}`;
 const desired = (name: string, more: Partial<DesiredObject> = {}): DesiredObject => {
   const id = parseObjectKey(more.key ?? key(name));
-  return { key: key(name), id, apiVersion: "v1", bundle: "web", body: "d", line: 0, hash: "h1", ignored: [], ...more };
+  return {
+    key: key(name),
+    id,
+    apiVersion: "v1",
+    bundle: "web",
+    body: "d",
+    line: 0,
+    hash: "h1",
+    ignored: [],
+    directives: readDirectives({ metadata: { name } }).directives,
+    ...more,
+  };
 };
 const entry = (name: string, more: Partial<InventoryEntry> = {}): InventoryEntry => ({
   key: more.key ?? key(name),

@@ -1,3 +1,4 @@
+import type { Directives } from "@flotilla/proto/directives";
 import { inApplyOrder, stageOf, stages, type Stage } from "./apply-order.ts";
 import type { Inventory } from "./inventory.ts";
 import { parseObjectKey, type ObjectId, type ObjectKey } from "./object-id.ts";
@@ -16,6 +17,8 @@ export interface DesiredObject {
   readonly hash: string;
   /** JSON pointers that drift does not look at. */
   readonly ignored: readonly string[];
+  /** What its annotations ask for. */
+  readonly directives: Directives;
 }
 
 /** What the watch knows of a live object. "unseen": its kind cannot be listed, or has not been yet. */

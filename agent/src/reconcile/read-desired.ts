@@ -4,6 +4,7 @@ import { ignoredPaths } from "../domain/ignore.ts";
 import { describeId, idOf, objectKey, type ObjectKey } from "../domain/object-id.ts";
 import type { DesiredObject, DriftMode } from "../domain/plan.ts";
 import type { PruneBudget } from "../domain/prune-policy.ts";
+import { readDirectives } from "@flotilla/proto/directives";
 import { defaultHealthTimeoutMs } from "@flotilla/proto/limits";
 import { DriftMode as DriftModeCode, type Target, type TargetBundle } from "@flotilla/proto/gen/target";
 import type { OpenBody } from "../cluster/body-store.ts";
@@ -69,7 +70,17 @@ function* readBundle(bundle: TargetBundle, body: OpenBody): Generator<DesiredObj
     const id = idOf(object);
     const ignored = ignoredPaths(bundle.ignore as readonly IgnoreRule[], id);
     const hash = createHash("sha256").update(body.line(line)).update(JSON.stringify(ignored)).digest("base64url").slice(0, 22);
-    yield { key: objectKey(id), id, apiVersion: object.apiVersion, bundle: bundle.name, body: bundle.digest, line, hash, ignored };
+    yield {
+      key: objectKey(id),
+      id,
+      apiVersion: object.apiVersion,
+      bundle: bundle.name,
+      body: bundle.digest,
+      line,
+      hash,
+      ignored,
+      directives: readDirectives(object, bundle.defaults).directives,
+    };
   }
 }
 

@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file fleet/v1/target.proto.
  */
 export const file_fleet_v1_target: GenFile = /*@__PURE__*/
-  fileDesc("ChVmbGVldC92MS90YXJnZXQucHJvdG8SCGZsZWV0LnYxIuICCgZUYXJnZXQSDQoFZmxlZXQYASABKAkSDwoHY2x1c3RlchgCIAEoCRISCgpnZW5lcmF0aW9uGAMgASgEEhAKCHJldmlzaW9uGAQgASgJEg4KBmRpZ2VzdBgFIAEoCRIQCghjb21wbGV0ZRgGIAEoCBInCgdidW5kbGVzGAcgAygLMhYuZmxlZXQudjEuVGFyZ2V0QnVuZGxlEiYKCXRvbWJzdG9uZRgIIAEoCzITLmZsZWV0LnYxLlRvbWJzdG9uZRITCgt0cmFjZXBhcmVudBgJIAEoCRIvCgtyZWxlYXNlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoOcHJ1bmVfYXBwcm92YWwYFCABKAsyFy5mbGVldC52MS5QcnVuZUFwcHJvdmFsEigKCnN1c3BlbnNpb24YGSABKAsyFC5mbGVldC52MS5TdXNwZW5zaW9uIncKDVBydW5lQXBwcm92YWwSEAoIcmV2aXNpb24YASABKAkSDgoGZGlnZXN0GAIgASgJEhMKC2FwcHJvdmVkX2J5GAMgASgJEi8KC2FwcHJvdmVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJTCgpTdXNwZW5zaW9uEg4KBnJlYXNvbhgBIAEoCRIKCgJieRgCIAEoCRIpCgVzaW5jZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRAoJVG9tYnN0b25lEicKBnBvbGljeRgBIAEoDjIXLmZsZWV0LnYxLlJlbW92YWxQb2xpY3kSDgoGcmVhc29uGAIgASgJIpoDCgxUYXJnZXRCdW5kbGUSDAoEbmFtZRgBIAEoCRIOCgZkaWdlc3QYAiABKAkSFAoMb2JqZWN0X2NvdW50GAMgASgNEhIKCmJvZHlfYnl0ZXMYBCABKAQSEgoKZGVwZW5kc19vbhgFIAMoCRInCgpkcmlmdF9tb2RlGAYgASgOMhMuZmxlZXQudjEuRHJpZnRNb2RlEiQKBmlnbm9yZRgHIAMoCzIULmZsZWV0LnYxLklnbm9yZVJ1bGUSMQoOaGVhbHRoX3RpbWVvdXQYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKwoMcHJ1bmVfYnVkZ2V0GAkgASgLMhUuZmxlZXQudjEuUHJ1bmVCdWRnZXQSEAoIZXhjbHVkZWQYCiADKAkSKgoIZGVmYXVsdHMYFCABKAsyGC5mbGVldC52MS5PYmplY3REZWZhdWx0cxIoCgpzdXNwZW5zaW9uGBkgASgLMhQuZmxlZXQudjEuU3VzcGVuc2lvbhIXCg9zZXJ2aWNlX2FjY291bnQYIyABKAkiSgoOT2JqZWN0RGVmYXVsdHMSDQoFcHJ1bmUYASABKAkSCwoDc3NhGAIgASgJEg0KBWZvcmNlGAMgASgJEg0KBWFkb3B0GAQgASgJIlkKCklnbm9yZVJ1bGUSDQoFZ3JvdXAYASABKAkSDAoEa2luZBgCIAEoCRIMCgRuYW1lGAMgASgJEhEKCW5hbWVzcGFjZRgEIAEoCRINCgVwYXRocxgFIAMoCSIvCgtQcnVuZUJ1ZGdldBIPCgdvYmplY3RzGAEgASgNEg8KB3BlcmNlbnQYAiABKA0qZQoNUmVtb3ZhbFBvbGljeRIeChpSRU1PVkFMX1BPTElDWV9VTlNQRUNJRklFRBAAEhkKFVJFTU9WQUxfUE9MSUNZX09SUEhBThABEhkKFVJFTU9WQUxfUE9MSUNZX0RFTEVURRACKncKCURyaWZ0TW9kZRIaChZEUklGVF9NT0RFX1VOU1BFQ0lGSUVEEAASEwoPRFJJRlRfTU9ERV9IRUFMEAESFQoRRFJJRlRfTU9ERV9SRVBPUlQQAhIiCh5EUklGVF9NT0RFX0hFQUxfVU5MRVNTX0RSSUZURUQQA2IGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChVmbGVldC92MS90YXJnZXQucHJvdG8SCGZsZWV0LnYxIvQDCgZUYXJnZXQSDQoFZmxlZXQYASABKAkSDwoHY2x1c3RlchgCIAEoCRISCgpnZW5lcmF0aW9uGAMgASgEEhAKCHJldmlzaW9uGAQgASgJEg4KBmRpZ2VzdBgFIAEoCRIQCghjb21wbGV0ZRgGIAEoCBInCgdidW5kbGVzGAcgAygLMhYuZmxlZXQudjEuVGFyZ2V0QnVuZGxlEiYKCXRvbWJzdG9uZRgIIAEoCzITLmZsZWV0LnYxLlRvbWJzdG9uZRITCgt0cmFjZXBhcmVudBgJIAEoCRIvCgtyZWxlYXNlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoOcHJ1bmVfYXBwcm92YWwYFCABKAsyFy5mbGVldC52MS5QcnVuZUFwcHJvdmFsEigKCnN1c3BlbnNpb24YGSABKAsyFC5mbGVldC52MS5TdXNwZW5zaW9uEkEKEXN1c3BlbmRlZF9idW5kbGVzGBogAygLMiYuZmxlZXQudjEuVGFyZ2V0LlN1c3BlbmRlZEJ1bmRsZXNFbnRyeRpNChVTdXNwZW5kZWRCdW5kbGVzRW50cnkSCwoDa2V5GAEgASgJEiMKBXZhbHVlGAIgASgLMhQuZmxlZXQudjEuU3VzcGVuc2lvbjoCOAEidwoNUHJ1bmVBcHByb3ZhbBIQCghyZXZpc2lvbhgBIAEoCRIOCgZkaWdlc3QYAiABKAkSEwoLYXBwcm92ZWRfYnkYAyABKAkSLwoLYXBwcm92ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlMKClN1c3BlbnNpb24SDgoGcmVhc29uGAEgASgJEgoKAmJ5GAIgASgJEikKBXNpbmNlGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJECglUb21ic3RvbmUSJwoGcG9saWN5GAEgASgOMhcuZmxlZXQudjEuUmVtb3ZhbFBvbGljeRIOCgZyZWFzb24YAiABKAkiygQKDFRhcmdldEJ1bmRsZRIMCgRuYW1lGAEgASgJEg4KBmRpZ2VzdBgCIAEoCRIUCgxvYmplY3RfY291bnQYAyABKA0SEgoKYm9keV9ieXRlcxgEIAEoBBISCgpkZXBlbmRzX29uGAUgAygJEicKCmRyaWZ0X21vZGUYBiABKA4yEy5mbGVldC52MS5EcmlmdE1vZGUSJAoGaWdub3JlGAcgAygLMhQuZmxlZXQudjEuSWdub3JlUnVsZRIxCg5oZWFsdGhfdGltZW91dBgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIrCgxwcnVuZV9idWRnZXQYCSABKAsyFS5mbGVldC52MS5QcnVuZUJ1ZGdldBIQCghleGNsdWRlZBgKIAMoCRIqCghkZWZhdWx0cxgUIAEoCzIYLmZsZWV0LnYxLk9iamVjdERlZmF1bHRzEigKCnN1c3BlbnNpb24YGSABKAsyFC5mbGVldC52MS5TdXNwZW5zaW9uEiYKCXJlYWRpbmVzcxgaIAMoCzITLmZsZWV0LnYxLlJlYWRpbmVzcxImCglkZWFkbGluZXMYGyABKAsyEy5mbGVldC52MS5EZWFkbGluZXMSKwoMc3luY193aW5kb3dzGBwgAygLMhUuZmxlZXQudjEuU3luY1dpbmRvd3MSMQoPd2luZG93X292ZXJyaWRlGB0gASgLMhguZmxlZXQudjEuV2luZG93T3ZlcnJpZGUSFwoPc2VydmljZV9hY2NvdW50GCMgASgJIi8KCVJlYWRpbmVzcxIOCgZidW5kbGUYASABKAkSEgoKZXhwcmVzc2lvbhgCIAEoCSLnAQoJRGVhZGxpbmVzEi4KC2RlZmluaXRpb25zGAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEicKBGhvb2sYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKAoFc3RhZ2UYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLQoKZGVwZW5kc19vbhgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIoCgVhcHBseRgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiKPAQoLU3luY1dpbmRvd3MSIwoFYWxsb3cYASADKAsyFC5mbGVldC52MS5TeW5jV2luZG93EiIKBGRlbnkYAiADKAsyFC5mbGVldC52MS5TeW5jV2luZG93EikKC3doZW5fY2xvc2VkGAMgASgOMhQuZmxlZXQudjEuV2hlbkNsb3NlZBIMCgRoZWFsGAQgASgIIngKClN5bmNXaW5kb3cSEQoJdGltZV96b25lGAEgASgJEhAKCHNjaGVkdWxlGAIgASgJEisKCGR1cmF0aW9uGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEgwKBGZyb20YBCABKAkSCgoCdG8YBSABKAkiVwoOV2luZG93T3ZlcnJpZGUSDgoGcmVhc29uGAEgASgJEgoKAmJ5GAIgASgJEikKBXVudGlsGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJKCg5PYmplY3REZWZhdWx0cxINCgVwcnVuZRgBIAEoCRILCgNzc2EYAiABKAkSDQoFZm9yY2UYAyABKAkSDQoFYWRvcHQYBCABKAkiWQoKSWdub3JlUnVsZRINCgVncm91cBgBIAEoCRIMCgRraW5kGAIgASgJEgwKBG5hbWUYAyABKAkSEQoJbmFtZXNwYWNlGAQgASgJEg0KBXBhdGhzGAUgAygJIi8KC1BydW5lQnVkZ2V0Eg8KB29iamVjdHMYASABKA0SDwoHcGVyY2VudBgCIAEoDSplCg1SZW1vdmFsUG9saWN5Eh4KGlJFTU9WQUxfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGQoVUkVNT1ZBTF9QT0xJQ1lfT1JQSEFOEAESGQoVUkVNT1ZBTF9QT0xJQ1lfREVMRVRFEAIqVwoKV2hlbkNsb3NlZBIbChdXSEVOX0NMT1NFRF9VTlNQRUNJRklFRBAAEhYKEldIRU5fQ0xPU0VEX0ZJTklTSBABEhQKEFdIRU5fQ0xPU0VEX1NUT1AQAip3CglEcmlmdE1vZGUSGgoWRFJJRlRfTU9ERV9VTlNQRUNJRklFRBAAEhMKD0RSSUZUX01PREVfSEVBTBABEhUKEURSSUZUX01PREVfUkVQT1JUEAISIgoeRFJJRlRfTU9ERV9IRUFMX1VOTEVTU19EUklGVEVEEANiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Target is everything one cluster should run for one fleet: level-based, latest generation wins. An agent ignores a
@@ -96,6 +96,13 @@ export type Target = Message<"fleet.v1.Target"> & {
    * @generated from field: fleet.v1.Suspension suspension = 25;
    */
   suspension?: Suspension | undefined;
+
+  /**
+   * Suspended bundles of the fleet that the target does not name: what the inventory holds of them is not pruned.
+   *
+   * @generated from field: map<string, fleet.v1.Suspension> suspended_bundles = 26;
+   */
+  suspendedBundles: { [key: string]: Suspension };
 };
 
 /**
@@ -272,6 +279,34 @@ export type TargetBundle = Message<"fleet.v1.TargetBundle"> & {
   suspension?: Suspension | undefined;
 
   /**
+   * What "ready" means for bundles that this one depends on; one that is not named here is ready when it is applied and healthy.
+   *
+   * @generated from field: repeated fleet.v1.Readiness readiness = 26;
+   */
+  readiness: Readiness[];
+
+  /**
+   * How long each phase may take before the status says that it is late; what is not set is the product's default.
+   *
+   * @generated from field: fleet.v1.Deadlines deadlines = 27;
+   */
+  deadlines?: Deadlines | undefined;
+
+  /**
+   * When it may be applied: open only while each of these is. Evaluated by the agent.
+   *
+   * @generated from field: repeated fleet.v1.SyncWindows sync_windows = 28;
+   */
+  syncWindows: SyncWindows[];
+
+  /**
+   * Opens every window until then.
+   *
+   * @generated from field: fleet.v1.WindowOverride window_override = 29;
+   */
+  windowOverride?: WindowOverride | undefined;
+
+  /**
    * Service account ("namespace/name") that is impersonated for everything done to this bundle's objects; empty: the agent's own rights.
    *
    * @generated from field: string service_account = 35;
@@ -285,6 +320,175 @@ export type TargetBundle = Message<"fleet.v1.TargetBundle"> & {
  */
 export const TargetBundleSchema: GenMessage<TargetBundle> = /*@__PURE__*/
   messageDesc(file_fleet_v1_target, 4);
+
+/**
+ * Readiness: a CEL expression over a bundle that another waits for.
+ *
+ * @generated from message fleet.v1.Readiness
+ */
+export type Readiness = Message<"fleet.v1.Readiness"> & {
+  /**
+   * @generated from field: string bundle = 1;
+   */
+  bundle: string;
+
+  /**
+   * Variables: `bundle` and `objects`, see proto/src/readiness.ts.
+   *
+   * @generated from field: string expression = 2;
+   */
+  expression: string;
+};
+
+/**
+ * Describes the message fleet.v1.Readiness.
+ * Use `create(ReadinessSchema)` to create a new message.
+ */
+export const ReadinessSchema: GenMessage<Readiness> = /*@__PURE__*/
+  messageDesc(file_fleet_v1_target, 5);
+
+/**
+ * @generated from message fleet.v1.Deadlines
+ */
+export type Deadlines = Message<"fleet.v1.Deadlines"> & {
+  /**
+   * @generated from field: google.protobuf.Duration definitions = 1;
+   */
+  definitions?: Duration | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Duration hook = 2;
+   */
+  hook?: Duration | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Duration stage = 3;
+   */
+  stage?: Duration | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Duration depends_on = 4;
+   */
+  dependsOn?: Duration | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Duration apply = 5;
+   */
+  apply?: Duration | undefined;
+};
+
+/**
+ * Describes the message fleet.v1.Deadlines.
+ * Use `create(DeadlinesSchema)` to create a new message.
+ */
+export const DeadlinesSchema: GenMessage<Deadlines> = /*@__PURE__*/
+  messageDesc(file_fleet_v1_target, 6);
+
+/**
+ * SyncWindows: one fleet.yaml block. Open when no deny window is active and, where there are allow windows, one of them is.
+ *
+ * @generated from message fleet.v1.SyncWindows
+ */
+export type SyncWindows = Message<"fleet.v1.SyncWindows"> & {
+  /**
+   * @generated from field: repeated fleet.v1.SyncWindow allow = 1;
+   */
+  allow: SyncWindow[];
+
+  /**
+   * @generated from field: repeated fleet.v1.SyncWindow deny = 2;
+   */
+  deny: SyncWindow[];
+
+  /**
+   * @generated from field: fleet.v1.WhenClosed when_closed = 3;
+   */
+  whenClosed: WhenClosed;
+
+  /**
+   * Drift is corrected also while closed.
+   *
+   * @generated from field: bool heal = 4;
+   */
+  heal: boolean;
+};
+
+/**
+ * Describes the message fleet.v1.SyncWindows.
+ * Use `create(SyncWindowsSchema)` to create a new message.
+ */
+export const SyncWindowsSchema: GenMessage<SyncWindows> = /*@__PURE__*/
+  messageDesc(file_fleet_v1_target, 7);
+
+/**
+ * @generated from message fleet.v1.SyncWindow
+ */
+export type SyncWindow = Message<"fleet.v1.SyncWindow"> & {
+  /**
+   * IANA name.
+   *
+   * @generated from field: string time_zone = 1;
+   */
+  timeZone: string;
+
+  /**
+   * Cron, five fields, and how long it stays open; or from and to, local times "2026-12-24T18:00".
+   *
+   * @generated from field: string schedule = 2;
+   */
+  schedule: string;
+
+  /**
+   * @generated from field: google.protobuf.Duration duration = 3;
+   */
+  duration?: Duration | undefined;
+
+  /**
+   * @generated from field: string from = 4;
+   */
+  from: string;
+
+  /**
+   * @generated from field: string to = 5;
+   */
+  to: string;
+};
+
+/**
+ * Describes the message fleet.v1.SyncWindow.
+ * Use `create(SyncWindowSchema)` to create a new message.
+ */
+export const SyncWindowSchema: GenMessage<SyncWindow> = /*@__PURE__*/
+  messageDesc(file_fleet_v1_target, 8);
+
+/**
+ * @generated from message fleet.v1.WindowOverride
+ */
+export type WindowOverride = Message<"fleet.v1.WindowOverride"> & {
+  /**
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+
+  /**
+   * Who, for people.
+   *
+   * @generated from field: string by = 2;
+   */
+  by: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp until = 3;
+   */
+  until?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message fleet.v1.WindowOverride.
+ * Use `create(WindowOverrideSchema)` to create a new message.
+ */
+export const WindowOverrideSchema: GenMessage<WindowOverride> = /*@__PURE__*/
+  messageDesc(file_fleet_v1_target, 9);
 
 /**
  * ObjectDefaults: the words of proto/src/directives.ts; an empty one is the product's default.
@@ -326,7 +530,7 @@ export type ObjectDefaults = Message<"fleet.v1.ObjectDefaults"> & {
  * Use `create(ObjectDefaultsSchema)` to create a new message.
  */
 export const ObjectDefaultsSchema: GenMessage<ObjectDefaults> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_target, 5);
+  messageDesc(file_fleet_v1_target, 10);
 
 /**
  * IgnoreRule: paths that drift never looks at. Empty group, kind or name match all.
@@ -367,7 +571,7 @@ export type IgnoreRule = Message<"fleet.v1.IgnoreRule"> & {
  * Use `create(IgnoreRuleSchema)` to create a new message.
  */
 export const IgnoreRuleSchema: GenMessage<IgnoreRule> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_target, 6);
+  messageDesc(file_fleet_v1_target, 11);
 
 /**
  * PruneBudget: the larger of the two is the number of objects that one target may prune without approval.
@@ -391,7 +595,7 @@ export type PruneBudget = Message<"fleet.v1.PruneBudget"> & {
  * Use `create(PruneBudgetSchema)` to create a new message.
  */
 export const PruneBudgetSchema: GenMessage<PruneBudget> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_target, 7);
+  messageDesc(file_fleet_v1_target, 12);
 
 /**
  * @generated from enum fleet.v1.RemovalPolicy
@@ -429,6 +633,41 @@ export const RemovalPolicySchema: GenEnum<RemovalPolicy> = /*@__PURE__*/
   enumDesc(file_fleet_v1_target, 0);
 
 /**
+ * WhenClosed: what becomes of a sync that is under way when its window closes.
+ *
+ * @generated from enum fleet.v1.WhenClosed
+ */
+export const WhenClosed = {
+  /**
+   * @generated from enum value: WHEN_CLOSED_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: WHEN_CLOSED_FINISH = 1;
+   */
+  FINISH: 1,
+
+  /**
+   * @generated from enum value: WHEN_CLOSED_STOP = 2;
+   */
+  STOP: 2,
+} as const;
+
+/**
+ * WhenClosed: what becomes of a sync that is under way when its window closes.
+ *
+ * @generated from enum fleet.v1.WhenClosed
+ */
+export type WhenClosed = (typeof WhenClosed)[keyof typeof WhenClosed] | UnknownEnum;
+
+/**
+ * Describes the enum fleet.v1.WhenClosed.
+ */
+export const WhenClosedSchema: GenEnum<WhenClosed> = /*@__PURE__*/
+  enumDesc(file_fleet_v1_target, 1);
+
+/**
  * @generated from enum fleet.v1.DriftMode
  */
 export const DriftMode = {
@@ -462,5 +701,5 @@ export type DriftMode = (typeof DriftMode)[keyof typeof DriftMode] | UnknownEnum
  * Describes the enum fleet.v1.DriftMode.
  */
 export const DriftModeSchema: GenEnum<DriftMode> = /*@__PURE__*/
-  enumDesc(file_fleet_v1_target, 1);
+  enumDesc(file_fleet_v1_target, 2);
 
