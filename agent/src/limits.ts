@@ -74,6 +74,9 @@ export const engineLimits = {
   suspicionMs: 20,
   /** Reports of one fleet are folded this long. */
   reportFoldMs: 100,
+  /** Or so many times as long as the last one took to make, up to the second: a storm of changes spends a tenth of the CPU on telling of it. */
+  reportPatience: 10,
+  reportFoldMaxMs: 1_000,
   /** Events of one fleet waiting for the outbox; what is over is counted and said. */
   maxPendingEvents: 10_000,
   /** A list that takes longer is reported, and the plan goes on without it. */

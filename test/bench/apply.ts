@@ -4,11 +4,12 @@ import { connect, type ClientHttp2Session } from "node:http2";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs, promisify } from "node:util";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { startEngine, keepTarget, testTarget, testClusterName, type TestEngine, type TestTarget } from "../e2e/agent-fixture.ts";
 import { startKubeCluster, type KubeCluster } from "../harness/kube-cluster.ts";
 import { spawnService } from "../harness/spawn-service.ts";
 import { waitFor } from "../harness/wait-for.ts";
-import { type Figure, reportFigures } from "./figures.ts";
+import { type Figure, medianFigure, reportFigures } from "./figures.ts";
 
 /**
  * The agent's engine against a bare loop of server-side applies on the same API server in the same run: 1,001 objects
@@ -95,44 +96,95 @@ function bareApply(session: ClientHttp2Session, token: string, { path, object }:
   });
 }
 
-async function engineRun(agent: TestEngine, target: TestTarget): Promise<number> {
-  const started = performance.now();
-  await agent.accept(target);
-  const isApplied = () =>
-    agent.reports.some(
-      (report) =>
-        report.fleet === target.target.fleet &&
-        report.generation === target.target.generation &&
-        report.phases.some(({ phase, error }) => phase === "apply" && error === ""),
-    );
-  await waitFor(isApplied, { what: "the apply", timeoutMs: 120_000, everyMs: 2 });
-  const seconds = (performance.now() - started) / 1000;
-  await agent.waitForQuiet();
-  return seconds;
+/** How the objects are cut into bundles. */
+type Shape = "one bundle" | "250 bundles";
+const shapes: readonly Shape[] = ["one bundle", "250 bundles"];
+
+function bundlesOf(shape: Shape, namespace: string, version: string): { name: string; objects: readonly object[] }[] {
+  const [first, ...rest] = benchObjects(namespace, version).map(({ object }) => object);
+  if (shape === "one bundle") return [{ name: "all", objects: [first as object, ...rest] }];
+  const apps = Array.from({ length: perKind }, (_, app) => ({ name: `app-${app}`, objects: rest.slice(app * 4, app * 4 + 4) }));
+  apps[0]?.objects.unshift(first as never);
+  return apps;
 }
 
+/** What one run took. CPU is this process' own, and tells more than the wall on a machine that others use too. */
+interface Spent {
+  readonly wall: number;
+  readonly cpu: number;
+}
+
+async function spentOn(act: () => Promise<number>): Promise<Spent> {
+  const before = process.cpuUsage();
+  const wall = await act();
+  const { user, system } = process.cpuUsage(before);
+  return { wall, cpu: (user + system) / 1e6 };
+}
+
+/** Seconds from the target's arrival, its bodies still to be kept, until everything is applied and the inventory is written. */
+async function engineRun(agent: TestEngine, target: TestTarget): Promise<number> {
+  const { fleet, generation } = target.target;
+  const startedAt = Date.now();
+  await agent.accept(target);
+  const appliedAt = () => {
+    const phases = agent.reports.filter((report) => report.fleet === fleet && report.generation === generation).flatMap((report) => report.phases);
+    const ended = phases.find(({ phase, error }) => phase === "apply" && error === "")?.endedAt;
+    return ended && timestampMs(ended);
+  };
+  const endedAt = await waitFor(appliedAt, { what: "the apply", timeoutMs: 120_000, everyMs: 20 });
+  await agent.waitForQuiet();
+  return (endedAt - startedAt) / 1000;
+}
+
+const steps = ["first apply", "update of all"] as const;
+
+/** Round by round the bare loop and the engine in each shape, side by side: what else the machine does hits all of them. */
 async function applyFigures(cluster: KubeCluster, rounds: number, say: (line: string) => void): Promise<Figure[]> {
   const agent = await startEngine(cluster);
   // The first requests of a young API server are no measure of anything.
   await bareLoop(cluster, benchObjects("warm", "1", 50));
-  const spent = { bare: [0, 0], engine: [0, 0] };
-  const add = (to: number[], step: number, seconds: number) => (to[step] = (to[step] ?? 0) + seconds);
+  const spent = new Map<string, Spent[]>();
+  const note = (name: string, one: Spent) => spent.set(name, [...(spent.get(name) ?? []), one]);
   for (let round = 0; round < rounds; round++) {
-    for (const [step, version] of ["1", "2"].entries()) {
-      const bareObjects = benchObjects(`bare-${round}`, version);
-      add(spent.bare, step, await bareLoop(cluster, bareObjects));
-      const bundle = { name: "all", objects: benchObjects(`agent-${round}`, version).map(({ object }) => object) };
-      add(spent.engine, step, await engineRun(agent, testTarget(`bench-${round}`, step + 1, [bundle])));
-      say(`  … round ${round + 1}, ${step === 0 ? "first apply" : "update"} done`);
+    for (const [step, what] of steps.entries()) {
+      const version = String(step + 1);
+      const runs: [string, () => Promise<number>][] = [
+        ["bare", () => bareLoop(cluster, benchObjects(`bare-${round}`, version))],
+        ...shapes.map((shape, index): [string, () => Promise<number>] => [
+          shape,
+          () => engineRun(agent, testTarget(`bench-${round}-${index}`, step + 1, bundlesOf(shape, `agent-${round}-${index}`, version))),
+        ]),
+      ];
+      // Another order every round: the first run after a pause is nobody's for ever.
+      for (let turn = 0; turn < runs.length; turn++) {
+        const [name, run] = runs[(turn + round) % runs.length] as (typeof runs)[number];
+        note(`${what}: ${name}`, await spentOn(run));
+      }
+      say(`  … round ${round + 1} of ${rounds}, ${what} done`);
     }
+    for (const index of shapes.keys()) agent.engine.accept(testTarget(`bench-${round}-${index}`, 3, [], { tombstone: { reason: "measured" } }).target);
+    await agent.waitForQuiet();
   }
   await agent.stop();
-  const rate = (seconds: number | undefined) => ((perKind * 4 + 1) * rounds) / (seconds ?? 1);
-  return ["first apply", "update of all"].flatMap((what, step): Figure[] => [
-    { name: `${what}: bare loop`, value: rate(spent.bare[step]), unit: "objects/s" },
-    { name: `${what}: agent's engine`, value: rate(spent.engine[step]), unit: "objects/s" },
-    { name: `${what}: engine of the bare loop`, value: (spent.bare[step] ?? 0) / (spent.engine[step] ?? 1), unit: "", target: 0.6, better: "higher" },
-  ]);
+  return steps.flatMap((what) => {
+    const bare = spent.get(`${what}: bare`) ?? [];
+    const objects = perKind * 4 + 1;
+    const rate = (runs: readonly Spent[]) => runs.map(({ wall }) => objects / wall);
+    const cpuMs = (runs: readonly Spent[]) => runs.map(({ cpu }) => (cpu * 1000) / objects);
+    return [
+      medianFigure(`${what}: bare loop`, rate(bare), "objects/s"),
+      medianFigure(`${what}: bare loop, CPU of the client`, cpuMs(bare), "ms/object"),
+      ...shapes.flatMap((shape): Figure[] => {
+        const runs = spent.get(`${what}: ${shape}`) ?? [];
+        const ratios = runs.map(({ wall }, round) => (bare[round]?.wall ?? 0) / wall);
+        return [
+          medianFigure(`${what}, ${shape}: engine`, rate(runs), "objects/s"),
+          medianFigure(`${what}, ${shape}: engine, CPU`, cpuMs(runs), "ms/object"),
+          { ...medianFigure(`${what}, ${shape}: engine of the bare loop`, ratios, ""), target: 0.8, better: "higher" },
+        ];
+      }),
+    ];
+  });
 }
 
 /** The shipped agent with 500 objects and a hub that is away, which is when it holds most. */
@@ -204,7 +256,7 @@ async function statusMiB(pid: number, field: string): Promise<number> {
 }
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({ options: { json: { type: "string" }, rounds: { type: "string", default: "2" }, only: { type: "string" } } });
+  const { values } = parseArgs({ options: { json: { type: "string" }, rounds: { type: "string", default: "5" }, only: { type: "string" } } });
   const say = (line: string) => process.stderr.write(`${line}\n`);
   const figures: Figure[] = [];
   if (values.only !== "memory") figures.push(...(await onFreshCluster("apply", say, (cluster) => applyFigures(cluster, Number(values.rounds), say))));

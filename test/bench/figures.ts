@@ -10,6 +10,19 @@ export interface Figure {
   readonly target?: number;
   /** Which side of the target is good: "lower" when left out. */
   readonly better?: "lower" | "higher";
+  /** Smallest and largest of the runs that `value` is the median of. */
+  readonly range?: readonly [number, number];
+}
+
+/** The median of several runs, with their range. */
+export function medianFigure(name: string, runs: readonly number[], unit: string): Figure {
+  return { name, value: percentile(runs, 50), unit, range: [Math.min(...runs), Math.max(...runs)] };
+}
+
+/** By nearest rank. */
+export function percentile(values: readonly number[], percent: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil((percent / 100) * sorted.length) - 1)] ?? Number.NaN;
 }
 
 /** What was measured where, as `--json FILE` writes it. */
@@ -61,7 +74,7 @@ function figureReport(name: string, figures: readonly Figure[]): FigureReport {
 function table(figures: readonly Figure[]): string {
   const rows = figures.map((figure) => {
     const bound = figure.target === undefined ? "" : `${(figure.better ?? "lower") === "lower" ? "≤" : "≥"} ${figure.target}`;
-    return [figure.name, String(rounded(figure.value)), figure.unit, bound, figure.target === undefined ? "" : meetsTarget(figure) ? "ok" : "MISSED"];
+    return [figure.name, shown(figure), figure.unit, bound, figure.target === undefined ? "" : meetsTarget(figure) ? "ok" : "MISSED"];
   });
   const all = [["figure", "value", "unit", "target", ""], ...rows];
   const widths = (all[0] ?? []).map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
@@ -72,6 +85,10 @@ function table(figures: readonly Figure[]): string {
       .trimEnd(),
   );
   return `${lines.join("\n")}\n`;
+}
+
+function shown({ value, range }: Figure): string {
+  return range ? `${rounded(value)} (${rounded(range[0])} to ${rounded(range[1])})` : String(rounded(value));
 }
 
 /** Three digits are what a bench can tell. */

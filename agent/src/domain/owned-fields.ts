@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { canonicalJson } from "@flotilla/proto/digest";
 import { fieldManager } from "@flotilla/proto/names";
 
@@ -40,18 +40,23 @@ export function ownFieldsOf(managedFields: unknown): OwnedFields | undefined {
  * Every field of `value` that `owned` names, as leaves. A member without children stands for the whole value below it
  * (a scalar, or an atomic list or map). A field that is owned but absent gives the value undefined.
  */
-export function* walkOwned(owned: OwnedFields, value: unknown, members: readonly string[] = [], pointer = ""): Generator<OwnedLeaf> {
+export function walkOwned(owned: OwnedFields, value: unknown, members: readonly string[] = [], pointer = ""): OwnedLeaf[] {
+  const leaves: OwnedLeaf[] = [];
+  collectOwned(owned, value, members, pointer, leaves);
+  return leaves;
+}
+
+function collectOwned(owned: OwnedFields, value: unknown, members: readonly string[], pointer: string, into: OwnedLeaf[]): void {
   for (const member of Object.keys(owned).sort()) {
     const below = owned[member] as OwnedFields;
     if (member === ".") {
-      if (members.length > 0) yield { members: [...members, "."], pointer, value: value === undefined ? undefined : shapeOf(value) };
+      if (members.length > 0) into.push({ members: [...members, "."], pointer, value: value === undefined ? undefined : shapeOf(value) });
       continue;
     }
     const child = stepInto(value, member);
-    const path = `${pointer}/${escapePointer(child.step)}`;
-    const isLeaf = Object.keys(below).length === 0;
-    if (isLeaf) yield { members: [...members, member], pointer: path, value: child.value };
-    else yield* walkOwned(below, child.value, [...members, member], path);
+    const [path, steps] = [`${pointer}/${escapePointer(child.step)}`, [...members, member]];
+    if (Object.keys(below).length === 0) into.push({ members: steps, pointer: path, value: child.value });
+    else collectOwned(below, child.value, steps, path, into);
   }
 }
 
@@ -73,12 +78,12 @@ export function stepInto(value: unknown, member: string): { readonly step: strin
 export function hashOwned(object: { readonly metadata?: unknown }, isIgnored: (pointer: string) => boolean): string {
   const owned = ownFieldsOf((object.metadata as { managedFields?: unknown } | undefined)?.managedFields);
   if (!owned) return "";
-  const hash = createHash("sha256");
+  let text = "";
+  // One string and one hash: this runs for every event of every watch.
   for (const leaf of walkOwned(owned, object)) {
-    if (isIgnored(leaf.pointer)) continue;
-    hash.update(leaf.members.join("\u0000")).update("\u0001").update(canonicalJson(leaf.value)).update("\u0002");
+    if (!isIgnored(leaf.pointer)) text += `${leaf.members.join("\u0000")}\u0001${canonicalJson(leaf.value)}\u0002`;
   }
-  return hash.digest("base64url").slice(0, 22);
+  return hash("sha256", text, "base64url").slice(0, 22);
 }
 
 /** Who, apart from us, owns the field at these members: the newest such manager; "" when nobody does. */
@@ -102,6 +107,7 @@ export function ownsPointer(object: { readonly metadata?: unknown }, pointer: st
 
 /** One step of a JSON pointer, escaped. */
 export function escapePointer(step: string): string {
+  if (!step.includes("~") && !step.includes("/")) return step;
   return step.replaceAll("~", "~0").replaceAll("/", "~1");
 }
 

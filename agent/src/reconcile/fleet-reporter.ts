@@ -1,4 +1,5 @@
-import { create, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
+import { hash } from "node:crypto";
+import { create, toBinary, type DescMessage, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
 import { failpoint } from "@flotilla/proto/failpoint";
 import {
   ClusterEventSchema,
@@ -6,13 +7,12 @@ import {
   PhaseTimeSchema,
   type ClusterEvent,
   type FleetReport,
-  type ObjectIdSchema,
+  ObjectIdSchema,
   type ObjectState,
   ObjectStateSchema,
   type PhaseTime,
   type ReportEnvelope,
 } from "@flotilla/proto/gen/report";
-import { digestOf } from "@flotilla/proto/digest";
 import { maxEventsPerReport, maxObjectsPerReport } from "@flotilla/proto/limits";
 import type { FieldDrift } from "../domain/drift.ts";
 import type { ObjectId, ObjectKey } from "../domain/object-id.ts";
@@ -70,6 +70,8 @@ export class FleetReporter {
   #dropped = 0;
   #phases: PhaseTime[] = [];
   #lastTotals = "";
+  /** How long the next report folds at least: the totals of a large fleet are not added up ten times a second while all of it changes. */
+  #patienceMs = 0;
   #timer: NodeJS.Timeout | undefined;
   #healthTimer: NodeJS.Timeout | undefined;
   #flushing: Promise<void> | undefined;
@@ -98,7 +100,7 @@ export class FleetReporter {
   /** Something about the fleet as a whole changed. */
   changed(): void {
     if (this.#closed) return;
-    this.#timer ??= setTimeout(() => void this.flush(), engineLimits.reportFoldMs);
+    this.#timer ??= setTimeout(() => void this.flush(), Math.max(engineLimits.reportFoldMs, this.#patienceMs));
   }
 
   event(reason: EventReason, message: string, details: EventDetails = {}): void {
@@ -171,46 +173,53 @@ export class FleetReporter {
   /** Everything about the fleet as it is now, in parts that fit in a message. */
   snapshot(): FleetReport[] {
     const now = Date.now();
-    const states = [...this.#run.objects.values()].map((object) => create(ObjectStateSchema, objectState(this.#run, object, now)));
-    return this.#inParts(states, [], [], [], now);
+    const states = [...this.#run.objects.values()].map((object) => packed(ObjectStateSchema, create(ObjectStateSchema, objectState(this.#run, object, now))));
+    return inParts(this.#head(totals(this.#run, now)), states, [], [], []);
   }
 
   async #record(): Promise<void> {
+    const startedAt = performance.now();
     const now = Date.now();
     const whole = totals(this.#run, now);
     // What the totals give rise to (the end of the path, a bundle's health) is part of this very report.
     this.#onTotals(whole);
-    const states: ObjectState[] = [];
+    const states: Packed<ObjectState>[] = [];
     const hashes: [ObjectKey, string][] = [];
     for (const key of this.#touched) {
       const object = this.#run.objects.get(key);
       if (!object) continue;
-      const state = create(ObjectStateSchema, objectState(this.#run, object, now));
-      const hash = digestOf({ ...state, $typeName: undefined, $unknown: undefined }).slice(0, 16);
-      if (hash === object.reported) continue;
+      const state = packed(ObjectStateSchema, create(ObjectStateSchema, objectState(this.#run, object, now)));
+      const digest = shortHash(state.bytes);
+      if (digest === object.reported) continue;
       states.push(state);
       hashes.push([key, object.reported]);
-      object.reported = hash;
+      object.reported = digest;
     }
     const taken = { touched: [...this.#touched], gone: [...this.#gone], events: this.#takeEvents(), phases: this.#phases };
     this.#touched.clear();
     this.#gone.clear();
     this.#phases = [];
     this.#watchDeadlines(now);
-    const hash = digestOf({ summary: whole.summary, bundles: whole.bundles, generation: String(this.#run.target?.generation ?? 0n) });
-    if (states.length + taken.gone.length + taken.events.length + taken.phases.length === 0 && hash === this.#lastTotals) return;
+    const head = this.#head(whole);
+    const digest = shortHash(head.bytes);
+    const isNews = states.length + taken.gone.length + taken.events.length + taken.phases.length > 0 || digest !== this.#lastTotals;
+    const parts = isNews
+      ? inParts(
+          head,
+          states,
+          taken.gone.map(([, id]) => id),
+          taken.events,
+          taken.phases,
+        )
+      : [];
+    this.#patienceMs = Math.min(engineLimits.reportFoldMaxMs, (performance.now() - startedAt) * engineLimits.reportPatience);
+    if (!isNews) return;
     failpoint("before-record-report");
     try {
-      for (const report of this.#inParts(
-        states,
-        taken.gone.map(([, id]) => id),
-        taken.events,
-        taken.phases,
-        now,
-      )) {
+      for (const report of parts) {
         await this.#sink.record({ case: "fleet", value: report }, this.#run.target?.traceparent || undefined);
       }
-      this.#lastTotals = hash;
+      this.#lastTotals = digest;
     } catch (error) {
       if ((error as { code?: unknown }).code === "ReportTooLarge") {
         // Cut by construction: this is a defect, and trying again would only repeat it. A snapshot brings the state.
@@ -272,49 +281,69 @@ export class FleetReporter {
     this.#healthTimer.unref();
   }
 
-  #inParts(
-    states: readonly ObjectState[],
-    gone: readonly ObjectId[],
-    events: readonly ClusterEvent[],
-    phases: readonly PhaseTime[],
-    now: number,
-  ): FleetReport[] {
+  /** What every part of a report says: which target, the fleet's summary and its bundles. */
+  #head({ summary, bundles }: Totals): Packed<FleetReport> {
     const { name, target } = this.#run;
-    const { summary, bundles } = totals(this.#run, now);
-    const head = { fleet: name, generation: target?.generation ?? 0n, revision: target?.revision ?? "", targetDigest: target?.digest ?? "", summary, bundles };
-    const parts: FleetReport[] = [create(FleetReportSchema, { ...head, phases: [...phases] })];
-    const headBytes = toBinary(FleetReportSchema, parts[0] as FleetReport).length;
-    let bytes = headBytes;
-    const put = (size: number, isFull: (part: FleetReport) => boolean, into: (part: FleetReport) => void) => {
-      let part = parts.at(-1) as FleetReport;
-      if (isFull(part) || bytes + size > engineLimits.reportBytes) {
-        part = create(FleetReportSchema, head);
-        parts.push(part);
-        bytes = headBytes;
-      }
-      into(part);
-      bytes += size;
-    };
-    for (const state of states)
-      put(
-        toBinary(ObjectStateSchema, state).length + 4,
-        (part) => part.objects.length >= maxObjectsPerReport,
-        (part) => part.objects.push(state),
-      );
-    for (const id of gone)
-      put(
-        600,
-        (part) => part.gone.length >= maxObjectsPerReport,
-        (part) => part.gone.push(create(FleetReportSchema, { gone: [wireId(id)] }).gone[0] as (typeof part.gone)[number]),
-      );
-    for (const event of events)
-      put(
-        toBinary(ClusterEventSchema, event).length + 4,
-        (part) => part.events.length >= maxEventsPerReport,
-        (part) => part.events.push(event),
-      );
-    return parts;
+    const { generation = 0n, revision = "", digest: targetDigest = "" } = target ?? {};
+    return packed(FleetReportSchema, create(FleetReportSchema, { fleet: name, generation, revision, targetDigest, summary, bundles }));
   }
+}
+
+/** A message with its encoding, which gives its size and its hash. */
+interface Packed<T> {
+  readonly message: T;
+  readonly bytes: Uint8Array;
+}
+
+function packed<Desc extends DescMessage>(schema: Desc, message: MessageShape<Desc>): Packed<MessageShape<Desc>> {
+  return { message, bytes: toBinary(schema, message) };
+}
+
+function shortHash(bytes: Uint8Array): string {
+  return hash("sha256", bytes, "base64url").slice(0, 22);
+}
+
+/** Cut into reports that fit in a message each; everything but the phases, which are few, may go on in the next. */
+function inParts(
+  head: Packed<FleetReport>,
+  states: readonly Packed<ObjectState>[],
+  gone: readonly ObjectId[],
+  events: readonly ClusterEvent[],
+  phases: readonly PhaseTime[],
+): FleetReport[] {
+  const parts: FleetReport[] = [];
+  let bytes = 0;
+  const open = (): FleetReport => {
+    const part: FleetReport = { ...head.message, objects: [], gone: [], events: [], phases: [] };
+    parts.push(part);
+    bytes = head.bytes.length;
+    return part;
+  };
+  open().phases.push(...phases);
+  const put = (size: number, isFull: (part: FleetReport) => boolean, into: (part: FleetReport) => void) => {
+    const last = parts.at(-1) as FleetReport;
+    into(isFull(last) || bytes + size > engineLimits.reportBytes ? open() : last);
+    bytes += size;
+  };
+  for (const { message, bytes: encoded } of states)
+    put(
+      encoded.length + 4,
+      (part) => part.objects.length >= maxObjectsPerReport,
+      (part) => part.objects.push(message),
+    );
+  for (const id of gone)
+    put(
+      600,
+      (part) => part.gone.length >= maxObjectsPerReport,
+      (part) => part.gone.push(create(ObjectIdSchema, wireId(id))),
+    );
+  for (const event of events)
+    put(
+      toBinary(ClusterEventSchema, event).length + 4,
+      (part) => part.events.length >= maxEventsPerReport,
+      (part) => part.events.push(event),
+    );
+  return parts;
 }
 
 function wireId({ group, kind, namespace, name }: ObjectId): MessageInitShape<typeof ObjectIdSchema> {
