@@ -50,6 +50,11 @@ export const kubeLimits = {
 export const stateLimits = {
   /** A Secret holds 1 MiB in all; base64 takes a third. */
   bodyChunkBytes: 700 * KiB,
+  /** Bodies up to this size share a Secret; its annotation names them, 65 bytes each. */
+  sharedBodyBytes: 64 * KiB,
+  bodiesPerSecret: 200,
+  /** A shared Secret of which no more than this part is still named is written anew with what is. */
+  sharedBodiesWorthKeeping: 0.25,
   /** Bodies kept in memory, compressed: a heal reads from here. */
   bodyCacheBytes: 4 * MiB,
   /** Unpacked bodies kept while a plan or a heal reads them. */

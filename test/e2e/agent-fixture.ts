@@ -108,7 +108,8 @@ export async function startEngine(cluster: KubeCluster, options: { kubeconfig?: 
   });
   await engine.start();
   const accept = async ({ target, bodies }: TestTarget) => {
-    for (const [digest, body] of bodies) await engine.bodies.put(digest, body);
+    // All at once, as the link hands them over.
+    await Promise.all([...bodies].map(([digest, body]) => engine.bodies.put(digest, body)));
     engine.accept(target);
   };
   return {
@@ -155,7 +156,7 @@ export async function keepTarget(cluster: KubeCluster, { target, bodies }: TestT
   const state = new StateObjects(client);
   await state.ensureNamespace();
   const store = new BodyStore(state);
-  for (const [digest, body] of bodies) await store.put(digest, body);
+  await Promise.all([...bodies].map(([digest, body]) => store.put(digest, body)));
   await new TargetStore(state, silentLog).save(target);
   client.close();
 }

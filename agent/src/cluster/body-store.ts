@@ -3,9 +3,8 @@ import { sha256, type KubeObject } from "@flotilla/proto/digest";
 import { maxUnpackedBodyBytes } from "@flotilla/proto/limits";
 import { stateLimits } from "../limits.ts";
 import { KubeError } from "./kube-error.ts";
+import { BodySecrets, type PackedBody } from "./body-secrets.ts";
 import type { StateObjects } from "./state-objects.ts";
-
-const annotation = { digest: "flotilla.dev/body-digest", parts: "flotilla.dev/body-parts" } as const;
 
 /** A body opened for reading: one canonical JSON object a line. */
 export interface OpenBody {
@@ -22,32 +21,28 @@ interface CacheEntry<T> {
 }
 
 /**
- * Bundle bodies by digest, compressed, in Secrets of 700 KiB parts, with a small cache of what was used last. A body counts
- * as held when all its parts are written.
+ * Bundle bodies by digest, compressed, in Secrets, with a small cache of what was used last. Bodies that come while one is
+ * being written are written together.
  */
 export class BodyStore {
-  readonly #objects: StateObjects;
-  /** Digest → number of parts, of bodies that are whole; with the time they came. */
-  readonly #held = new Map<string, { readonly parts: number; readonly since: number }>();
+  readonly #secrets: BodySecrets;
   readonly #compressed = new Map<string, CacheEntry<Uint8Array>>();
   readonly #open = new Map<string, CacheEntry<OpenBody>>();
+  #waiting = new Map<string, { readonly body: PackedBody; readonly written: PromiseWithResolvers<void> }>();
+  #isWriting = false;
   #closeTimer: NodeJS.Timeout | undefined;
 
   constructor(objects: StateObjects) {
-    this.#objects = objects;
+    this.#secrets = new BodySecrets(objects);
   }
 
   /** Read which bodies the cluster holds; their content stays there. */
   async load(): Promise<void> {
-    const parts = await this.#objects.list("Secret", "body", { metadataOnly: true });
-    for (const [digest, found] of Map.groupBy(parts, (part) => part.metadata.annotations?.[annotation.digest] ?? "")) {
-      const whole = Number(found[0]?.metadata.annotations?.[annotation.parts]);
-      if (found.length === whole) this.#held.set(digest, { parts: whole, since: Date.parse(found[0]?.metadata.creationTimestamp ?? "") || 0 });
-    }
+    await this.#secrets.load();
   }
 
   has(digest: string): boolean {
-    return this.#held.has(digest);
+    return this.#secrets.has(digest);
   }
 
   /**
@@ -56,14 +51,11 @@ export class BodyStore {
    * @throws KubeError when it cannot be written; it is not held then.
    */
   async put(digest: string, compressed: Uint8Array): Promise<void> {
-    if (this.#held.has(digest)) return;
-    const parts = Math.max(1, Math.ceil(compressed.byteLength / stateLimits.bodyChunkBytes));
-    for (let part = 0; part < parts; part++) {
-      const chunk = compressed.subarray(part * stateLimits.bodyChunkBytes, (part + 1) * stateLimits.bodyChunkBytes);
-      const notes = { [annotation.digest]: digest, [annotation.parts]: String(parts) };
-      await this.#objects.put("Secret", "body", nameOf(digest, part), notes, { body: Buffer.from(chunk).toString("base64") });
-    }
-    this.#held.set(digest, { parts, since: Date.now() });
+    if (this.has(digest)) return;
+    const waiting = this.#waiting.get(digest) ?? { body: { digest, content: compressed }, written: Promise.withResolvers<void>() };
+    this.#waiting.set(digest, waiting);
+    void this.#writeWaiting();
+    await waiting.written.promise;
     remember(this.#compressed, digest, { value: compressed, bytes: compressed.byteLength }, stateLimits.bodyCacheBytes);
   }
 
@@ -83,32 +75,40 @@ export class BodyStore {
 
   /** Remove bodies that no target names, apart from those that came lately: their target may be on its way. */
   async collect(named: ReadonlySet<string>): Promise<void> {
-    const before = Date.now() - stateLimits.bodyGraceMs;
-    for (const [digest, { parts, since }] of this.#held) {
-      if (named.has(digest) || since > before) continue;
-      this.#held.delete(digest);
-      this.#compressed.delete(digest);
-      for (let part = 0; part < parts; part++) await this.#objects.remove("Secret", nameOf(digest, part));
+    await this.#secrets.collect(named);
+    for (const digest of this.#compressed.keys()) if (!this.has(digest)) this.#compressed.delete(digest);
+  }
+
+  async #writeWaiting(): Promise<void> {
+    if (this.#isWriting) return;
+    this.#isWriting = true;
+    // Bodies that arrive in one go are there in one turn of the event loop.
+    await new Promise(setImmediate);
+    while (this.#waiting.size > 0) {
+      const batch = [...this.#waiting.values()];
+      this.#waiting = new Map();
+      const failure = await this.#secrets.write(batch.map(({ body }) => body)).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      for (const { body, written } of batch) {
+        if (this.has(body.digest)) written.resolve();
+        else written.reject(failure);
+      }
     }
+    this.#isWriting = false;
   }
 
   async #read(digest: string): Promise<Uint8Array> {
     const cached = this.#compressed.get(digest);
     if (cached) return cached.value;
-    const held = this.#held.get(digest);
-    if (!held) throw new KubeError("unusable", `body ${digest} is not held`);
-    const parts: Buffer[] = [];
-    for (let part = 0; part < held.parts; part++) {
-      const secret = await this.#objects.get("Secret", nameOf(digest, part));
-      if (secret?.data?.body === undefined) {
-        this.#held.delete(digest);
-        throw new KubeError("unusable", `part ${part} of body ${digest} is missing: somebody deleted it. It is asked for again at the next target`);
-      }
-      parts.push(Buffer.from(secret.data.body, "base64"));
+    const read = await this.#secrets.read(digest);
+    for (const { digest: found, content } of read) {
+      remember(this.#compressed, found, { value: content, bytes: content.byteLength }, stateLimits.bodyCacheBytes);
     }
-    const compressed = Buffer.concat(parts);
-    remember(this.#compressed, digest, { value: compressed, bytes: compressed.byteLength }, stateLimits.bodyCacheBytes);
-    return compressed;
+    const body = read.find(({ digest: found }) => found === digest);
+    if (!body) throw new KubeError("unusable", `body ${digest} is not in its Secret: somebody changed it`);
+    return body.content;
   }
 
   #closeLater(): void {
@@ -143,8 +143,4 @@ function unpack(digest: string, compressed: Uint8Array): CacheEntry<OpenBody> {
   if (text.length > 0) ends.push(text.length);
   const line = (index: number) => text.subarray(index === 0 ? 0 : (ends[index - 1] ?? 0) + 1, ends[index]);
   return { bytes: text.length, value: { count: ends.length, line, object: (index) => JSON.parse(line(index).toString("utf8")) as KubeObject } };
-}
-
-function nameOf(digest: string, part: number): string {
-  return `flotilla-body-${digest}-${part}`;
 }
