@@ -150,10 +150,10 @@ async function applyFigures(cluster: KubeCluster, rounds: number, say: (line: st
       const version = String(step + 1);
       const runs: [string, () => Promise<number>][] = [
         ["bare", () => bareLoop(cluster, benchObjects(`bare-${round}`, version))],
-        ...shapes.map((shape, index): [string, () => Promise<number>] => [
-          shape,
-          () => engineRun(agent, testTarget(`bench-${round}-${index}`, step + 1, bundlesOf(shape, `agent-${round}-${index}`, version))),
-        ]),
+        ...shapes.map((shape, index): [string, () => Promise<number>] => {
+          const target = testTarget(`bench-${round}-${index}`, step + 1, bundlesOf(shape, `agent-${round}-${index}`, version));
+          return [shape, () => engineRun(agent, target)];
+        }),
       ];
       // Another order every round: the first run after a pause is nobody's for ever.
       for (let turn = 0; turn < runs.length; turn++) {

@@ -119,6 +119,7 @@ describe("the Kubernetes client", () => {
         for (const wait of waiting) if (wait.line === line) wait.resolve();
       };
       const handler: ReflectorHandler = {
+        isKnown: (_, __, name, uid, version) => name === "known" && uid === "7" && version === "70",
         onPresent: (_, object) => tell(`+${object.metadata.name}/${object.metadata.uid}`),
         onGone: (_, __, name, uid) => tell(`-${name}/${uid}`),
         onListed: () => tell("listed"),
@@ -157,6 +158,29 @@ describe("the Kubernetes client", () => {
       await running;
       expect(told).toEqual(["+a/1", "+b/2", "listed", "+c/3", "+a/1", "-b/2", "+b/22", "-c/3", "listed"]);
       expect(queries[0]).toMatch(/allowWatchBookmarks=true&timeoutSeconds=\d+&resourceVersion=10&labelSelector=x/);
+    });
+
+    it("passes over the echo of a write whose answer is known, and goes on from its version", async () => {
+      const event = (name: string, uid: string, version: string) =>
+        `${JSON.stringify({ type: "MODIFIED", object: { kind: "ConfigMap", apiVersion: "v1", metadata: { name, namespace: "n", uid, resourceVersion: version, generation: 1 } } })}\n`;
+      const resumed: (string | null)[] = [];
+      const { client } = await serve((stream, headers) => {
+        const url = new URL(String(headers[":path"]), "http://x");
+        if (!url.searchParams.get("watch")) return json(stream, 200, { items: [], metadata: { resourceVersion: "10" } });
+        resumed.push(url.searchParams.get("resourceVersion"));
+        stream.respond({ ":status": 200 });
+        if (resumed.length > 1) return void stream.write(event("known", "8", "71"));
+        stream.write(event("known", "7", "69"));
+        stream.end(event("known", "7", "70"));
+      });
+      const { told, handler, until } = record();
+      const reflector = new Reflector({ client, resource, labelSelector: "x", handler, log: silentLog });
+      const running = reflector.run();
+      await until("+known/8");
+      reflector.stop();
+      await running;
+      expect(told).toEqual(["listed", "+known/7", "-known/7", "+known/8"]);
+      expect(resumed).toEqual(["10", "70"]);
     });
 
     it("says that it is blind when it may not look, and looks again later", async () => {

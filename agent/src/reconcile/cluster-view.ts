@@ -105,6 +105,11 @@ export class ClusterView implements ReflectorHandler {
     this.take(object, sight);
   }
 
+  isKnown(resource: KubeResource, namespace: string, name: string, uid: string, resourceVersion: string): boolean {
+    const live = this.#find(resource, namespace, name)?.live;
+    return live?.uid === uid && live.resourceVersion === resourceVersion;
+  }
+
   onGone(resource: KubeResource, namespace: string, name: string, uid: string): void {
     const object = this.#find(resource, namespace, name);
     if (object?.live?.uid === uid) this.take(object, undefined);
@@ -153,12 +158,11 @@ export class ClusterView implements ReflectorHandler {
 
 /** What is kept of a live object. */
 export function sightOf(object: TrackedObject, live: LiveObject): Sight {
-  return {
-    uid: live.metadata.uid ?? "",
-    resourceVersion: live.metadata.resourceVersion ?? "",
-    owned: hashOwned(live, isIgnoredBy(object.ignored)),
-    verdict: assessHealth(live),
-  };
+  const { uid = "", resourceVersion = "" } = live.metadata;
+  const { live: before, ignored } = object;
+  // The watch and the answer to an apply show the same version one after the other.
+  if (before && before.uid === uid && before.resourceVersion === resourceVersion && before.ignored === ignored && resourceVersion !== "") return before;
+  return { uid, resourceVersion, ignored, owned: hashOwned(live, isIgnoredBy(ignored)), verdict: assessHealth(live) };
 }
 
 function keyOf(resource: KubeResource): string {

@@ -6,6 +6,8 @@ import type { ObjectId, ObjectKey } from "../domain/object-id.ts";
 export interface Sight {
   readonly uid: string;
   readonly resourceVersion: string;
+  /** What `owned` leaves out: the pointers that were ignored when it was seen. */
+  readonly ignored: readonly string[];
   /** hashOwned, without what is ignored. */
   readonly owned: string;
   readonly verdict: Verdict;
