@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
@@ -7,6 +8,8 @@ const servers = { hookTimeout: 300_000, testTimeout: 120_000, pool: "forks" as c
 
 export default defineConfig({
   test: {
+    // Tests of real servers mostly wait: on two cores three files at once take half the time of one after the other.
+    maxWorkers: Math.max(3, availableParallelism()),
     coverage: {
       provider: "v8",
       include: ["{proto,hub,agent,cli}/src/**/*.ts"],

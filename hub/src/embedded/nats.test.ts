@@ -6,7 +6,13 @@ const jwt = "eyJ0eXAi.eyJqdGki.c2ln-_";
 
 describe("the broker's configuration", () => {
   it("preloads the accounts and opens nothing but the client port", () => {
-    const text = natsConfig({ host: "127.0.0.1", port: 4222, storeDir: "/d", operator: { jwt, accounts: [{ id: account, jwt }], systemAccountId: account } });
+    const text = natsConfig({
+      name: "flotilla",
+      host: "127.0.0.1",
+      port: 4222,
+      storeDir: "/d",
+      operator: { jwt, accounts: [{ id: account, jwt }], systemAccountId: account },
+    });
     expect(text).toContain(`operator: ${jwt}`);
     expect(text).toContain(`  ${account}: ${jwt}`);
     expect(text).not.toMatch(/http|websocket|mqtt|leafnodes|cluster/);
@@ -18,10 +24,10 @@ describe("the broker's configuration", () => {
     { jwt, accounts: [{ id: account, jwt: "a.b" }] },
     { jwt, accounts: [], systemAccountId: "SYS" },
   ])("refuses what could become another line: %j", (operator) => {
-    expect(() => natsConfig({ host: "127.0.0.1", port: 1, storeDir: "/d", operator })).toThrow(/not a valid/);
+    expect(() => natsConfig({ name: "flotilla", host: "127.0.0.1", port: 1, storeDir: "/d", operator })).toThrow(/not a valid/);
   });
 
   it("refuses a line break in a path", () => {
-    expect(() => natsConfig({ host: "127.0.0.1", port: 1, storeDir: "/d\nx: y" })).toThrow(/line break/);
+    expect(() => natsConfig({ name: "flotilla", host: "127.0.0.1", port: 1, storeDir: "/d\nx: y" })).toThrow(/line break/);
   });
 });

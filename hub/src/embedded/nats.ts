@@ -1,10 +1,11 @@
+import { randomUUID } from "node:crypto";
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { natsMemoryStoreBytesMax, natsPayloadBytesMax, natsReadyMs, natsStoreBytesMax, readyPollMs } from "../limits.ts";
 import { claimFolder } from "./claim-folder.ts";
-import { freePort } from "./free-port.ts";
+import { startOnFreePort } from "./free-port.ts";
 import { sendSignal } from "./process-identity.ts";
 import { endLeftover, type ServerLog, superviseChild } from "./supervised-child.ts";
 import { findTool } from "./tools.ts";
@@ -54,19 +55,23 @@ export async function startEmbeddedNats(options: EmbeddedNatsOptions): Promise<E
     const server = { name: "nats-server", pidFile: join(storeDir, "nats-server.pid"), stopSignal: "TERM", log } as const;
     await endLeftover(server);
     const portFile = join(storeDir, "port");
-    const port = options.port || (await freePort(host, await readPort(portFile)));
-    await writeFile(portFile, String(port));
     const configFile = join(storeDir, "nats-server.conf");
+    const name = `flotilla-${randomUUID()}`;
     let operator = options.operator;
-    const writeConfig = () => replaceFile(configFile, natsConfig({ ...options, host, port, operator }));
-    const child = await superviseChild({
-      ...server,
-      ready: (signal) => untilGreeting(host, port, signal),
-      async command() {
-        await writeConfig();
-        return { file: program, args: ["--config", configFile], env: { PATH: process.env.PATH } };
-      },
-    });
+    const writeConfig = (port: number) => replaceFile(configFile, natsConfig({ ...options, name, host, port, operator }));
+    const start = async (port: number) => {
+      await writeFile(portFile, String(port));
+      return superviseChild({
+        ...server,
+        ready: (signal) => untilGreeting(name, host, port, signal),
+        async command() {
+          await writeConfig(port);
+          return { file: program, args: ["--config", configFile], env: { PATH: process.env.PATH } };
+        },
+      });
+    };
+    const given = options.port;
+    const { port, server: child } = given ? { port: given, server: await start(given) } : await startOnFreePort(host, await readPort(portFile), start);
     return {
       url: `${options.tls ? "tls" : "nats"}://${host}:${port}`,
       port,
@@ -75,7 +80,7 @@ export async function startEmbeddedNats(options: EmbeddedNatsOptions): Promise<E
       },
       async reload(next) {
         operator = next;
-        await writeConfig();
+        await writeConfig(port);
         sendSignal(child.pid, "SIGHUP");
       },
       restart: () => void sendSignal(child.pid, "SIGTERM"),
@@ -91,6 +96,8 @@ export async function startEmbeddedNats(options: EmbeddedNatsOptions): Promise<E
 }
 
 interface NatsConfig {
+  /** How the server greets: tells ours from a stranger on the port. */
+  name: string;
   host: string;
   port: number;
   storeDir: string;
@@ -102,7 +109,7 @@ interface NatsConfig {
 export function natsConfig(config: NatsConfig): string {
   const lines = [
     `listen: ${quoted(`${config.host}:${config.port}`)}`,
-    "server_name: flotilla",
+    `server_name: ${quoted(config.name)}`,
     `max_payload: ${natsPayloadBytesMax}`,
     "jetstream {",
     `  store_dir: ${quoted(join(config.storeDir, "jetstream"))}`,
@@ -140,17 +147,17 @@ function quoted(value: string): string {
   return JSON.stringify(value);
 }
 
-/** The server says INFO as soon as it listens; with JetStream that is after its store was recovered. */
-async function untilGreeting(host: string, port: number, signal: AbortSignal): Promise<void> {
+/** The server says INFO with its name as soon as it listens; with JetStream that is after its store was recovered. */
+async function untilGreeting(name: string, host: string, port: number, signal: AbortSignal): Promise<void> {
   const deadline = Date.now() + natsReadyMs;
-  while (!(await greets(host, port))) {
+  while (!(await greets(name, host, port))) {
     if (signal.aborted) throw new Error("nats-server ended");
     if (Date.now() > deadline) throw new Error(`no answer on ${host}:${port} within ${natsReadyMs} ms`);
     await delay(readyPollMs);
   }
 }
 
-function greets(host: string, port: number): Promise<boolean> {
+function greets(name: string, host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host: host === "0.0.0.0" ? "127.0.0.1" : host, port });
     const done = (answer: boolean) => {
@@ -160,7 +167,7 @@ function greets(host: string, port: number): Promise<boolean> {
     socket.setTimeout(1_000, () => done(false));
     socket.once("error", () => done(false));
     socket.once("close", () => done(false));
-    socket.once("data", (bytes) => done(bytes.toString("latin1").startsWith("INFO ")));
+    socket.once("data", (bytes) => done(bytes.toString("latin1").startsWith("INFO ") && bytes.includes(JSON.stringify(name))));
   });
 }
 

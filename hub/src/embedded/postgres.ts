@@ -9,7 +9,7 @@ import pg from "pg";
 import { childKillGraceS, postgresConnectionsMax, postgresReadyMs, readyPollMs } from "../limits.ts";
 import { claimFolder } from "./claim-folder.ts";
 import { endProcess } from "./end-process.ts";
-import { freePort } from "./free-port.ts";
+import { startOnFreePort } from "./free-port.ts";
 import { identifyProcess } from "./process-identity.ts";
 import { endLeftover, type ServerLog, superviseChild } from "./supervised-child.ts";
 import { runUnprivileged, type Unprivileged } from "./unprivileged.ts";
@@ -50,24 +50,27 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     if (!(await exists(cluster))) await initialise(cluster, password, programs.initdb, runner);
     const server = { name: "postgres", pidFile: join(dataFolder, "postgres.pid"), stopSignal: "INT", log } as const;
     await endLeftover(server);
-    const port = await freePort("127.0.0.1", await readPort(join(dataFolder, "port")));
-    await writeFile(join(dataFolder, "port"), String(port));
-    const url = (name: string) => `postgres://${superuser}:${password}@127.0.0.1:${port}/${name}`;
-    const child = await superviseChild({
-      ...server,
-      ready: (signal) => untilAnswering(url("postgres"), signal),
-      async command() {
-        await endPostmaster(cluster);
-        const { file, args } = runner.wrap(programs.postgres, ["-D", cluster, ...settings(port, options.durable ?? true)]);
-        return { file, args, env: { LC_ALL: "C", TZ: "UTC", PATH: process.env.PATH }, ...(runner.owner && { owner: runner.owner }) };
-      },
-    });
-    await createDatabase(url("postgres")).catch(async (error: unknown) => {
+    const portFile = join(dataFolder, "port");
+    const url = (port: number, name: string) => `postgres://${superuser}:${password}@127.0.0.1:${port}/${name}`;
+    const start = async (port: number) => {
+      await writeFile(portFile, String(port));
+      return superviseChild({
+        ...server,
+        ready: (signal) => untilAnswering(url(port, "postgres"), signal),
+        async command() {
+          await endPostmaster(cluster);
+          const { file, args } = runner.wrap(programs.postgres, ["-D", cluster, ...settings(port, options.durable ?? true)]);
+          return { file, args, env: { LC_ALL: "C", TZ: "UTC", PATH: process.env.PATH }, ...(runner.owner && { owner: runner.owner }) };
+        },
+      });
+    };
+    const { port, server: child } = await startOnFreePort("127.0.0.1", await readPort(portFile), start);
+    await createDatabase(url(port, "postgres")).catch(async (error: unknown) => {
       await child.stop();
       throw error;
     });
     return {
-      url: url(database),
+      url: url(port, database),
       get pid() {
         return child.pid;
       },
