@@ -165,6 +165,8 @@ await describeWith(kubeTools, "the agent applies", () => {
     await waitFor(() => /waits for bundle base: Deployment default\/slow/.test(agent.objects.get("ConfigMap default/after")?.message ?? ""), {
       what: "the reason",
     });
+    // What waits is told before what it waits for is applied.
+    await waitFor(() => cluster.client.find("/apis/apps/v1/namespaces/default/deployments/slow"), { what: "the other bundle" });
     expect(await cluster.client.find("/api/v1/namespaces/default/configmaps/after")).toBeUndefined();
     await cluster.client.mergePatch("/apis/apps/v1/namespaces/default/deployments/slow/status", {
       status: {
