@@ -48,6 +48,24 @@ describe("migrate", () => {
     expect(await failure(migrate(pool, []))).toMatchObject({ code: "schema", message: expect.stringContaining("does not know") });
   });
 
+  it("runs a migration that came later than others with higher numbers", async () => {
+    const late = [
+      { name: "0001_first", sql: "CREATE TABLE first_of_two (id int)" },
+      { name: "0002_late", sql: "CREATE TABLE late (id int)" },
+      { name: "0003_early", sql: "CREATE TABLE early (id int)" },
+    ];
+    const own = await createTestDatabase();
+    const ownPool = openPool({ url: own.url });
+    try {
+      expect((await migrate(ownPool, [late[0]!, late[2]!])).applied).toEqual(["0001_first", "0003_early"]);
+      expect((await migrate(ownPool, late)).applied).toEqual(["0002_late"]);
+      expect((await migrate(ownPool, late)).applied).toEqual([]);
+    } finally {
+      await ownPool.end();
+      await own.drop();
+    }
+  });
+
   it("keeps nothing of a migration that fails", async () => {
     const broken = [...migrations, { name: "9999_broken", sql: "CREATE TABLE half (id int); SELECT nonsense();" }];
     expect((await failure(migrate(pool, broken))).message).toContain("9999_broken");

@@ -37,8 +37,9 @@ async function applyMissing(client: pg.PoolClient, wanted: readonly Migration[])
   );
   const { rows } = await client.query<{ name: string; checksum: string }>("SELECT name, checksum FROM schema_migrations ORDER BY name");
   checkApplied(rows, wanted);
+  const ran = new Set(rows.map(({ name }) => name));
   const applied: string[] = [];
-  for (const { name, sql } of wanted.slice(rows.length)) {
+  for (const { name, sql } of wanted.filter((migration) => !ran.has(migration.name))) {
     await client.query("BEGIN");
     try {
       await client.query(sql);
@@ -53,16 +54,18 @@ async function applyMissing(client: pg.PoolClient, wanted: readonly Migration[])
   return applied;
 }
 
+/** Files may come later than others with higher numbers that ran already (two people, two branches): none may need what a higher number makes. */
 function checkApplied(applied: readonly { name: string; checksum: string }[], wanted: readonly Migration[]): void {
-  for (const [index, row] of applied.entries()) {
-    const migration = wanted[index];
+  const known = new Map(wanted.map((migration) => [migration.name, migration]));
+  for (const { name, checksum } of applied) {
+    const migration = known.get(name);
     if (migration === undefined) {
-      throw new StoreError("schema", `the database has migration ${row.name}, which this version does not know`, {
+      throw new StoreError("schema", `the database has migration ${name}, which this version does not know`, {
         hint: "start the newer hub again, or restore a backup from before the upgrade",
       });
     }
-    if (migration.name !== row.name || sha256(migration.sql) !== row.checksum) {
-      throw new StoreError("schema", `migration ${row.name} of the database is not this version's ${migration.name}: it was edited after it ran`, {
+    if (sha256(migration.sql) !== checksum) {
+      throw new StoreError("schema", `migration ${name} of the database is not this version's: it was edited after it ran`, {
         hint: "migrations that ran are never edited; use the version that made this database, or a fresh database",
       });
     }
