@@ -4,7 +4,8 @@ import { Environment, type ASTNode } from "@marcbachmann/cel-js";
  * CEL expressions that people write in fleet.yaml: compiled with type checks, evaluated within bounds. Hub and agent share them, so that lint
  * refuses exactly what the agent could not evaluate.
  *
- * Left out on purpose: `matches` (a pattern can take for ever; use contains, startsWith, endsWith), and `has` of an indexed value (the library
+ * Left out on purpose: `matches` (a pattern can take for ever; use contains, startsWith, endsWith), `cel.bind` (bindings inside bindings double
+ * without end), and `has` of an indexed value (the library
  * does not know it; `x.?field.orValue(…)` does the same).
  */
 
@@ -37,7 +38,10 @@ export interface CelExpression {
   evaluate(input: Readonly<Record<string, unknown>>): CelResult;
 }
 
-export type CelResult = { readonly ok: true; readonly value: boolean } | { readonly ok: false; readonly message: string };
+export type CelResult =
+  | { readonly ok: true; readonly value: boolean }
+  /** `isAbsent`: it asked for a field, an entry or an item that is not there (yet). */
+  | { readonly ok: false; readonly message: string; readonly isAbsent: boolean };
 export type CompiledCel = { readonly ok: true; readonly expression: CelExpression } | { readonly ok: false; readonly problem: CelProblem };
 
 /** Compile an expression over these variables. Never throws on what a person can write. */
@@ -79,14 +83,21 @@ function evaluate(parsed: ReturnType<Environment["parse"]>, input: Readonly<Reco
   const measured = { largest: 1 };
   const context = Object.fromEntries(Object.entries(input).map(([name, value]) => [name, celValue(value, measured)]));
   if (loopDepth > 0 && measured.largest ** loopDepth > celLimits.steps)
-    return { ok: false, message: `a list of ${measured.largest} items is too long for ${loopDepth === 1 ? "a loop" : "loops inside loops"}` };
+    return {
+      ok: false,
+      message: `a list of ${measured.largest} items is too long for ${loopDepth === 1 ? "a loop" : "loops inside loops"}`,
+      isAbsent: false,
+    };
   try {
     const value: unknown = parsed(context);
-    return typeof value === "boolean" ? { ok: true, value } : { ok: false, message: `gives ${typeof value}, not true or false` };
+    return typeof value === "boolean" ? { ok: true, value } : { ok: false, message: `gives ${typeof value}, not true or false`, isAbsent: false };
   } catch (error) {
-    return { ok: false, message: summaryOf(error) };
+    return { ok: false, message: summaryOf(error), isAbsent: absences.has((error as { code?: string }).code ?? "") };
   }
 }
+
+/** The library's codes for what is not there; a variable without a value is one that the object does not have. */
+const absences: ReadonlySet<string> = new Set(["no_such_key", "unknown_variable", "index_out_of_bounds"]);
 
 /** JSON as CEL sees it: whole numbers are ints. */
 function celValue(value: unknown, measured: { largest: number }): unknown {
@@ -109,6 +120,12 @@ interface Survey {
 
 const loops: ReadonlySet<string> = new Set(["all", "exists", "exists_one", "map", "filter"]);
 
+/** Functions that could take for ever, and what to write instead. */
+const notOffered: ReadonlyMap<string, string> = new Map([
+  ["matches", "use contains, startsWith or endsWith"],
+  ["bind", "write the value where it is used"],
+]);
+
 /** One walk over the tree: which names it asks for, how deep its loops are, and what is not allowed. */
 function surveyOf(root: ASTNode): Survey {
   const survey: Survey = { keys: new Map(), loopDepth: 0, refused: undefined };
@@ -125,7 +142,8 @@ function walk(value: unknown, depth: number, survey: Survey): void {
   let inside = depth;
   if (value.op === "rcall" || value.op === "call") {
     const name = value.args[0];
-    if (name === "matches") survey.refused ??= { message: "matches is not allowed here: use contains, startsWith or endsWith", offset: value.start };
+    const remedy = notOffered.get(name);
+    if (remedy !== undefined) survey.refused ??= { message: `${name} is not allowed here: ${remedy}`, offset: value.start };
     if (value.op === "rcall" && loops.has(name)) inside += 1;
     if (inside > celLimits.loopDepth) survey.refused ??= { message: `loops may be nested ${celLimits.loopDepth} deep`, offset: value.start };
     survey.loopDepth = Math.max(survey.loopDepth, inside);

@@ -44,7 +44,7 @@ await describePublished(kubeToolsWithControllers, "the agent on a real-world tre
     await agent.sync(testTarget("prometheus", 1, [{ name: "all", objects }]), 90_000);
     // No operator runs here: the pods that these guard or serve are never made.
     const unhealthy = () => [...agent.objects].filter(([, state]) => state.health !== Health.CURRENT).map(([key]) => key);
-    const expected = /^(PodDisruptionBudget|APIService) /;
+    const expected = /^(PodDisruptionBudget|APIService|Prometheus|Alertmanager) /;
     await waitFor(() => unhealthy().every((key) => expected.test(key)), { what: "health", timeoutMs: 60_000 }).catch((error: Error) => {
       throw new Error(`${error.message}: ${unhealthy().join(", ")}`, { cause: error });
     });

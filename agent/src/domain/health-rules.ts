@@ -1,6 +1,18 @@
-import { because, conditionsOf, current, failed, inProgress, type Condition, type HealthInput, type Verdict } from "./verdict.ts";
-
-type Rule = (object: HealthInput) => Verdict;
+import { isPodWell, podTrouble, tellUnready } from "./pod-trouble.ts";
+import {
+  because,
+  conditionsOf,
+  current,
+  currentThough,
+  failed,
+  inProgress,
+  inProgressPatiently,
+  readConditions,
+  type Condition,
+  type HealthInput,
+  type Rule,
+  type Verdict,
+} from "./verdict.ts";
 
 /** Rules by "group/kind". A kind that is not here is judged by its conditions. */
 const rules: ReadonlyMap<string, Rule> = new Map<string, Rule>([
@@ -11,8 +23,9 @@ const rules: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ["/ReplicationController", replicas],
   ["/Pod", pod],
   ["batch/Job", job],
-  ["batch/CronJob", () => current],
+  ["batch/CronJob", cronJob],
   ["/PersistentVolumeClaim", claim],
+  ["/PersistentVolume", volume],
   ["/Service", service],
   ["/Namespace", namespace],
   ["apiextensions.k8s.io/CustomResourceDefinition", definition],
@@ -20,13 +33,44 @@ const rules: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ["policy/PodDisruptionBudget", disruptionBudget],
   ["autoscaling/HorizontalPodAutoscaler", autoscaler],
   ["/Node", wantsCondition("Ready")],
+  ["networking.k8s.io/Ingress", ingress],
+  ["networking.k8s.io/ServiceCIDR", wantsCondition("Ready")],
+  ["certificates.k8s.io/CertificateSigningRequest", signingRequest],
+  ["storagemigration.k8s.io/StorageVersionMigration", migration],
+  ["storage.k8s.io/VolumeAttachment", attachment],
+  ["flowcontrol.apiserver.k8s.io/FlowSchema", flowSchema],
+  ["admissionregistration.k8s.io/MutatingWebhookConfiguration", webhooks],
+  ["admissionregistration.k8s.io/ValidatingWebhookConfiguration", webhooks],
+  ["admissionregistration.k8s.io/ValidatingAdmissionPolicy", admissionPolicy],
 ]);
 
-/** The verdict of the kind's own rule, or undefined when it has none. */
-export function judgeByKind(object: HealthInput): Verdict | undefined {
-  const apiVersion = object.apiVersion ?? "";
-  const group = apiVersion.includes("/") ? apiVersion.slice(0, apiVersion.indexOf("/")) : "";
-  return rules.get(`${group}/${object.kind ?? ""}`)?.(object);
+/** Groups of Kubernetes itself: their kinds without a rule have no notion of health, whatever stands in their status. */
+const silentGroups: ReadonlySet<string> = new Set([
+  "",
+  "admissionregistration.k8s.io",
+  "apps",
+  "authentication.k8s.io",
+  "coordination.k8s.io",
+  "discovery.k8s.io",
+  "events.k8s.io",
+  "flowcontrol.apiserver.k8s.io",
+  "networking.k8s.io",
+  "node.k8s.io",
+  "policy",
+  "rbac.authorization.k8s.io",
+  "resource.k8s.io",
+  "scheduling.k8s.io",
+  "storage.k8s.io",
+]);
+
+/** The rule of a kind that Kubernetes itself serves; undefined for all others. */
+export function builtInRule(group: string, kind: string): Rule | undefined {
+  return rules.get(`${group}/${kind}`) ?? (silentGroups.has(group) ? () => current : undefined);
+}
+
+/** "group/Kind" of every built-in kind that has a rule. */
+export function builtInKinds(): string[] {
+  return [...rules.keys()].sort();
 }
 
 function deployment(object: HealthInput): Verdict {
@@ -36,8 +80,11 @@ function deployment(object: HealthInput): Verdict {
   const progressing = conditions.find((c) => c.type === "Progressing");
   if (progressing?.reason === "ProgressDeadlineExceeded") return failed(because(progressing));
   const wanted = count(object.spec?.replicas, 1);
+  if (object.spec?.paused === true && count(status.availableReplicas, 0) >= wanted) return currentThough("paused");
   const steps = replicaSteps(status, wanted);
-  if (steps) return steps;
+  // Why no pods are made (quota, admission) is said here and nowhere else.
+  const refusal = conditions.find((c) => c.type === "ReplicaFailure" && c.status === "True");
+  if (steps) return refusal ? inProgress(`${steps.message}: ${because(refusal)}`) : steps;
   const available = conditions.find((c) => c.type === "Available");
   if (available && available.status !== "True") return inProgress(because(available));
   return current;
@@ -62,16 +109,17 @@ function replicaSteps(status: Readonly<Record<string, unknown>>, wanted: number)
 function statefulSet(object: HealthInput): Verdict {
   const status = object.status ?? {};
   const strategy = object.spec?.updateStrategy as { type?: string; rollingUpdate?: { partition?: number } } | undefined;
-  // With OnDelete a person decides when pods are replaced: nothing here is in progress.
-  if (strategy?.type === "OnDelete") return current;
   if (status.observedGeneration === undefined) return inProgress("not seen by its controller yet");
   const wanted = count(object.spec?.replicas, 1);
-  const [total, ready] = [count(status.replicas, 0), count(status.readyReplicas, 0)];
+  const [total, ready, updated] = [count(status.replicas, 0), count(status.readyReplicas, 0), count(status.updatedReplicas, 0)];
   if (total < wanted) return inProgress(`${total} of ${wanted} replicas exist`);
   if (ready < wanted) return inProgress(`${ready} of ${wanted} replicas ready`);
+  if (count(object.spec?.minReadySeconds, 0) > 0 && count(status.availableReplicas, 0) < wanted)
+    return inProgress(`${count(status.availableReplicas, 0)} of ${wanted} replicas available`);
   if (total > wanted) return inProgress(`${total - wanted} replicas too many still run`);
+  // With OnDelete a person decides when pods are replaced: nothing here is in progress.
+  if (strategy?.type === "OnDelete") return updated < wanted ? currentThough(`${wanted - updated} replicas wait to be deleted (OnDelete)`) : current;
   const partition = count(strategy?.rollingUpdate?.partition, 0);
-  const updated = count(status.updatedReplicas, 0);
   if (partition > 0)
     return updated < wanted - partition ? inProgress(`${updated} of ${wanted - partition} replicas updated (partition ${partition})`) : current;
   if (count(status.currentReplicas, 0) < wanted && status.currentRevision !== status.updateRevision)
@@ -112,45 +160,34 @@ function replicas(object: HealthInput): Verdict {
   return total > wanted ? inProgress(`${total - wanted} replicas too many still run`) : current;
 }
 
-interface ContainerStatus {
-  readonly name?: string;
-  readonly state?: { readonly waiting?: { readonly reason?: string; readonly message?: string }; readonly terminated?: { readonly reason?: string } };
-}
-
-/** Waiting reasons out of which a container does not come by itself. */
-const hopeless: ReadonlySet<string> = new Set([
-  "CrashLoopBackOff",
-  "ImagePullBackOff",
-  "ErrImagePull",
-  "InvalidImageName",
-  "CreateContainerConfigError",
-  "CreateContainerError",
-]);
-
 function pod(object: HealthInput): Verdict {
-  const status = object.status ?? {};
-  const phase = status.phase;
-  if (phase === "Succeeded") return current;
-  if (phase === "Failed") return failed(`pod failed${typeof status.reason === "string" ? `: ${status.reason}` : ""}`);
-  const containers = [status.initContainerStatuses, status.containerStatuses].flatMap((list) => (Array.isArray(list) ? (list as ContainerStatus[]) : []));
-  const stuck = containers.find((c) => hopeless.has(c.state?.waiting?.reason ?? ""));
-  if (stuck) return failed(`container ${stuck.name}: ${stuck.state?.waiting?.reason}`);
-  const conditions = conditionsOf(object);
-  const scheduled = conditions.find((c) => c.type === "PodScheduled");
-  if (scheduled?.status === "False" && scheduled.reason === "Unschedulable") return failed(because(scheduled));
-  const ready = conditions.find((c) => c.type === "Ready");
-  return ready?.status === "True" ? current : inProgress(ready ? because(ready) : `pod is ${typeof phase === "string" ? phase : "not started"}`);
+  if (isPodWell(object)) return current;
+  const trouble = podTrouble(object);
+  if (trouble) return (trouble.isHopeless ? failed : inProgress)(trouble.words);
+  return inProgress(tellUnready(object));
 }
 
-/** kstatus: a Job that runs is Current; only its start, its failure and its suspension are told apart. Ours waits for completion's failure only. */
+/** A Job is Current when it is done: whoever waits for it waits for its work. One that runs has a deadline of its own, if any. */
 function job(object: HealthInput): Verdict {
   const status = object.status ?? {};
   const conditions = conditionsOf(object);
-  const failure = conditions.find((c) => c.type === "Failed" && c.status === "True");
+  const failure = conditions.find((c) => (c.type === "Failed" || c.type === "FailureTarget") && c.status === "True");
   if (failure) return failed(because(failure));
   if (conditions.some((c) => c.type === "Complete" && c.status === "True")) return current;
-  if (object.spec?.suspend === true) return current;
-  return status.startTime === undefined ? inProgress("job has not started") : current;
+  if (object.spec?.suspend === true) return currentThough("suspended");
+  if (status.startTime === undefined) return inProgress("job has not started");
+  const [active, done, wrong] = [count(status.active, 0), count(status.succeeded, 0), count(status.failed, 0)];
+  const words = `${active} pods run, ${done} of ${count(object.spec?.completions, 1)} succeeded${wrong > 0 ? `, ${wrong} failed` : ""}`;
+  return wrong > 0 || count(status.ready, active) === 0 ? inProgress(words) : inProgressPatiently(words);
+}
+
+/** A schedule is what Git asks for; how its runs end is their own affair, and only told. */
+function cronJob(object: HealthInput): Verdict {
+  if (object.spec?.suspend === true) return currentThough("suspended");
+  const { active, lastScheduleTime, lastSuccessfulTime } = object.status ?? {};
+  const runs = Array.isArray(active) && active.length > 0;
+  const isBehind = typeof lastScheduleTime === "string" && typeof lastSuccessfulTime === "string" && lastSuccessfulTime < lastScheduleTime;
+  return isBehind && !runs ? currentThough(`the run of ${lastScheduleTime} did not succeed`) : current;
 }
 
 function claim(object: HealthInput): Verdict {
@@ -161,9 +198,23 @@ function claim(object: HealthInput): Verdict {
 }
 
 function service(object: HealthInput): Verdict {
-  if (object.spec?.type !== "LoadBalancer") return current;
-  const ingress = (object.status?.loadBalancer as { ingress?: unknown[] } | undefined)?.ingress;
-  return Array.isArray(ingress) && ingress.length > 0 ? current : inProgress("load balancer has no address yet");
+  return object.spec?.type !== "LoadBalancer" || hasAddress(object) ? current : inProgress("load balancer has no address yet");
+}
+
+function volume(object: HealthInput): Verdict {
+  const { phase, reason, message } = object.status ?? {};
+  if (phase === "Failed") return failed(`volume failed${typeof reason === "string" ? ` (${reason})` : ""}${typeof message === "string" ? `: ${message}` : ""}`);
+  return phase === "Pending" || phase === undefined ? inProgress("volume is not available yet") : current;
+}
+
+/** An Ingress is there when a controller gave it an address; one that never tells any wants a health check of its own. */
+function ingress(object: HealthInput): Verdict {
+  return hasAddress(object) ? current : inProgress("no ingress controller has given it an address yet");
+}
+
+function hasAddress(object: HealthInput): boolean {
+  const addresses = (object.status?.loadBalancer as { ingress?: unknown[] } | undefined)?.ingress;
+  return Array.isArray(addresses) && addresses.length > 0;
 }
 
 function namespace(object: HealthInput): Verdict {
@@ -183,16 +234,71 @@ function definition(object: HealthInput): Verdict {
 function disruptionBudget(object: HealthInput): Verdict {
   const status = object.status ?? {};
   if (status.observedGeneration === undefined) return inProgress("not seen by its controller yet");
+  const unable = conditionsOf(object).find((c) => c.type === "DisruptionAllowed" && c.reason === "SyncFailed");
+  if (unable) return inProgress(because(unable));
   const [healthy, wanted] = [count(status.currentHealthy, 0), count(status.desiredHealthy, 0)];
   return healthy < wanted ? inProgress(`${healthy} of ${wanted} pods healthy`) : current;
 }
 
-/** An autoscaler that cannot read its metrics or its target does not scale: that is worth a Failed; "limited" is not. */
+/**
+ * An autoscaler that cannot read its metrics or its target does not scale. While a workload starts that is so for every one, and
+ * passes: only what is wrong in the autoscaler itself fails at once. "Limited" is no trouble. autoscaling/v1 keeps conditions in an annotation.
+ */
 function autoscaler(object: HealthInput): Verdict {
-  const conditions = conditionsOf(object);
+  const conditions = object.apiVersion === "autoscaling/v1" ? annotatedConditions(object) : conditionsOf(object);
   const broken = conditions.find((c) => c.status === "False" && (c.type === "AbleToScale" || (c.type === "ScalingActive" && c.reason !== "ScalingDisabled")));
-  if (broken) return /^(FailedGet|Invalid|Failed)/.test(broken.reason ?? "") ? failed(because(broken)) : inProgress(because(broken));
+  if (broken) return broken.reason?.startsWith("Invalid") ? failed(because(broken)) : inProgress(because(broken));
   return conditions.length === 0 ? inProgress("not seen by its controller yet") : current;
+}
+
+function annotatedConditions(object: HealthInput): Condition[] {
+  try {
+    return readConditions(JSON.parse(object.metadata?.annotations?.["autoscaling.alpha.kubernetes.io/conditions"] ?? "[]"));
+  } catch {
+    return [];
+  }
+}
+
+function signingRequest(object: HealthInput): Verdict {
+  const conditions = conditionsOf(object);
+  const refused = conditions.find((c) => (c.type === "Denied" || c.type === "Failed") && c.status === "True");
+  if (refused) return failed(because(refused));
+  if (!conditions.some((c) => c.type === "Approved" && c.status === "True")) return inProgressPatiently("waits for approval");
+  return object.status?.certificate === undefined ? inProgress("approved, and no certificate yet") : current;
+}
+
+function migration(object: HealthInput): Verdict {
+  const conditions = conditionsOf(object);
+  const failure = conditions.find((c) => c.type === "Failed" && c.status === "True");
+  if (failure) return failed(because(failure));
+  return conditions.some((c) => c.type === "Succeeded" && c.status === "True") ? current : inProgress("objects are being migrated");
+}
+
+/** A flow schema whose priority level is not there lets everything fall to the catch-all. */
+function flowSchema(object: HealthInput): Verdict {
+  const dangling = conditionsOf(object).find((c) => c.type === "Dangling" && c.status === "True");
+  return dangling ? inProgress(because(dangling)) : current;
+}
+
+/** A webhook whose authority somebody is to write in (cert-manager, a job) is called by nobody before. */
+function webhooks(object: HealthInput): Verdict {
+  const annotations = Object.keys(object.metadata?.annotations ?? {});
+  const injector = annotations.find((name) => name.startsWith("cert-manager.io/inject-"));
+  const hooks = Array.isArray(object.webhooks) ? (object.webhooks as { clientConfig?: { caBundle?: string } }[]) : [];
+  const isBare = hooks.some(({ clientConfig }) => !clientConfig?.caBundle);
+  return injector !== undefined && isBare ? inProgress(`its caBundle is not written in yet (${injector})`) : current;
+}
+
+function admissionPolicy(object: HealthInput): Verdict {
+  const checking = object.status?.typeChecking as { expressionWarnings?: { fieldRef?: string; warning?: string }[] } | undefined;
+  const warning = checking?.expressionWarnings?.[0];
+  return warning ? currentThough(`${warning.fieldRef ?? "expression"}: ${warning.warning ?? "warning"}`) : current;
+}
+
+function attachment(object: HealthInput): Verdict {
+  if (object.status?.attached === true) return current;
+  const error = object.status?.attachError as { message?: string } | undefined;
+  return inProgress(error?.message === undefined ? "not attached yet" : `cannot be attached: ${error.message}`);
 }
 
 function wantsCondition(type: string): Rule {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { builtInKinds } from "./health-rules.ts";
 import { assessHealth } from "./health.ts";
 import type { HealthInput, HealthWord } from "./verdict.ts";
 
@@ -124,11 +125,192 @@ const cases: readonly (readonly [string, HealthInput, HealthWord, RegExp?])[] = 
   ],
   [
     "a pod that fits nowhere",
-    of("v1", "Pod", { phase: "Pending", conditions: [{ type: "PodScheduled", status: "False", reason: "Unschedulable" }] }),
-    "Failed",
-    /Unschedulable/,
+    of("v1", "Pod", { phase: "Pending", conditions: [{ type: "PodScheduled", status: "False", reason: "Unschedulable", message: "0/3 nodes are available" }] }),
+    "InProgress",
+    /Unschedulable: 0\/3 nodes/,
   ],
-  ["a Job that runs", of("batch/v1", "Job", { startTime: "2026-01-01T00:00:00Z" }), "Current"],
+  [
+    "a pod that ran out of memory again and again",
+    of("v1", "Pod", {
+      phase: "Running",
+      containerStatuses: [
+        {
+          name: "main",
+          restartCount: 4,
+          state: { waiting: { reason: "CrashLoopBackOff", message: "back-off 40s restarting failed container" } },
+          lastState: { terminated: { exitCode: 137, reason: "OOMKilled" } },
+        },
+      ],
+    }),
+    "Failed",
+    /^main: CrashLoopBackOff, last exit code 137 \(OOMKilled\)$/,
+  ],
+  [
+    "a pod whose container ended badly a moment ago",
+    of("v1", "Pod", { phase: "Running", containerStatuses: [{ name: "main", state: { terminated: { exitCode: 1, reason: "Error" } } }] }),
+    "InProgress",
+    /^main: exit code 1$/,
+  ],
+  ["a pod that was evicted", of("v1", "Pod", { phase: "Failed", reason: "Evicted" }), "Failed", /pod failed: Evicted/],
+  [
+    "a pod that starts",
+    of("v1", "Pod", {
+      phase: "Pending",
+      conditions: [{ type: "Ready", status: "False", reason: "ContainersNotReady" }],
+      containerStatuses: [{ name: "main", state: { waiting: { reason: "ContainerCreating" } } }],
+    }),
+    "InProgress",
+    /ContainersNotReady/,
+  ],
+  ["a Job that runs", of("batch/v1", "Job", { startTime: "2026-01-01T00:00:00Z", active: 1, ready: 1 }), "InProgress", /1 pods run, 0 of 1 succeeded/],
+  [
+    "a Job that is done",
+    of("batch/v1", "Job", { startTime: "2026-01-01T00:00:00Z", succeeded: 1, conditions: [{ type: "Complete", status: "True" }] }),
+    "Current",
+  ],
+  [
+    "a Job that is about to be given up",
+    of("batch/v1", "Job", { startTime: "2026-01-01T00:00:00Z", conditions: [{ type: "FailureTarget", status: "True", reason: "DeadlineExceeded" }] }),
+    "Failed",
+    /DeadlineExceeded/,
+  ],
+  ["a CronJob", of("batch/v1", "CronJob", {}), "Current"],
+  [
+    "a CronJob whose last run failed",
+    of("batch/v1", "CronJob", { lastScheduleTime: "2026-01-02T00:00:00Z", lastSuccessfulTime: "2026-01-01T00:00:05Z" }),
+    "Current",
+    /run of 2026-01-02T00:00:00Z did not succeed/,
+  ],
+  [
+    "a CronJob whose run goes on",
+    of("batch/v1", "CronJob", { lastScheduleTime: "2026-01-02T00:00:00Z", lastSuccessfulTime: "2026-01-01T00:00:05Z", active: [{ name: "x" }] }),
+    "Current",
+    /^$/,
+  ],
+  ["a CronJob that is suspended", of("batch/v1", "CronJob", {}, { suspend: true }), "Current", /suspended/],
+  ["a volume that is free", of("v1", "PersistentVolume", { phase: "Available" }), "Current"],
+  ["a volume that failed", of("v1", "PersistentVolume", { phase: "Failed", reason: "RecycleFailed" }), "Failed", /RecycleFailed/],
+  ["a volume that is made", of("v1", "PersistentVolume", { phase: "Pending" }), "InProgress"],
+  ["an Ingress without address", of("networking.k8s.io/v1", "Ingress", { loadBalancer: {} }), "InProgress", /no ingress controller/],
+  ["an Ingress with address", of("networking.k8s.io/v1", "Ingress", { loadBalancer: { ingress: [{ hostname: "lb.example.com" }] } }), "Current"],
+  ["a NetworkPolicy with whatever status", of("networking.k8s.io/v1", "NetworkPolicy", ready("False")), "Current"],
+  ["a range of service addresses", of("networking.k8s.io/v1", "ServiceCIDR", ready("True")), "Current"],
+  ["a request for a certificate nobody approved", of("certificates.k8s.io/v1", "CertificateSigningRequest", {}), "InProgress", /approval/],
+  [
+    "a request for a certificate that was denied",
+    of("certificates.k8s.io/v1", "CertificateSigningRequest", { conditions: [{ type: "Denied", status: "True", reason: "Policy" }] }),
+    "Failed",
+    /Denied=True \(Policy\)/,
+  ],
+  [
+    "a request for a certificate that was signed",
+    of("certificates.k8s.io/v1", "CertificateSigningRequest", { certificate: "LS0t", conditions: [{ type: "Approved", status: "True" }] }),
+    "Current",
+  ],
+  [
+    "a webhook whose authority is still to be written in",
+    {
+      ...of("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", undefined, {}, { annotations: { "cert-manager.io/inject-ca-from": "a/b" } }),
+      webhooks: [{ clientConfig: {} }],
+    },
+    "InProgress",
+    /caBundle is not written in yet/,
+  ],
+  [
+    "a webhook with its authority",
+    {
+      ...of("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", undefined, {}, { annotations: { "cert-manager.io/inject-ca-from": "a/b" } }),
+      webhooks: [{ clientConfig: { caBundle: "LS0t" } }],
+    },
+    "Current",
+  ],
+  [
+    "a webhook that needs none",
+    { ...of("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"), webhooks: [{ clientConfig: { url: "https://x" } }] },
+    "Current",
+  ],
+  [
+    "an admission policy with a doubtful expression",
+    of("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", {
+      observedGeneration: 1,
+      typeChecking: { expressionWarnings: [{ fieldRef: "spec.validations[0].expression", warning: "undefined field 'x'" }] },
+    }),
+    "Current",
+    /undefined field/,
+  ],
+  [
+    "a flow schema without its priority level",
+    of("flowcontrol.apiserver.k8s.io/v1", "FlowSchema", { conditions: [{ type: "Dangling", status: "True", reason: "NotFound" }] }),
+    "InProgress",
+    /Dangling/,
+  ],
+  ["a migration that failed", of("storagemigration.k8s.io/v1", "StorageVersionMigration", { conditions: [{ type: "Failed", status: "True" }] }), "Failed"],
+  ["a migration that is done", of("storagemigration.k8s.io/v1", "StorageVersionMigration", { conditions: [{ type: "Succeeded", status: "True" }] }), "Current"],
+  [
+    "a volume that cannot be attached",
+    of("storage.k8s.io/v1", "VolumeAttachment", { attached: false, attachError: { message: "node is gone" } }),
+    "InProgress",
+    /node is gone/,
+  ],
+  ...["ConfigMap", "Secret", "ServiceAccount", "ResourceQuota", "LimitRange", "Endpoints"].map((kind) => [`a ${kind}`, of("v1", kind), "Current"] as const),
+  ["a Lease", of("coordination.k8s.io/v1", "Lease"), "Current"],
+  ["a claim on a device that nobody uses yet", of("resource.k8s.io/v1", "ResourceClaim", {}), "Current"],
+  [
+    "a Deployment that may make no pods",
+    of("apps/v1", "Deployment", {
+      observedGeneration: 1,
+      conditions: [{ type: "ReplicaFailure", status: "True", reason: "FailedCreate", message: "exceeded quota: small" }],
+    }),
+    "InProgress",
+    /0 of 1 replicas exist: ReplicaFailure=True \(FailedCreate\): exceeded quota/,
+  ],
+  ["a Deployment that is paused", of("apps/v1", "Deployment", scaled(2, 1, 2, 2), { replicas: 2, paused: true }), "Current", /paused/],
+  [
+    "a StatefulSet that a person replaces",
+    of(
+      "apps/v1",
+      "StatefulSet",
+      { observedGeneration: 1, replicas: 2, readyReplicas: 2, updatedReplicas: 1, currentRevision: "a", updateRevision: "b" },
+      { replicas: 2, updateStrategy: { type: "OnDelete" } },
+    ),
+    "Current",
+    /1 replicas wait to be deleted/,
+  ],
+  [
+    "a StatefulSet that a person replaces, and that is not ready",
+    of("apps/v1", "StatefulSet", { observedGeneration: 1, replicas: 2, readyReplicas: 1 }, { replicas: 2, updateStrategy: { type: "OnDelete" } }),
+    "InProgress",
+  ],
+  [
+    "a StatefulSet whose pods are ready but not for long enough",
+    of(
+      "apps/v1",
+      "StatefulSet",
+      { observedGeneration: 1, replicas: 1, readyReplicas: 1, availableReplicas: 0, currentRevision: "a", updateRevision: "a" },
+      { replicas: 1, minReadySeconds: 30 },
+    ),
+    "InProgress",
+    /0 of 1 replicas available/,
+  ],
+  [
+    "a disruption budget that cannot be worked out",
+    of("policy/v1", "PodDisruptionBudget", {
+      observedGeneration: 1,
+      currentHealthy: 1,
+      desiredHealthy: 1,
+      conditions: [{ type: "DisruptionAllowed", status: "False", reason: "SyncFailed", message: "no scale subresource" }],
+    }),
+    "InProgress",
+    /no scale subresource/,
+  ],
+  [
+    "a custom resource that is not available",
+    of("example/v1", "X", { conditions: [{ type: "Available", status: "False", reason: "Starts" }] }),
+    "InProgress",
+    /Starts/,
+  ],
+  ["a custom resource that cannot be synced", of("example/v1", "X", { conditions: [{ type: "Synced", status: "False", reason: "ReconcileError" }] }), "Failed"],
+  ["a custom resource with a status of its own", of("example/v1", "X", { phase: "Whatever" }), "Current"],
   ["a Job that has not started", of("batch/v1", "Job", {}), "InProgress"],
   [
     "a Job that failed",
@@ -175,8 +357,34 @@ const cases: readonly (readonly [string, HealthInput, HealthWord, RegExp?])[] = 
   [
     "an autoscaler without metrics",
     of("autoscaling/v2", "HorizontalPodAutoscaler", { conditions: [{ type: "ScalingActive", status: "False", reason: "FailedGetResourceMetric" }] }),
+    "InProgress",
+    /FailedGetResourceMetric/,
+  ],
+  [
+    "an autoscaler that asks for nonsense",
+    of("autoscaling/v2", "HorizontalPodAutoscaler", { conditions: [{ type: "ScalingActive", status: "False", reason: "InvalidSelector" }] }),
     "Failed",
   ],
+  [
+    "an autoscaler of a workload scaled to nothing",
+    of("autoscaling/v2", "HorizontalPodAutoscaler", { conditions: [{ type: "ScalingActive", status: "False", reason: "ScalingDisabled" }] }),
+    "Current",
+  ],
+  [
+    "an autoscaler of the old version, with conditions in an annotation",
+    of(
+      "autoscaling/v1",
+      "HorizontalPodAutoscaler",
+      {},
+      {},
+      {
+        annotations: { "autoscaling.alpha.kubernetes.io/conditions": '[{"type":"AbleToScale","status":"False","reason":"FailedGetScale"}]' },
+      },
+    ),
+    "InProgress",
+    /FailedGetScale/,
+  ],
+  ["an autoscaler nobody looked at", of("autoscaling/v1", "HorizontalPodAutoscaler", {}), "InProgress", /not seen/],
   [
     "an aggregated API that is away",
     of("apiregistration.k8s.io/v1", "APIService", { conditions: [{ type: "Available", status: "False", reason: "MissingEndpoints" }] }),
@@ -193,6 +401,18 @@ describe("health", () => {
       if (message) expect(verdict.message).toMatch(message);
     });
   }
+
+  it("waits without end for a Job whose pods run well, and not for one whose pods fail or do not start", () => {
+    const job = (status: object) => assessHealth(of("batch/v1", "Job", { startTime: "2026-01-01T00:00:00Z", ...status })).isPatient ?? false;
+    expect(job({ active: 1, ready: 1 })).toBe(true);
+    expect(job({ active: 1, ready: 0 })).toBe(false);
+    expect(job({ active: 1, ready: 1, failed: 2 })).toBe(false);
+  });
+
+  it("has a rule or none for every built-in kind on purpose", () => {
+    expect(builtInKinds()).toContain("batch/Job");
+    expect(builtInKinds().length).toBeGreaterThan(20);
+  });
 
   it("does not choke on a status of any shape", () => {
     for (const status of [{ conditions: "x" }, { conditions: [null, 1, { type: 5 }] }, { replicas: "many" }]) {

@@ -1,3 +1,5 @@
+import { isSecretLike } from "./object-id.ts";
+
 /** Health of one object in kstatus words. */
 export type HealthWord = "InProgress" | "Current" | "Failed" | "Terminating" | "NotFound" | "Unknown";
 
@@ -5,6 +7,8 @@ export type HealthWord = "InProgress" | "Current" | "Failed" | "Terminating" | "
 export interface Verdict {
   readonly health: HealthWord;
   readonly message: string;
+  /** InProgress for as long as it takes: the bundle's health timeout does not count (a Job that runs, a Rollout that waits for a person). */
+  readonly isPatient?: boolean;
 }
 
 /** A condition of a status, as far as health looks at it. */
@@ -13,6 +17,7 @@ export interface Condition {
   readonly status: string;
   readonly reason?: string;
   readonly message?: string;
+  readonly observedGeneration?: number;
 }
 
 /** A live object as far as health looks at it. */
@@ -31,21 +36,46 @@ export interface HealthInput {
   readonly [key: string]: unknown;
 }
 
+/** How one kind is judged. */
+export type Rule = (object: HealthInput) => Verdict;
+
 export const current: Verdict = Object.freeze({ health: "Current", message: "" });
+
+/** Current, with something worth knowing. */
+export function currentThough(message: string): Verdict {
+  return { health: "Current", message };
+}
 
 export function inProgress(message: string): Verdict {
   return { health: "InProgress", message };
+}
+
+/** In progress, however long it takes. */
+export function inProgressPatiently(message: string): Verdict {
+  return { health: "InProgress", message, isPatient: true };
 }
 
 export function failed(message: string): Verdict {
   return { health: "Failed", message };
 }
 
-/** Conditions in status, leaving out what is not shaped like one. */
+/** Conditions in status, leaving out what is not shaped like one. Of Secret-like kinds without their messages, which may quote values (G13). */
 export function conditionsOf(object: HealthInput): Condition[] {
-  const conditions = object.status?.conditions;
-  if (!Array.isArray(conditions)) return [];
-  return conditions.filter((c): c is Condition => typeof c === "object" && c !== null && typeof (c as Condition).type === "string");
+  const found = readConditions(object.status?.conditions);
+  return isSecretLike(object.kind ?? "")
+    ? found.map(({ type, status, reason, observedGeneration }) => ({
+        type,
+        status,
+        ...(reason !== undefined && { reason }),
+        ...(observedGeneration !== undefined && { observedGeneration }),
+      }))
+    : found;
+}
+
+/** Conditions in any list that holds them. */
+export function readConditions(list: unknown): Condition[] {
+  if (!Array.isArray(list)) return [];
+  return list.filter((c): c is Condition => typeof c === "object" && c !== null && typeof (c as Condition).type === "string");
 }
 
 /** A condition as one line. */

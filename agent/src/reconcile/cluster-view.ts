@@ -159,10 +159,11 @@ export class ClusterView implements ReflectorHandler {
 /** What is kept of a live object. */
 export function sightOf(object: TrackedObject, live: LiveObject): Sight {
   const { uid = "", resourceVersion = "" } = live.metadata;
-  const { live: before, ignored } = object;
+  const { live: before, ignored, checks, isUnjudged } = object;
   // The watch and the answer to an apply show the same version one after the other.
-  if (before && before.uid === uid && before.resourceVersion === resourceVersion && before.ignored === ignored && resourceVersion !== "") return before;
-  return { uid, resourceVersion, ignored, owned: hashOwned(live, isIgnoredBy(ignored)), verdict: assessHealth(live) };
+  if (before && !isUnjudged && before.uid === uid && before.resourceVersion === resourceVersion && before.ignored === ignored && resourceVersion !== "")
+    return before;
+  return { uid, resourceVersion, ignored, owned: hashOwned(live, isIgnoredBy(ignored)), verdict: assessHealth(live, checks) };
 }
 
 function keyOf(resource: KubeResource): string {

@@ -50,15 +50,15 @@ function healthOf(run: FleetRun, object: TrackedObject, now: number): Verdict {
   if (!object.live) return object.isVisible || object.failure ? { health: "NotFound", message: "not there" } : { health: "Unknown", message: "not seen yet" };
   const { verdict } = object.live;
   const deadline = healthDeadline(run, object);
-  if (verdict.health !== "InProgress" || deadline === undefined || now < deadline) return verdict;
+  if (deadline === undefined || now < deadline) return verdict;
   const minutes = ((run.desired.bundles.get(object.bundle)?.healthTimeoutMs ?? 0) / 60_000).toFixed(1).replace(/\.0$/, "");
   return { health: "Failed", message: `in progress for over ${minutes} min: ${verdict.message}` };
 }
 
-/** When an object that is in progress counts as failed (epoch ms); undefined when it is not in progress. */
+/** When an object that is in progress counts as failed (epoch ms); undefined when it is not in progress, or may be for as long as it takes. */
 export function healthDeadline(run: FleetRun, object: TrackedObject): number | undefined {
   const policy = run.desired.bundles.get(object.bundle);
-  if (object.live?.verdict.health !== "InProgress" || object.movingSince === undefined || !policy) return undefined;
+  if (object.live?.verdict.health !== "InProgress" || object.live.verdict.isPatient || object.movingSince === undefined || !policy) return undefined;
   return object.movingSince + policy.healthTimeoutMs;
 }
 

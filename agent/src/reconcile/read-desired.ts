@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { HealthCheck } from "../domain/health-checks.ts";
 import type { IgnoreRule } from "../domain/ignore.ts";
 import { ignoredPaths } from "../domain/ignore.ts";
 import { describeId, idOf, objectKey, type ObjectKey } from "../domain/object-id.ts";
@@ -17,6 +18,7 @@ export interface BundlePolicy {
   readonly driftMode: DriftMode;
   readonly healthTimeoutMs: number;
   readonly budget: PruneBudget | undefined;
+  readonly healthChecks: readonly HealthCheck[];
 }
 
 /** What a target wants, object by object. */
@@ -99,6 +101,7 @@ function policyOf(bundle: TargetBundle): BundlePolicy {
     dependsOn: bundle.dependsOn,
     driftMode: driftModes.get(bundle.driftMode) ?? "heal",
     healthTimeoutMs: timeoutMs > 0 ? timeoutMs : defaultHealthTimeoutMs,
+    healthChecks: bundle.healthChecks,
     budget: bundle.pruneBudget && { objects: bundle.pruneBudget.objects, percent: bundle.pruneBudget.percent },
   };
 }

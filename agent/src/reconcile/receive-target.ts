@@ -1,4 +1,5 @@
-import { trackObject } from "./tracked-object.ts";
+import { healthChecksFor } from "../domain/health-checks.ts";
+import { judgeBy, trackObject } from "./tracked-object.ts";
 import type { EngineContext } from "./engine-context.ts";
 import type { FleetRun } from "./fleet-run.ts";
 import { parseObjectKey } from "../domain/object-id.ts";
@@ -53,6 +54,8 @@ export function track(run: FleetRun, desired: Desired, engine: EngineContext): v
     run.objects.set(wanted.key, object);
     object.bundle = wanted.bundle;
     object.apiVersion = wanted.apiVersion;
+    judgeBy(object, healthChecksFor(desired.bundles.get(wanted.bundle)?.healthChecks ?? [], wanted.id));
+    if (object.isUnjudged) engine.queueObject(run, wanted.key);
   }
   for (const [key, bundle] of desired.excluded) {
     const object = run.objects.get(key) ?? trackObject(run.name, key, parseObjectKey(key), "v1", bundle);

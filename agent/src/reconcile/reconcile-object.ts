@@ -30,10 +30,18 @@ export async function reconcileObject(run: FleetRun, key: ObjectKey, engine: Eng
   await exclusively(object, async () => {
     const wanted = run.desired.objects.get(key);
     if (!wanted) return;
+    if (object.isUnjudged) await judgeAnew(object, wanted, engine);
     if (object.failure) await retry(run, object, wanted, engine);
     else if (object.isSuspect || isDrifted(run, object)) await answerDrift(run, object, wanted, engine);
     else if (object.drift.length > 0) settle(run, object, engine);
   });
+}
+
+/** Read an object that was seen before its health checks were known. */
+async function judgeAnew(object: TrackedObject, wanted: DesiredObject, engine: EngineContext): Promise<void> {
+  const resource = await engine.discovery.resolve(wanted.apiVersion, wanted.id.kind);
+  const live = await getObject(engine.client, resource, wanted.id.namespace, wanted.id.name);
+  engine.view.take(object, live && sightOf(object, live));
 }
 
 async function retry(run: FleetRun, object: TrackedObject, wanted: DesiredObject, engine: EngineContext): Promise<void> {

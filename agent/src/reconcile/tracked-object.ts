@@ -1,5 +1,6 @@
 import type { FieldDrift } from "../domain/drift.ts";
-import type { Verdict } from "../domain/verdict.ts";
+import { noHealthChecks, type HealthChecks } from "../domain/health-checks.ts";
+import { inProgress, type Verdict } from "../domain/verdict.ts";
 import type { ObjectId, ObjectKey } from "../domain/object-id.ts";
 
 /** What the watch, or the answer to an apply, last showed of a live object. Nothing of its content is kept. */
@@ -33,6 +34,10 @@ export interface TrackedObject {
   bundle: string;
   /** JSON pointers that drift does not look at. */
   ignored: readonly string[];
+  /** The bundle's own health checks for this kind. */
+  checks: HealthChecks;
+  /** Its checks are new, and it was seen before them: it is read and judged again. */
+  isUnjudged: boolean;
   /** undefined: not there, or not seen yet (see isVisible). */
   live: Sight | undefined;
   /** Whether its collection is listed and watched, so that "not seen" means "not there". */
@@ -71,6 +76,8 @@ export function trackObject(fleet: string, key: ObjectKey, id: ObjectId, apiVers
     apiVersion,
     bundle,
     ignored: [],
+    checks: noHealthChecks,
+    isUnjudged: false,
     live: undefined,
     isVisible: false,
     blindness: "",
@@ -102,9 +109,19 @@ export async function exclusively<T>(object: TrackedObject, act: () => Promise<T
   }
 }
 
+/** Judge by these checks from now on. What was seen before them counts no more: nothing of its content is kept to judge again. */
+export function judgeBy(object: TrackedObject, checks: HealthChecks): void {
+  const isSame = object.checks.digest === checks.digest;
+  object.checks = checks;
+  if (isSame || !object.live) return;
+  object.isUnjudged = true;
+  object.live = { ...object.live, verdict: inProgress("its new health check was not asked yet") };
+}
+
 /** Take in what was seen of an object, and note since when it has been on the move. */
 export function see(object: TrackedObject, sight: Sight | undefined, now: number): void {
   object.live = sight;
+  object.isUnjudged = false;
   if (sight?.verdict.health === "Current") object.movingSince = undefined;
   else object.movingSince ??= now;
 }

@@ -119,12 +119,19 @@ const HealthCheck = Type.Object(
   {
     group: Type.Optional(Type.String()),
     kind: Type.String({ minLength: 1 }),
-    current: Type.Optional(Type.String({ minLength: 1, description: "CEL: when the object is Current" })),
-    failed: Type.Optional(Type.String({ minLength: 1, description: "CEL: when the object is Failed" })),
-    inProgress: Type.Optional(Type.String({ minLength: 1, description: "CEL: when the object is InProgress" })),
+    inProgress: Type.Optional(Type.String({ minLength: 1, description: "CEL, asked first: true is InProgress" })),
+    failed: Type.Optional(Type.String({ minLength: 1, description: "CEL, asked second: true is Failed" })),
+    current: Type.Optional(Type.String({ minLength: 1, description: "CEL, asked last: true is Current, false InProgress" })),
   },
-  closed,
+  { ...closed, description: "How the health of one kind is judged instead of by the shipped rule" },
 );
+
+const ServiceAccount = Type.String({
+  pattern: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+  maxLength: 63 + 1 + 253,
+  title: "service account written as namespace/name",
+  description: "Impersonated for everything that is done to the bundle's objects",
+});
 
 const Health = Type.Object(
   {
@@ -148,6 +155,7 @@ const Bundle = Type.Object(
     combine: Type.Optional(Type.Enum(["first", "all"], { description: "Which matching overlays count" })),
     drift: Type.Optional(Drift),
     health: Type.Optional(Health),
+    serviceAccount: Type.Optional(ServiceAccount),
     prune: Type.Optional(Prune),
   },
   { ...closed, description: "A folder released together: plain YAML, kustomization.yaml or Chart.yaml, found by itself" },

@@ -67,8 +67,21 @@ export interface BundlePolicy {
   readonly drift: "heal" | "report" | "heal-unless-drifted";
   readonly ignore: readonly IgnoreRule[];
   readonly healthTimeoutMs: number;
+  /** In the order written; absent when there are none, so that a bundle's digest stays what it was. */
+  readonly healthChecks?: readonly HealthCheck[];
+  /** "namespace/name" that is impersonated for the bundle's objects. */
+  readonly serviceAccount?: string;
   /** The larger of the two wins. */
   readonly pruneBudget: { readonly objects: number; readonly percent: number };
+}
+
+/** CEL expressions for one kind; without a group, of every group. */
+export interface HealthCheck {
+  readonly group?: string;
+  readonly kind: string;
+  readonly inProgress?: string;
+  readonly failed?: string;
+  readonly current?: string;
 }
 
 export interface IgnoreRule {

@@ -1,6 +1,7 @@
+import { compileHealthCheck, healthVariables } from "@flotilla/proto/health-check";
 import type { Position } from "./check-structure.ts";
 import type { FleetDocument } from "./fleet-schema.ts";
-import type { LabelExpression, LabelSelector } from "./fleet-spec.ts";
+import type { HealthCheck, LabelExpression, LabelSelector } from "./fleet-spec.ts";
 import { suggestName } from "./nearest-name.ts";
 import { parseDuration } from "./parse-duration.ts";
 import type { Problem } from "./problem.ts";
@@ -34,7 +35,7 @@ export function checkBundles(draft: FleetDraft, checks: FleetChecks, tree: Sourc
     const folder = checkFolder(bundle?.path ?? bundle?.name, bundle?.path === undefined ? `${at}/name` : `${at}/path`, checks, tree, root);
     checkDependencies(bundle?.name, bundle?.dependsOn ?? [], names, checks, at);
     checkDuration(bundle?.health?.timeout, checks, `${at}/health/timeout`);
-    if (bundle?.health?.checks !== undefined) warnNotYet(checks, `${at}/health/checks`, "health.checks is read and not evaluated yet: health follows kstatus");
+    checkHealthChecks(bundle?.health?.checks ?? [], checks, `${at}/health/checks`);
     checkOverlays(bundle ?? {}, checks, at, folder === undefined ? undefined : tree, root);
   }
   checkCycles(bundles, checks);
@@ -216,6 +217,36 @@ export function checkRollout(draft: FleetDraft, checks: FleetChecks): void {
     }
   }
   warnNotYet(checks, "spec/rollout", "rollout is checked and not carried out yet: every revision reaches all clusters in one wave");
+}
+
+const expressionNames = ["inProgress", "failed", "current"] as const;
+
+/** CEL is compiled as the agent will compile it: what it cannot evaluate is told here, at its line. */
+function checkHealthChecks(written: readonly (DeepPartial<HealthCheck> | null | undefined)[], checks: FleetChecks, at: string): void {
+  const seen = new Set<string>();
+  for (const [index, check] of written.entries()) {
+    if (!check) continue;
+    const place = `${at}/${index}`;
+    const key = `${check.group ?? "*"}/${check.kind}`;
+    if (seen.has(key)) tell(checks, place, "duplicate-name", `${check.kind} has a health check already; the first one counts`, "write one entry for each kind");
+    seen.add(key);
+    if (expressionNames.every((name) => check[name] === undefined))
+      tell(checks, place, "bad-value", "a health check without an expression checks nothing", `write ${expressionNames.join(", ")}, or some of them`);
+    for (const name of expressionNames) checkExpressionText(check[name], checks, `${place}/${name}`, name);
+  }
+}
+
+function checkExpressionText(text: string | undefined, checks: FleetChecks, at: string, name: string): void {
+  const compiled = text === undefined ? undefined : compileHealthCheck(text);
+  if (compiled === undefined || compiled.ok) return;
+  const { message, offset } = compiled.problem;
+  tell(
+    checks,
+    at,
+    "bad-expression",
+    `${name}: ${message}, at column ${offset + 1} of the expression`,
+    `it is CEL over ${Object.keys(healthVariables).join(", ")}; see docs/fleet-yaml.md`,
+  );
 }
 
 function checkDuration(text: string | undefined, checks: FleetChecks, at: string): void {

@@ -78,6 +78,7 @@ bundles:
     drift: { mode: report, ignore: [{ kind: Deployment, paths: [/spec/replicas] }] }
     health: { timeout: 1h30m, checks: [{ kind: Kafka, current: "status.ready == true" }] }
     prune: { budget: 3 }
+    serviceAccount: shop/deployer
   - name: other
     prune: { budget: 25% }
 rollout:
@@ -93,7 +94,13 @@ rollout:
       path: "apps/web",
       namespace: "shop",
       combine: "all",
-      policy: { drift: "report", healthTimeoutMs: 5_400_000, pruneBudget: { objects: 3, percent: 0 } },
+      policy: {
+        drift: "report",
+        healthTimeoutMs: 5_400_000,
+        healthChecks: [{ kind: "Kafka", current: "status.ready == true" }],
+        serviceAccount: "shop/deployer",
+        pruneBudget: { objects: 3, percent: 0 },
+      },
     });
     expect(spec.bundles[0]?.overlays[0]?.patches.map(({ patch }) => patch)).toEqual([
       "- op: remove\n  path: /spec/replicas",
@@ -176,6 +183,36 @@ rollout:
       "a bad pointer",
       fleet("clusters: {}\nbundles:\n  - { name: a, drift: { ignore: [{ paths: [spec.replicas] }] } }\n"),
       "is not a JSON pointer such as /spec/replicas",
+    ],
+    [
+      "a health check that is no CEL",
+      fleet("clusters: {}\nbundles:\n  - { name: a, health: { checks: [{ kind: Kafka, current: status.ready && }] } }\n"),
+      "current: Unexpected token",
+    ],
+    [
+      "a health check over what there is not",
+      fleet("clusters: {}\nbundles:\n  - { name: a, health: { checks: [{ kind: Kafka, failed: stauts.ready }] } }\n"),
+      "failed: Unknown variable: stauts, at column 1 of the expression; it is CEL over apiVersion, kind, metadata, spec, status, data, object",
+    ],
+    [
+      "a health check that gives no yes or no",
+      fleet("clusters: {}\nbundles:\n  - { name: a, health: { checks: [{ kind: Kafka, current: size(status.x) }] } }\n"),
+      "it must give true or false",
+    ],
+    [
+      "a health check without an expression",
+      fleet("clusters: {}\nbundles:\n  - { name: a, health: { checks: [{ kind: Kafka }] } }\n"),
+      "checks nothing; write inProgress, failed, current",
+    ],
+    [
+      "two health checks for one kind",
+      fleet('clusters: {}\nbundles:\n  - { name: a, health: { checks: [{ kind: Kafka, current: "true" }, { kind: Kafka, current: "false" }] } }\n'),
+      "Kafka has a health check already",
+    ],
+    [
+      "a service account without its namespace",
+      fleet("clusters: {}\nbundles:\n  - { name: a, serviceAccount: deployer }\n"),
+      "is 'deployer', which is not a service account written as namespace/name",
     ],
     ["a bad budget", fleet("clusters: {}\nbundles:\n  - { name: a, prune: { budget: 200% } }\n"), "is '200%', which is not a percentage"],
     [

@@ -205,6 +205,8 @@ function fillPolicy(draft: BundleDocument): BundlePolicy {
     drift: draft.drift?.mode ?? "heal",
     ignore: draft.drift?.ignore ?? [],
     healthTimeoutMs: (timeout === undefined ? undefined : parseDuration(timeout)) ?? defaultHealthTimeoutMs,
+    ...(draft.health?.checks?.length && { healthChecks: draft.health.checks }),
+    ...(draft.serviceAccount !== undefined && { serviceAccount: draft.serviceAccount }),
     pruneBudget: fillBudget(draft.prune?.budget),
   };
 }

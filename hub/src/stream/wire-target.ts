@@ -37,6 +37,8 @@ function wireBundle(bundle: TargetBundle): MessageInitShape<typeof TargetBundleS
     healthTimeout: durationOf(policy.healthTimeoutMs),
     pruneBudget: policy.pruneBudget,
     excluded: [...(excluded ?? [])],
+    serviceAccount: policy.serviceAccount ?? "",
+    healthChecks: (policy.healthChecks ?? []).map((check) => ({ ...check })),
   };
 }
 

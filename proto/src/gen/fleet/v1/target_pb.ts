@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file fleet/v1/target.proto.
  */
 export const file_fleet_v1_target: GenFile = /*@__PURE__*/
-  fileDesc("ChVmbGVldC92MS90YXJnZXQucHJvdG8SCGZsZWV0LnYxIvQDCgZUYXJnZXQSDQoFZmxlZXQYASABKAkSDwoHY2x1c3RlchgCIAEoCRISCgpnZW5lcmF0aW9uGAMgASgEEhAKCHJldmlzaW9uGAQgASgJEg4KBmRpZ2VzdBgFIAEoCRIQCghjb21wbGV0ZRgGIAEoCBInCgdidW5kbGVzGAcgAygLMhYuZmxlZXQudjEuVGFyZ2V0QnVuZGxlEiYKCXRvbWJzdG9uZRgIIAEoCzITLmZsZWV0LnYxLlRvbWJzdG9uZRITCgt0cmFjZXBhcmVudBgJIAEoCRIvCgtyZWxlYXNlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoOcHJ1bmVfYXBwcm92YWwYFCABKAsyFy5mbGVldC52MS5QcnVuZUFwcHJvdmFsEigKCnN1c3BlbnNpb24YGSABKAsyFC5mbGVldC52MS5TdXNwZW5zaW9uEkEKEXN1c3BlbmRlZF9idW5kbGVzGBogAygLMiYuZmxlZXQudjEuVGFyZ2V0LlN1c3BlbmRlZEJ1bmRsZXNFbnRyeRpNChVTdXNwZW5kZWRCdW5kbGVzRW50cnkSCwoDa2V5GAEgASgJEiMKBXZhbHVlGAIgASgLMhQuZmxlZXQudjEuU3VzcGVuc2lvbjoCOAEidwoNUHJ1bmVBcHByb3ZhbBIQCghyZXZpc2lvbhgBIAEoCRIOCgZkaWdlc3QYAiABKAkSEwoLYXBwcm92ZWRfYnkYAyABKAkSLwoLYXBwcm92ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlMKClN1c3BlbnNpb24SDgoGcmVhc29uGAEgASgJEgoKAmJ5GAIgASgJEikKBXNpbmNlGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJECglUb21ic3RvbmUSJwoGcG9saWN5GAEgASgOMhcuZmxlZXQudjEuUmVtb3ZhbFBvbGljeRIOCgZyZWFzb24YAiABKAkiygQKDFRhcmdldEJ1bmRsZRIMCgRuYW1lGAEgASgJEg4KBmRpZ2VzdBgCIAEoCRIUCgxvYmplY3RfY291bnQYAyABKA0SEgoKYm9keV9ieXRlcxgEIAEoBBISCgpkZXBlbmRzX29uGAUgAygJEicKCmRyaWZ0X21vZGUYBiABKA4yEy5mbGVldC52MS5EcmlmdE1vZGUSJAoGaWdub3JlGAcgAygLMhQuZmxlZXQudjEuSWdub3JlUnVsZRIxCg5oZWFsdGhfdGltZW91dBgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIrCgxwcnVuZV9idWRnZXQYCSABKAsyFS5mbGVldC52MS5QcnVuZUJ1ZGdldBIQCghleGNsdWRlZBgKIAMoCRIqCghkZWZhdWx0cxgUIAEoCzIYLmZsZWV0LnYxLk9iamVjdERlZmF1bHRzEigKCnN1c3BlbnNpb24YGSABKAsyFC5mbGVldC52MS5TdXNwZW5zaW9uEiYKCXJlYWRpbmVzcxgaIAMoCzITLmZsZWV0LnYxLlJlYWRpbmVzcxImCglkZWFkbGluZXMYGyABKAsyEy5mbGVldC52MS5EZWFkbGluZXMSKwoMc3luY193aW5kb3dzGBwgAygLMhUuZmxlZXQudjEuU3luY1dpbmRvd3MSMQoPd2luZG93X292ZXJyaWRlGB0gASgLMhguZmxlZXQudjEuV2luZG93T3ZlcnJpZGUSFwoPc2VydmljZV9hY2NvdW50GCMgASgJIi8KCVJlYWRpbmVzcxIOCgZidW5kbGUYASABKAkSEgoKZXhwcmVzc2lvbhgCIAEoCSLnAQoJRGVhZGxpbmVzEi4KC2RlZmluaXRpb25zGAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEicKBGhvb2sYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKAoFc3RhZ2UYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLQoKZGVwZW5kc19vbhgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIoCgVhcHBseRgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiKPAQoLU3luY1dpbmRvd3MSIwoFYWxsb3cYASADKAsyFC5mbGVldC52MS5TeW5jV2luZG93EiIKBGRlbnkYAiADKAsyFC5mbGVldC52MS5TeW5jV2luZG93EikKC3doZW5fY2xvc2VkGAMgASgOMhQuZmxlZXQudjEuV2hlbkNsb3NlZBIMCgRoZWFsGAQgASgIIngKClN5bmNXaW5kb3cSEQoJdGltZV96b25lGAEgASgJEhAKCHNjaGVkdWxlGAIgASgJEisKCGR1cmF0aW9uGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEgwKBGZyb20YBCABKAkSCgoCdG8YBSABKAkiVwoOV2luZG93T3ZlcnJpZGUSDgoGcmVhc29uGAEgASgJEgoKAmJ5GAIgASgJEikKBXVudGlsGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJKCg5PYmplY3REZWZhdWx0cxINCgVwcnVuZRgBIAEoCRILCgNzc2EYAiABKAkSDQoFZm9yY2UYAyABKAkSDQoFYWRvcHQYBCABKAkiWQoKSWdub3JlUnVsZRINCgVncm91cBgBIAEoCRIMCgRraW5kGAIgASgJEgwKBG5hbWUYAyABKAkSEQoJbmFtZXNwYWNlGAQgASgJEg0KBXBhdGhzGAUgAygJIi8KC1BydW5lQnVkZ2V0Eg8KB29iamVjdHMYASABKA0SDwoHcGVyY2VudBgCIAEoDSplCg1SZW1vdmFsUG9saWN5Eh4KGlJFTU9WQUxfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGQoVUkVNT1ZBTF9QT0xJQ1lfT1JQSEFOEAESGQoVUkVNT1ZBTF9QT0xJQ1lfREVMRVRFEAIqVwoKV2hlbkNsb3NlZBIbChdXSEVOX0NMT1NFRF9VTlNQRUNJRklFRBAAEhYKEldIRU5fQ0xPU0VEX0ZJTklTSBABEhQKEFdIRU5fQ0xPU0VEX1NUT1AQAip3CglEcmlmdE1vZGUSGgoWRFJJRlRfTU9ERV9VTlNQRUNJRklFRBAAEhMKD0RSSUZUX01PREVfSEVBTBABEhUKEURSSUZUX01PREVfUkVQT1JUEAISIgoeRFJJRlRfTU9ERV9IRUFMX1VOTEVTU19EUklGVEVEEANiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChVmbGVldC92MS90YXJnZXQucHJvdG8SCGZsZWV0LnYxIvQDCgZUYXJnZXQSDQoFZmxlZXQYASABKAkSDwoHY2x1c3RlchgCIAEoCRISCgpnZW5lcmF0aW9uGAMgASgEEhAKCHJldmlzaW9uGAQgASgJEg4KBmRpZ2VzdBgFIAEoCRIQCghjb21wbGV0ZRgGIAEoCBInCgdidW5kbGVzGAcgAygLMhYuZmxlZXQudjEuVGFyZ2V0QnVuZGxlEiYKCXRvbWJzdG9uZRgIIAEoCzITLmZsZWV0LnYxLlRvbWJzdG9uZRITCgt0cmFjZXBhcmVudBgJIAEoCRIvCgtyZWxlYXNlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoOcHJ1bmVfYXBwcm92YWwYFCABKAsyFy5mbGVldC52MS5QcnVuZUFwcHJvdmFsEigKCnN1c3BlbnNpb24YGSABKAsyFC5mbGVldC52MS5TdXNwZW5zaW9uEkEKEXN1c3BlbmRlZF9idW5kbGVzGBogAygLMiYuZmxlZXQudjEuVGFyZ2V0LlN1c3BlbmRlZEJ1bmRsZXNFbnRyeRpNChVTdXNwZW5kZWRCdW5kbGVzRW50cnkSCwoDa2V5GAEgASgJEiMKBXZhbHVlGAIgASgLMhQuZmxlZXQudjEuU3VzcGVuc2lvbjoCOAEidwoNUHJ1bmVBcHByb3ZhbBIQCghyZXZpc2lvbhgBIAEoCRIOCgZkaWdlc3QYAiABKAkSEwoLYXBwcm92ZWRfYnkYAyABKAkSLwoLYXBwcm92ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlMKClN1c3BlbnNpb24SDgoGcmVhc29uGAEgASgJEgoKAmJ5GAIgASgJEikKBXNpbmNlGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJECglUb21ic3RvbmUSJwoGcG9saWN5GAEgASgOMhcuZmxlZXQudjEuUmVtb3ZhbFBvbGljeRIOCgZyZWFzb24YAiABKAki+AQKDFRhcmdldEJ1bmRsZRIMCgRuYW1lGAEgASgJEg4KBmRpZ2VzdBgCIAEoCRIUCgxvYmplY3RfY291bnQYAyABKA0SEgoKYm9keV9ieXRlcxgEIAEoBBISCgpkZXBlbmRzX29uGAUgAygJEicKCmRyaWZ0X21vZGUYBiABKA4yEy5mbGVldC52MS5EcmlmdE1vZGUSJAoGaWdub3JlGAcgAygLMhQuZmxlZXQudjEuSWdub3JlUnVsZRIxCg5oZWFsdGhfdGltZW91dBgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIrCgxwcnVuZV9idWRnZXQYCSABKAsyFS5mbGVldC52MS5QcnVuZUJ1ZGdldBIQCghleGNsdWRlZBgKIAMoCRIqCghkZWZhdWx0cxgUIAEoCzIYLmZsZWV0LnYxLk9iamVjdERlZmF1bHRzEigKCnN1c3BlbnNpb24YGSABKAsyFC5mbGVldC52MS5TdXNwZW5zaW9uEiYKCXJlYWRpbmVzcxgaIAMoCzITLmZsZWV0LnYxLlJlYWRpbmVzcxImCglkZWFkbGluZXMYGyABKAsyEy5mbGVldC52MS5EZWFkbGluZXMSKwoMc3luY193aW5kb3dzGBwgAygLMhUuZmxlZXQudjEuU3luY1dpbmRvd3MSMQoPd2luZG93X292ZXJyaWRlGB0gASgLMhguZmxlZXQudjEuV2luZG93T3ZlcnJpZGUSFwoPc2VydmljZV9hY2NvdW50GCMgASgJEiwKDWhlYWx0aF9jaGVja3MYJCADKAsyFS5mbGVldC52MS5IZWFsdGhDaGVjayJgCgtIZWFsdGhDaGVjaxINCgVncm91cBgBIAEoCRIMCgRraW5kGAIgASgJEhMKC2luX3Byb2dyZXNzGAMgASgJEg4KBmZhaWxlZBgEIAEoCRIPCgdjdXJyZW50GAUgASgJIi8KCVJlYWRpbmVzcxIOCgZidW5kbGUYASABKAkSEgoKZXhwcmVzc2lvbhgCIAEoCSLnAQoJRGVhZGxpbmVzEi4KC2RlZmluaXRpb25zGAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEicKBGhvb2sYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKAoFc3RhZ2UYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLQoKZGVwZW5kc19vbhgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIoCgVhcHBseRgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiKPAQoLU3luY1dpbmRvd3MSIwoFYWxsb3cYASADKAsyFC5mbGVldC52MS5TeW5jV2luZG93EiIKBGRlbnkYAiADKAsyFC5mbGVldC52MS5TeW5jV2luZG93EikKC3doZW5fY2xvc2VkGAMgASgOMhQuZmxlZXQudjEuV2hlbkNsb3NlZBIMCgRoZWFsGAQgASgIIngKClN5bmNXaW5kb3cSEQoJdGltZV96b25lGAEgASgJEhAKCHNjaGVkdWxlGAIgASgJEisKCGR1cmF0aW9uGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEgwKBGZyb20YBCABKAkSCgoCdG8YBSABKAkiVwoOV2luZG93T3ZlcnJpZGUSDgoGcmVhc29uGAEgASgJEgoKAmJ5GAIgASgJEikKBXVudGlsGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJKCg5PYmplY3REZWZhdWx0cxINCgVwcnVuZRgBIAEoCRILCgNzc2EYAiABKAkSDQoFZm9yY2UYAyABKAkSDQoFYWRvcHQYBCABKAkiWQoKSWdub3JlUnVsZRINCgVncm91cBgBIAEoCRIMCgRraW5kGAIgASgJEgwKBG5hbWUYAyABKAkSEQoJbmFtZXNwYWNlGAQgASgJEg0KBXBhdGhzGAUgAygJIi8KC1BydW5lQnVkZ2V0Eg8KB29iamVjdHMYASABKA0SDwoHcGVyY2VudBgCIAEoDSplCg1SZW1vdmFsUG9saWN5Eh4KGlJFTU9WQUxfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGQoVUkVNT1ZBTF9QT0xJQ1lfT1JQSEFOEAESGQoVUkVNT1ZBTF9QT0xJQ1lfREVMRVRFEAIqVwoKV2hlbkNsb3NlZBIbChdXSEVOX0NMT1NFRF9VTlNQRUNJRklFRBAAEhYKEldIRU5fQ0xPU0VEX0ZJTklTSBABEhQKEFdIRU5fQ0xPU0VEX1NUT1AQAip3CglEcmlmdE1vZGUSGgoWRFJJRlRfTU9ERV9VTlNQRUNJRklFRBAAEhMKD0RSSUZUX01PREVfSEVBTBABEhUKEURSSUZUX01PREVfUkVQT1JUEAISIgoeRFJJRlRfTU9ERV9IRUFMX1VOTEVTU19EUklGVEVEEANiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Target is everything one cluster should run for one fleet: level-based, latest generation wins. An agent ignores a
@@ -312,6 +312,13 @@ export type TargetBundle = Message<"fleet.v1.TargetBundle"> & {
    * @generated from field: string service_account = 35;
    */
   serviceAccount: string;
+
+  /**
+   * How the health of some kinds is judged instead of by the shipped rules; the first that matches counts.
+   *
+   * @generated from field: repeated fleet.v1.HealthCheck health_checks = 36;
+   */
+  healthChecks: HealthCheck[];
 };
 
 /**
@@ -320,6 +327,54 @@ export type TargetBundle = Message<"fleet.v1.TargetBundle"> & {
  */
 export const TargetBundleSchema: GenMessage<TargetBundle> = /*@__PURE__*/
   messageDesc(file_fleet_v1_target, 4);
+
+/**
+ * HealthCheck: CEL over the live object (variables of healthVariables in proto/src/health-check.ts), for one kind. Asked in this order; what is
+ * empty is not asked, and when none answers the shipped rule does.
+ *
+ * @generated from message fleet.v1.HealthCheck
+ */
+export type HealthCheck = Message<"fleet.v1.HealthCheck"> & {
+  /**
+   * Of the kind; empty matches every group.
+   *
+   * @generated from field: string group = 1;
+   */
+  group: string;
+
+  /**
+   * @generated from field: string kind = 2;
+   */
+  kind: string;
+
+  /**
+   * True: InProgress.
+   *
+   * @generated from field: string in_progress = 3;
+   */
+  inProgress: string;
+
+  /**
+   * True: Failed.
+   *
+   * @generated from field: string failed = 4;
+   */
+  failed: string;
+
+  /**
+   * True: Current; false: InProgress.
+   *
+   * @generated from field: string current = 5;
+   */
+  current: string;
+};
+
+/**
+ * Describes the message fleet.v1.HealthCheck.
+ * Use `create(HealthCheckSchema)` to create a new message.
+ */
+export const HealthCheckSchema: GenMessage<HealthCheck> = /*@__PURE__*/
+  messageDesc(file_fleet_v1_target, 5);
 
 /**
  * Readiness: a CEL expression over a bundle that another waits for.
@@ -345,7 +400,7 @@ export type Readiness = Message<"fleet.v1.Readiness"> & {
  * Use `create(ReadinessSchema)` to create a new message.
  */
 export const ReadinessSchema: GenMessage<Readiness> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_target, 5);
+  messageDesc(file_fleet_v1_target, 6);
 
 /**
  * @generated from message fleet.v1.Deadlines
@@ -382,7 +437,7 @@ export type Deadlines = Message<"fleet.v1.Deadlines"> & {
  * Use `create(DeadlinesSchema)` to create a new message.
  */
 export const DeadlinesSchema: GenMessage<Deadlines> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_target, 6);
+  messageDesc(file_fleet_v1_target, 7);
 
 /**
  * SyncWindows: one fleet.yaml block. Open when no deny window is active and, where there are allow windows, one of them is.
@@ -418,7 +473,7 @@ export type SyncWindows = Message<"fleet.v1.SyncWindows"> & {
  * Use `create(SyncWindowsSchema)` to create a new message.
  */
 export const SyncWindowsSchema: GenMessage<SyncWindows> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_target, 7);
+  messageDesc(file_fleet_v1_target, 8);
 
 /**
  * @generated from message fleet.v1.SyncWindow
@@ -459,7 +514,7 @@ export type SyncWindow = Message<"fleet.v1.SyncWindow"> & {
  * Use `create(SyncWindowSchema)` to create a new message.
  */
 export const SyncWindowSchema: GenMessage<SyncWindow> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_target, 8);
+  messageDesc(file_fleet_v1_target, 9);
 
 /**
  * @generated from message fleet.v1.WindowOverride
@@ -488,7 +543,7 @@ export type WindowOverride = Message<"fleet.v1.WindowOverride"> & {
  * Use `create(WindowOverrideSchema)` to create a new message.
  */
 export const WindowOverrideSchema: GenMessage<WindowOverride> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_target, 9);
+  messageDesc(file_fleet_v1_target, 10);
 
 /**
  * ObjectDefaults: the words of proto/src/directives.ts; an empty one is the product's default.
@@ -530,7 +585,7 @@ export type ObjectDefaults = Message<"fleet.v1.ObjectDefaults"> & {
  * Use `create(ObjectDefaultsSchema)` to create a new message.
  */
 export const ObjectDefaultsSchema: GenMessage<ObjectDefaults> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_target, 10);
+  messageDesc(file_fleet_v1_target, 11);
 
 /**
  * IgnoreRule: paths that drift never looks at. Empty group, kind or name match all.
@@ -571,7 +626,7 @@ export type IgnoreRule = Message<"fleet.v1.IgnoreRule"> & {
  * Use `create(IgnoreRuleSchema)` to create a new message.
  */
 export const IgnoreRuleSchema: GenMessage<IgnoreRule> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_target, 11);
+  messageDesc(file_fleet_v1_target, 12);
 
 /**
  * PruneBudget: the larger of the two is the number of objects that one target may prune without approval.
@@ -595,7 +650,7 @@ export type PruneBudget = Message<"fleet.v1.PruneBudget"> & {
  * Use `create(PruneBudgetSchema)` to create a new message.
  */
 export const PruneBudgetSchema: GenMessage<PruneBudget> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_target, 12);
+  messageDesc(file_fleet_v1_target, 13);
 
 /**
  * @generated from enum fleet.v1.RemovalPolicy
