@@ -365,6 +365,14 @@ export const brokerUserUnrevocableMs = 3_600_000;
 export const brokerRetryMs = 1_000;
 export const brokerRequestMs = 3_000;
 
+// Audit log (store/).
+
+/** A reason given for an act, and the text of a refusal: a paragraph. */
+export const auditReasonCharsMax = 1_000;
+
+/** Acts read at once while the chain is followed: about half a megabyte. */
+export const auditPageRows = 1_000;
+
 // REST (api/).
 
 /** A page; the default is what a screen shows, the bound what a program may ask for at once. */

@@ -50,7 +50,7 @@ export async function startHubApi(options: HubApiOptions): Promise<HubApi> {
       listen(pool, "flotilla_changes", (hint) => onChange({ fleets: namesIn(hint, "fleets"), clusters: namesIn(hint, "clusters") }), log),
     hub: { version: options.version, id: options.hubId, enrolAddress: addresses.enrol, linkAddress: addresses.link, caHash: ca.caHash },
     checks: () => checkHub(pool, broker.connection, config.dataDir),
-    mintToken: (cluster, lifetimeMs) => mintEnrolToken(pool, cluster, lifetimeMs),
+    mintToken: (actor, cluster, lifetimeMs) => mintEnrolToken(pool, actor, cluster, lifetimeMs),
     checkRepositoryUrl(url) {
       const parsed = parseRepositoryUrl(url, { allowLocalRepositories: config.allowLocalRepositories });
       return parsed.ok ? { ok: true, url: parsed.repository.url } : parsed;

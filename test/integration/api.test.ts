@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startApi, type RunningApi } from "@flotilla/hub/api/start-api";
 import type { ApiOptions } from "@flotilla/hub/api/ports";
+import { hubActor } from "@flotilla/hub/domain/actor";
 import { parseRepositoryUrl } from "@flotilla/hub/source/repository-url";
 import { TokenBuckets } from "@flotilla/hub/source/token-bucket";
 import { concernsRepository, verifyWebhook } from "@flotilla/hub/source/webhook";
@@ -49,7 +50,7 @@ function options(more: Partial<ApiOptions> = {}): ApiOptions {
     listenChanges: (onChange) => listen(pool, "flotilla_changes", (hint) => onChange({ fleets: namesIn(hint, "fleets"), clusters: namesIn(hint, "clusters") })),
     hub: { version: "0.1.0", id: "hub-1", enrolAddress: "localhost:7422", linkAddress: "localhost:7421", caHash: "c".repeat(64) },
     checks: async () => [{ name: "database", ok: true, message: "answers" }],
-    mintToken: (cluster, lifetimeMs) => mintEnrolToken(pool, cluster, lifetimeMs),
+    mintToken: (actor, cluster, lifetimeMs) => mintEnrolToken(pool, actor, cluster, lifetimeMs),
     checkRepositoryUrl(url) {
       const parsed = parseRepositoryUrl(url);
       return parsed.ok ? { ok: true, url: parsed.repository.url } : parsed;
@@ -75,7 +76,7 @@ beforeEach(async () => {
     },
   });
   pool = openPool({ url: database.url });
-  token = await createApiToken(pool, "test");
+  token = await createApiToken(pool, hubActor, "test");
   api = await startApi(options());
 });
 
@@ -365,7 +366,7 @@ describe("errors and rights", () => {
 
   it("says nothing to whoever has no valid token", async () => {
     await seed();
-    const expired = await createApiToken(pool, "old", new Date(Date.now() - 1_000));
+    const expired = await createApiToken(pool, hubActor, "old", new Date(Date.now() - 1_000));
     const forged = token.replace(/.$/, (last) => (last === "0" ? "1" : "0"));
     for (const authorization of [
       "",

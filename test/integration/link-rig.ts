@@ -6,6 +6,7 @@ import { type Identity, type Link, type LinkHandlers, openLink } from "@flotilla
 import { idOnlyTracer, type StepTracer } from "@flotilla/agent/telemetry";
 import { openOutbox, type Outbox } from "@flotilla/agent/report/outbox";
 import { type Publisher, type PublisherOptions, startPublisher } from "@flotilla/agent/report/publisher";
+import { hubActor } from "@flotilla/hub/domain/actor";
 import { openEnrolmentStore, mintEnrolToken } from "@flotilla/hub/store/enrolment-store";
 import { openHubSecrets } from "@flotilla/hub/store/hub-secrets";
 import { openLinkStore } from "@flotilla/hub/store/link-store";
@@ -124,7 +125,7 @@ export async function startLinkRig(): Promise<LinkRig> {
   let hubs = 0;
   const addCluster = async (name: string, lifetimeMs?: number): Promise<string> => {
     await pool.query("INSERT INTO clusters (name) VALUES ($1) ON CONFLICT DO NOTHING", [name]);
-    return (await mintEnrolToken(pool, name, lifetimeMs)).token;
+    return (await mintEnrolToken(pool, hubActor, name, lifetimeMs)).token;
   };
   return {
     addCluster,

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { packBody, unpackBody } from "@flotilla/proto/body";
+import type { Actor } from "@flotilla/hub/domain/actor";
 import type { PlacedTarget } from "@flotilla/hub/domain/target";
 import { findRender, loadBodies, saveRender } from "@flotilla/hub/store/bodies";
 import { createCluster, removeCluster } from "@flotilla/hub/store/change-clusters";
@@ -42,7 +43,9 @@ afterEach(async () => {
   await database.drop();
 });
 
-const newFleet = (name: string, more: object = {}) => createFleet(pool, sealing, { name, url, ref: { branch: "main" }, path: "", selector: null, ...more });
+const actor: Actor = { id: "tester", source: "127.0.0.1", reason: "" };
+const newFleet = (name: string, more: object = {}) =>
+  createFleet(pool, sealing, actor, { name, url, ref: { branch: "main" }, path: "", selector: null, ...more });
 const policy = { drift: "heal", ignore: [], healthTimeoutMs: 1, pruneBudget: { objects: 5, percent: 10 } } as const;
 const target = (cluster: string, digest: string, revision = "r1", fleet = "shop"): PlacedTarget => ({
   fleet,
@@ -70,7 +73,7 @@ const claim = (cluster: string, bundle: string, ...objectIds: string[]) => ({ cl
 describe("releaseTargets", () => {
   beforeEach(async () => {
     await newFleet("shop");
-    for (const name of ["berlin-1", "paris-1"]) await createCluster(pool, name, {});
+    for (const name of ["berlin-1", "paris-1"]) await createCluster(pool, actor, name, {});
   });
 
   it("gives a new generation where digest or revision changed, and nowhere else", async () => {
@@ -96,7 +99,7 @@ describe("releaseTargets", () => {
   });
 
   it("never releases to a removed cluster", async () => {
-    await removeCluster(pool, "berlin-1");
+    await removeCluster(pool, actor, "berlin-1");
     expect(await release([target("berlin-1", "d1"), target("paris-1", "d1")])).toEqual({ released: 1 });
   });
 
@@ -141,7 +144,7 @@ describe("releaseTargets", () => {
 
   it("deletes a fleet only when every cluster has let go", async () => {
     await release([target("berlin-1", "d1")]);
-    await deleteFleet(pool, "shop", "delete");
+    await deleteFleet(pool, actor, "shop", "delete");
     const { rows } = await pool.query("SELECT id FROM repositories");
     expect(await dropDeletedFleets(pool, rows[0].id)).toEqual([]);
     await release([], { removals: [{ cluster: "berlin-1", policy: "delete" }] });
@@ -149,13 +152,13 @@ describe("releaseTargets", () => {
     await pool.query("UPDATE targets SET removed_at = now()");
     expect(await dropDeletedFleets(pool, rows[0].id)).toEqual(["shop"]);
     expect((await pool.query("SELECT * FROM repositories")).rows).toEqual([]);
-    await expect(deleteFleet(pool, "shop", "orphan")).rejects.toMatchObject({ code: "not-found" });
+    await expect(deleteFleet(pool, actor, "shop", "orphan")).rejects.toMatchObject({ code: "not-found" });
   });
 
   it("does not let a cluster that will not come back hold up a deletion", async () => {
     await release([target("berlin-1", "d1")]);
-    await deleteFleet(pool, "shop", "orphan");
-    await removeCluster(pool, "berlin-1");
+    await deleteFleet(pool, actor, "shop", "orphan");
+    await removeCluster(pool, actor, "berlin-1");
     expect(await dropDeletedFleets(pool, (await listRepositories(pool))[0]!.id)).toEqual(["shop"]);
   });
 });
@@ -240,12 +243,12 @@ describe("revisions and bodies", () => {
 
 describe("clusters for placement", () => {
   it("have their own name as a label, and removed ones are not there", async () => {
-    await createCluster(pool, "berlin-1", { env: "prod" });
-    await createCluster(pool, "gone-1", {});
-    await removeCluster(pool, "gone-1");
+    await createCluster(pool, actor, "berlin-1", { env: "prod" });
+    await createCluster(pool, actor, "gone-1", {});
+    await removeCluster(pool, actor, "gone-1");
     expect(await readClustersForPlacement(pool)).toEqual([{ name: "berlin-1", labels: { env: "prod", "flotilla.dev/cluster": "berlin-1" } }]);
-    await createCluster(pool, "gone-1", {});
-    await expect(createCluster(pool, "gone-1", {})).rejects.toMatchObject({ code: "conflict" });
+    await createCluster(pool, actor, "gone-1", {});
+    await expect(createCluster(pool, actor, "gone-1", {})).rejects.toMatchObject({ code: "conflict" });
   });
 });
 
@@ -273,7 +276,7 @@ describe("upkeep", () => {
 
   it("drops bodies that nothing names any more, and keeps those of targets and of recent revisions", async () => {
     await newFleet("shop");
-    await createCluster(pool, "berlin-1", {});
+    await createCluster(pool, actor, "berlin-1", {});
     for (const name of ["used", "unused"])
       await saveRender(pool, sealing, name, { digest: `body of ${name}`, objectCount: 1, compressed: new Uint8Array(3), objectIds: [], warnings: [] });
     await release([target("berlin-1", "used")]);

@@ -9,13 +9,18 @@ export function tokenOf(header: string | undefined): string | undefined {
 }
 
 /** Default deny: everything under the prefix needs a token, except webhooks, which are signed. */
-export function requireToken(app: ApiApp, store: Pick<ApiStore, "checkToken">): void {
+export function requireToken(app: ApiApp, store: Pick<ApiStore, "checkToken" | "recordExpiredToken">): void {
   app.addHook("onRequest", async (request, reply) => {
     const path = request.url.split("?", 1)[0] ?? "";
     if (request.routeOptions.config.isPublic === true) return;
     if (request.is404 && !path.startsWith(apiPrefix)) return;
     const token = tokenOf(request.headers.authorization);
-    if (token !== undefined && (await store.checkToken(token)) !== undefined) return;
+    const tokenId = token === undefined ? undefined : await store.checkToken(token);
+    if (tokenId !== undefined) {
+      request.tokenId = tokenId;
+      return;
+    }
+    if (token !== undefined && request.method !== "GET") await store.recordExpiredToken(token, request.ip, `${request.method} ${path}`.slice(0, 300));
     void reply.header("www-authenticate", 'Bearer realm="flotilla"');
     const detail = token === undefined ? "the request has no bearer token" : "the token is not known, or has expired";
     throw new ApiProblem(401, "unauthorised", detail, { hint: "fleet login URL, or the file admin-token in the hub's data folder" });
@@ -26,5 +31,9 @@ declare module "fastify" {
   interface FastifyContextConfig {
     /** Answers without a token. */
     isPublic?: boolean;
+  }
+  interface FastifyRequest {
+    /** Id of the token that the request came with; unset on public routes. */
+    tokenId?: string;
   }
 }

@@ -3,6 +3,8 @@ import { apiPrefix, ClusterCreate, ClusterPatch, ClusterPhase, ClusterRow, Enrol
 import { enrolTokenLifetimeMaxMs, enrolTokenLifetimeMs, maxLabelsPerCluster } from "@flotilla/proto/limits";
 import { apiGroup, isName, nameRule } from "@flotilla/proto/names";
 import { parseLabelSelector } from "../domain/parse-label-selector.ts";
+import type { Actor } from "../domain/actor.ts";
+import { actorOf } from "./actor-of.ts";
 import { ApiProblem, notFound } from "./api-problem.ts";
 import type { ApiOptions } from "./ports.ts";
 import { answers, boundsOf, listQuery, nameParameter, noQuery, pageOf } from "./query-schemas.ts";
@@ -21,8 +23,8 @@ export function addClusterRoutes(app: ApiApp, options: ApiOptions): void {
     return row;
   };
 
-  const enrolmentOf = async (cluster: string, lifetimeMs: number): Promise<Enrolment> => {
-    const { token, expiresAt } = await options.mintToken(cluster, lifetimeMs);
+  const enrolmentOf = async (actor: Actor, cluster: string, lifetimeMs: number): Promise<Enrolment> => {
+    const { token, expiresAt } = await options.mintToken(actor, cluster, lifetimeMs);
     return { cluster, token, expiresAt: expiresAt.toISOString(), enrolAddress: options.hub.enrolAddress, caHash: options.hub.caHash };
   };
 
@@ -57,8 +59,8 @@ export function addClusterRoutes(app: ApiApp, options: ApiOptions): void {
       if (!isName(name)) throw new ApiProblem(400, "invalid-name", `'${name.slice(0, 80)}' cannot be a cluster's name: ${nameRule}`);
       const lifetimeMs = checkLifetime(tokenLifetimeMs);
       checkLabels(labels);
-      await store.createCluster(name, labels);
-      return reply.code(201).send(await enrolmentOf(name, lifetimeMs));
+      await store.createCluster(actorOf(request), name, labels);
+      return reply.code(201).send(await enrolmentOf(actorOf(request), name, lifetimeMs));
     },
   );
 
@@ -84,7 +86,7 @@ export function addClusterRoutes(app: ApiApp, options: ApiOptions): void {
     },
     async (request) => {
       checkLabels(request.body.labels);
-      await store.changeLabels(request.params.cluster, request.body.labels);
+      await store.changeLabels(actorOf(request), request.params.cluster, request.body.labels);
       return clusterOf(request.params.cluster);
     },
   );
@@ -102,7 +104,7 @@ export function addClusterRoutes(app: ApiApp, options: ApiOptions): void {
       },
     },
     async (request, reply) => {
-      await store.removeCluster(request.params.cluster);
+      await store.removeCluster(actorOf(request), request.params.cluster);
       return reply.code(204).send();
     },
   );
@@ -123,7 +125,7 @@ export function addClusterRoutes(app: ApiApp, options: ApiOptions): void {
     async (request, reply) => {
       const lifetimeMs = checkLifetime(request.query.lifetimeMs);
       await clusterOf(request.params.cluster);
-      return reply.code(201).send(await enrolmentOf(request.params.cluster, lifetimeMs));
+      return reply.code(201).send(await enrolmentOf(actorOf(request), request.params.cluster, lifetimeMs));
     },
   );
 }

@@ -3,6 +3,7 @@ import { apiPrefix, FleetCreate, FleetCreated, FleetRow, Rendered, RevisionRow, 
 import { isName, nameRule } from "@flotilla/proto/names";
 import type { LabelSelector } from "../domain/fleet-spec.ts";
 import { resolveInside } from "../domain/source-tree.ts";
+import { actorOf } from "./actor-of.ts";
 import { ApiProblem, notFound } from "./api-problem.ts";
 import type { ApiOptions, NewFleet } from "./ports.ts";
 import { answers, boundsOf, listQuery, nameParameter, noQuery, pageOf } from "./query-schemas.ts";
@@ -32,7 +33,7 @@ export function addFleetRoutes(app: ApiApp, options: ApiOptions): void {
     { schema: { operationId: "createFleet", summary: "Follow a repository", tags, body: FleetCreate, response: answers({ 201: FleetCreated }) } },
     async (request, reply) => {
       const fleet = checkFleet(request.body, options);
-      const { repositoryId, webhookSecret } = await store.createFleet(fleet);
+      const { repositoryId, webhookSecret } = await store.createFleet(actorOf(request), fleet);
       const webhook = { path: `${apiPrefix}/webhooks/${repositoryId}`, ...(webhookSecret !== undefined && { secret: webhookSecret }) };
       return reply.code(201).send({ fleet: await fleetOf(fleet.name), webhook });
     },
@@ -65,7 +66,7 @@ export function addFleetRoutes(app: ApiApp, options: ApiOptions): void {
       },
     },
     async (request, reply) => {
-      await store.deleteFleet(request.params.fleet, request.query.objects ?? "orphan");
+      await store.deleteFleet(actorOf(request), request.params.fleet, request.query.objects ?? "orphan");
       return reply.code(202).send(await fleetOf(request.params.fleet));
     },
   );
@@ -84,9 +85,7 @@ export function addFleetRoutes(app: ApiApp, options: ApiOptions): void {
       },
     },
     async (request, reply) => {
-      const wanted = await store.wantSync(request.params.fleet, request.query.cluster);
-      if (wanted === undefined) throw notFound("fleet", request.params.fleet, "`fleet list` shows those there are");
-      return reply.code(202).send(wanted);
+      return reply.code(202).send(await store.wantSync(actorOf(request), request.params.fleet, request.query.cluster));
     },
   );
 

@@ -1,4 +1,6 @@
 import type {
+  AuditRow,
+  AuditVerdict,
   BundleRow,
   ClusterRow,
   DriftRow,
@@ -16,6 +18,7 @@ import type {
   Tally,
   Trace,
 } from "@flotilla/proto/rest/contract";
+import type { Actor } from "../domain/actor.ts";
 import type { LabelExpression, LabelSelector } from "../domain/fleet-spec.ts";
 
 /** What every list takes. */
@@ -35,21 +38,22 @@ export interface ApiStore {
   ping(): Promise<void>;
   /** Id of a valid token, or undefined. */
   checkToken(token: string): Promise<string | undefined>;
+  /** Somebody tried to act with a token that was valid once: for the audit log. Nothing for any other token. */
+  recordExpiredToken(token: string, source: string, request: string): Promise<void>;
   readFleets(query: Filters<"name">): Promise<Page<FleetRow>>;
   readFleet(name: string): Promise<FleetRow | undefined>;
-  createFleet(fleet: NewFleet): Promise<{ readonly repositoryId: string; readonly webhookSecret: string | undefined }>;
-  deleteFleet(name: string, policy: "orphan" | "delete"): Promise<void>;
-  /** Undefined when there is no such fleet. */
-  wantSync(fleet: string, cluster: string | undefined): Promise<{ readonly revision: string | null } | undefined>;
+  createFleet(actor: Actor, fleet: NewFleet): Promise<{ readonly repositoryId: string; readonly webhookSecret: string | undefined }>;
+  deleteFleet(actor: Actor, name: string, policy: "orphan" | "delete"): Promise<void>;
+  wantSync(actor: Actor, fleet: string, cluster: string | undefined): Promise<{ readonly revision: string | null }>;
   readTargets(query: Filters<"cluster" | "sync" | "health"> & { readonly fleet: string }): Promise<Page<TargetRow>>;
   readRevisions(query: Bounds & { readonly fleet: string }): Promise<Page<RevisionRow>>;
   readTrace(fleet: string, revision: string): Promise<Trace>;
   readRendered(fleet: string, cluster: string): Promise<Rendered | undefined>;
   readClusters(query: Filters<"name" | "phase" | "fleet"> & { readonly labels?: readonly LabelExpression[] | undefined }): Promise<Page<ClusterRow>>;
   readCluster(name: string): Promise<ClusterRow | undefined>;
-  createCluster(name: string, labels: Readonly<Record<string, string>>): Promise<void>;
-  changeLabels(name: string, labels: Readonly<Record<string, string | null>>): Promise<void>;
-  removeCluster(name: string): Promise<void>;
+  createCluster(actor: Actor, name: string, labels: Readonly<Record<string, string>>): Promise<void>;
+  changeLabels(actor: Actor, name: string, labels: Readonly<Record<string, string | null>>): Promise<void>;
+  removeCluster(actor: Actor, name: string): Promise<void>;
   readBundles(query: Filters<"fleet" | "cluster" | "bundle" | "sync" | "health">): Promise<Page<BundleRow>>;
   readObjects(
     query: Filters<"fleet" | "cluster" | "bundle" | "kind" | "namespace" | "name" | "sync" | "health"> & { readonly troubled?: boolean | undefined },
@@ -60,6 +64,8 @@ export interface ApiStore {
   ): Promise<Page<EventRow>>;
   /** Oldest first; ids become visible in order. */
   readEventsAfter(id: number, fleet: string | undefined, limit: number): Promise<readonly EventRow[]>;
+  readAuditLog(query: Filters<"fleet" | "cluster" | "actor" | "act"> & { readonly order?: "asc" | "desc" | undefined }): Promise<Page<AuditRow>>;
+  verifyAuditLog(): Promise<AuditVerdict>;
   readChangeMarks(): Promise<ChangeMarks>;
   readTallies(): Promise<readonly { readonly fleet: string; readonly tally: Tally }[]>;
   countRows(): Promise<{ readonly fleets: number; readonly clusters: number; readonly connected: number }>;
@@ -110,7 +116,7 @@ export interface ApiOptions {
   /** What `fleet doctor` prints. */
   checks(): Promise<HubInfo["checks"]>;
   /** A new enrolment token of a cluster that exists. */
-  mintToken(cluster: string, lifetimeMs: number): Promise<{ readonly token: string; readonly expiresAt: Date }>;
+  mintToken(actor: Actor, cluster: string, lifetimeMs: number): Promise<{ readonly token: string; readonly expiresAt: Date }>;
   /** Normalises a repository's URL, or says why it is refused. */
   checkRepositoryUrl(url: string): { readonly ok: true; readonly url: string } | { readonly ok: false; readonly problem: ProblemRow };
   verifyWebhook(request: {

@@ -2,15 +2,21 @@ import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import type pg from "pg";
+import { type Actor, hubActor } from "../domain/actor.ts";
+import { awaitTurn, inActTransaction, recordAct } from "./audit-log.ts";
+import { inTransaction } from "./pool.ts";
 import { StoreError } from "./store-error.ts";
 
 const tokenForm = /^flt_([0-9a-f]{12})_([0-9a-f]{64})$/;
 
 /** Makes an API token: `flt_<id>_<256 bits>`; only its SHA-256 is stored. */
-export async function createApiToken(pool: pg.Pool | pg.ClientBase, description: string, expiresAt: Date | null = null): Promise<string> {
+export async function createApiToken(pool: pg.Pool, actor: Actor, description: string, expiresAt: Date | null = null): Promise<string> {
   const id = randomBytes(6).toString("hex");
   const token = `flt_${id}_${randomBytes(32).toString("hex")}`;
-  await pool.query("INSERT INTO api_tokens (id, hash, description, expires_at) VALUES ($1, $2, $3, $4)", [id, hashOf(token), description, expiresAt]);
+  const act = { act: "api-token.create", details: { token: id, description, expiresAt: expiresAt?.toISOString() ?? null } };
+  await inActTransaction(pool, actor, act, (client) =>
+    client.query("INSERT INTO api_tokens (id, hash, description, expires_at) VALUES ($1, $2, $3, $4)", [id, hashOf(token), description, expiresAt]),
+  );
   return token;
 }
 
@@ -35,6 +41,24 @@ export async function checkApiToken(pool: pg.Pool, token: string): Promise<strin
 }
 
 /**
+ * Writes down that somebody tried to act with a token that was valid once; once a minute, so that a program which does not notice fills
+ * nothing. Tokens that never were say nothing about anybody and are not written.
+ */
+export async function recordExpiredToken(pool: pg.Pool, token: string, source: string, request: string): Promise<void> {
+  const id = tokenForm.exec(token)?.[1];
+  if (id === undefined) return;
+  const { rowCount } = await pool.query("SELECT 1 FROM api_tokens WHERE id = $1 AND hash = $2 AND expires_at <= now()", [id, hashOf(token)]);
+  if (rowCount !== 1) return;
+  await inTransaction(pool, async (client) => {
+    await awaitTurn(client);
+    const told = await client.query("SELECT 1 FROM audit_log WHERE actor = $1 AND act = 'api-token.expired' AND at > now() - interval '1 minute'", [id]);
+    if (told.rowCount !== 0) return;
+    const details = { request, refusal: "the token has expired" };
+    await recordAct(client, { id, source, reason: "" }, { act: "api-token.expired", details }, "refused");
+  });
+}
+
+/**
  * The first administrator's token: made at the first start and written to the file, mode 0600. A file whose token is valid is left as it is;
  * when it was lost, or belongs to another database, a new token takes its place.
  */
@@ -49,7 +73,7 @@ export async function ensureAdminToken(pool: pg.Pool, options: { readonly file: 
   }
   await mkdir(dirname(file), { recursive: true, mode: 0o700 });
   const part = `${file}.${process.pid}.${randomBytes(4).toString("hex")}`;
-  const token = await createApiToken(pool, "administrator of the first start");
+  const token = await createApiToken(pool, hubActor, "administrator of the first start");
   try {
     await writeFile(part, `${token}\n`, { mode: 0o600, flag: "wx" });
     await rename(part, file);

@@ -1,9 +1,10 @@
 import { maxLabelsPerCluster } from "@flotilla/proto/limits";
 import type pg from "pg";
+import type { Actor } from "../domain/actor.ts";
+import { inActTransaction } from "./audit-log.ts";
 import { eventOf } from "./create-fleet.ts";
 import { revokeCredentials } from "./enrolment-store.ts";
 import { notify } from "./listen.ts";
-import { inTransaction } from "./pool.ts";
 import { saveEvents } from "./save-events.ts";
 import { StoreError } from "./store-error.ts";
 
@@ -12,8 +13,8 @@ import { StoreError } from "./store-error.ts";
  *
  * @throws StoreError `conflict` when there is a cluster of that name.
  */
-export async function createCluster(pool: pg.Pool, name: string, labels: Readonly<Record<string, string>>): Promise<void> {
-  await inTransaction(pool, async (client) => {
+export async function createCluster(pool: pg.Pool, actor: Actor, name: string, labels: Readonly<Record<string, string>>): Promise<void> {
+  await inActTransaction(pool, actor, { act: "cluster.create", cluster: name, details: { labels } }, async (client) => {
     const { rowCount } = await client.query(
       `INSERT INTO clusters AS c (name, labels, version) VALUES ($1, $2, nextval('change_version'))
        ON CONFLICT (name) DO UPDATE SET labels = EXCLUDED.labels, created_at = now(), enrolled_at = NULL, removed_at = NULL, facts = '{}', agent_version = NULL,
@@ -33,8 +34,8 @@ export async function createCluster(pool: pg.Pool, name: string, labels: Readonl
  *
  * @throws StoreError `not-found`; `conflict` when there would be too many.
  */
-export async function changeLabels(pool: pg.Pool, name: string, labels: Readonly<Record<string, string | null>>): Promise<void> {
-  await inTransaction(pool, async (client) => {
+export async function changeLabels(pool: pg.Pool, actor: Actor, name: string, labels: Readonly<Record<string, string | null>>): Promise<void> {
+  await inActTransaction(pool, actor, { act: "cluster.label", cluster: name, details: { labels } }, async (client) => {
     const { rows } = await client.query<{ labels: Record<string, string> }>(
       "SELECT labels FROM clusters WHERE name = $1 AND removed_at IS NULL FOR NO KEY UPDATE",
       [name],
@@ -66,8 +67,8 @@ export async function changeLabels(pool: pg.Pool, name: string, labels: Readonly
  *
  * @throws StoreError `not-found`.
  */
-export async function removeCluster(pool: pg.Pool, name: string): Promise<void> {
-  await inTransaction(pool, async (client) => {
+export async function removeCluster(pool: pg.Pool, actor: Actor, name: string): Promise<void> {
+  await inActTransaction(pool, actor, { act: "cluster.remove", cluster: name }, async (client) => {
     const { rowCount } = await client.query(
       "UPDATE clusters SET removed_at = now(), lease_until = NULL, version = nextval('change_version') WHERE name = $1 AND removed_at IS NULL",
       [name],

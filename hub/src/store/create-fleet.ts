@@ -1,8 +1,9 @@
 import { randomBytes } from "node:crypto";
 import type pg from "pg";
+import type { Actor } from "../domain/actor.ts";
 import type { LabelSelector } from "../domain/fleet-spec.ts";
+import { inActTransaction } from "./audit-log.ts";
 import { notify } from "./listen.ts";
-import { inTransaction } from "./pool.ts";
 import { saveEvents } from "./save-events.ts";
 import type { Sealing } from "./sealing.ts";
 import { StoreError } from "./store-error.ts";
@@ -34,8 +35,11 @@ export interface CreatedFleet {
  *
  * @throws StoreError `conflict` when there is a fleet of that name.
  */
-export async function createFleet(pool: pg.Pool, sealing: Sealing, fleet: NewFleet): Promise<CreatedFleet> {
-  return inTransaction(pool, async (client) => {
+export async function createFleet(pool: pg.Pool, sealing: Sealing, actor: Actor, fleet: NewFleet): Promise<CreatedFleet> {
+  const { url, ref, path, selector, credentials, webhookSecret, pollIntervalMs } = fleet;
+  const given = { credentials: credentials !== undefined, webhookSecret: webhookSecret !== undefined };
+  const act = { act: "fleet.create", fleet: fleet.name, details: { repository: url, ref, path, selector, pollIntervalMs, given } };
+  return inActTransaction(pool, actor, act, async (client) => {
     const repository = await saveRepository(client, sealing, fleet);
     const { rowCount } = await client.query(
       `INSERT INTO fleets (name, repository_id, ref, path, selector, version) VALUES ($1, $2, $3, $4, $5, nextval('change_version')) ON CONFLICT DO NOTHING`,

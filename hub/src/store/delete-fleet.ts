@@ -1,4 +1,6 @@
 import type pg from "pg";
+import type { Actor } from "../domain/actor.ts";
+import { inActTransaction } from "./audit-log.ts";
 import { eventOf } from "./create-fleet.ts";
 import { notify } from "./listen.ts";
 import { inTransaction } from "./pool.ts";
@@ -11,8 +13,8 @@ import { StoreError } from "./store-error.ts";
  *
  * @throws StoreError `not-found`.
  */
-export async function deleteFleet(pool: pg.Pool, fleet: string, policy: "orphan" | "delete"): Promise<void> {
-  await inTransaction(pool, async (client) => {
+export async function deleteFleet(pool: pg.Pool, actor: Actor, fleet: string, policy: "orphan" | "delete"): Promise<void> {
+  await inActTransaction(pool, actor, { act: "fleet.delete", fleet, details: { objects: policy } }, async (client) => {
     const { rows } = await client.query<{ repository_id: string; was: string | null }>(
       `UPDATE fleets f SET deleting = COALESCE(f.deleting, $2), version = nextval('change_version') FROM (SELECT name, deleting AS was FROM fleets WHERE name = $1 FOR UPDATE) o
        WHERE f.name = o.name RETURNING f.repository_id, o.was`,

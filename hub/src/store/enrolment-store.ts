@@ -1,7 +1,9 @@
 import { createHash, randomBytes } from "node:crypto";
 import type pg from "pg";
 import { enrolTokenLifetimeMaxMs, enrolTokenLifetimeMs } from "@flotilla/proto/limits";
+import type { Actor } from "../domain/actor.ts";
 import type { IssuedCertificate, RevokedBrokerUser } from "../domain/link-rows.ts";
+import { awaitTurn, inActTransaction, recordAct } from "./audit-log.ts";
 import { notify } from "./listen.ts";
 import { inTransaction } from "./pool.ts";
 import { StoreError } from "./store-error.ts";
@@ -26,11 +28,15 @@ export function openEnrolmentStore(pool: pg.Pool) {
     /**
      * Takes a token, once, and records the certificate that `issue` makes for its cluster: of two that show it at the same time one
      * gets it, and where `issue` throws it is as if it had not been shown. Certificates of an earlier agent of the cluster end:
-     * whoever has the new token is the cluster now.
+     * whoever has the new token is the cluster now. `source` is the address that it was shown from.
      */
-    enrol: (token: string, issue: (cluster: string) => Promise<IssuedCertificate>): Promise<TokenUse> =>
+    enrol: (token: string, issue: (cluster: string) => Promise<IssuedCertificate>, source: string): Promise<TokenUse> =>
       inTransaction(pool, async (client) => {
         const hash = tokenHash(token);
+        // Strangers, who show tokens that nobody made, must not hold up the acts of people.
+        const known = await client.query("SELECT 1 FROM enrol_tokens WHERE hash = $1 AND used_at IS NULL", [hash]);
+        if (known.rowCount !== 1) return await whyRefused(client, hash);
+        await awaitTurn(client);
         const { rows } = await client.query<{ cluster: string }>({
           name: "use-enrol-token",
           text: `UPDATE enrol_tokens t SET used_at = now() FROM clusters c
@@ -40,6 +46,7 @@ export function openEnrolmentStore(pool: pg.Pool) {
         });
         const cluster = rows[0]?.cluster;
         if (cluster === undefined) return await whyRefused(client, hash);
+        await recordAct(client, { id: "enrolment", source, reason: "" }, { act: "agent.enrol", cluster });
         const certificate = await issue(cluster);
         await revokeRows(client, cluster);
         await insertCertificate(client, certificate);
@@ -113,13 +120,14 @@ export function openEnrolmentStore(pool: pg.Pool) {
  */
 export async function mintEnrolToken(
   pool: pg.Pool,
+  actor: Actor,
   cluster: string,
   lifetimeMs = enrolTokenLifetimeMs,
 ): Promise<{ readonly token: string; readonly expiresAt: Date }> {
   if (!(lifetimeMs > 0 && lifetimeMs <= enrolTokenLifetimeMaxMs))
     throw new RangeError(`a token lives more than 0 and at most ${enrolTokenLifetimeMaxMs / 3_600_000} hours`);
   const token = `fle_${randomBytes(32).toString("base64url")}`;
-  return await inTransaction(pool, async (client) => {
+  return await inActTransaction(pool, actor, { act: "enrol-token.create", cluster, details: { lifetimeMs } }, async (client) => {
     const { rowCount } = await client.query("SELECT 1 FROM clusters WHERE name = $1 AND removed_at IS NULL FOR UPDATE", [cluster]);
     if (rowCount !== 1) throw new StoreError("not-found", `there is no cluster '${cluster}'`);
     await client.query("DELETE FROM enrol_tokens WHERE cluster = $1 AND used_at IS NULL", [cluster]);

@@ -1,9 +1,11 @@
 import type pg from "pg";
+import type { Actor } from "../domain/actor.ts";
+import { inActTransaction } from "./audit-log.ts";
 import type { Credentials } from "./create-fleet.ts";
 import { inFencedTransaction, type Lease } from "./leases.ts";
 import { notify } from "./listen.ts";
-import { inTransaction } from "./pool.ts";
 import type { Sealing } from "./sealing.ts";
+import { StoreError } from "./store-error.ts";
 
 /** A repository as its follower needs it. */
 export interface RepositoryRow {
@@ -84,20 +86,25 @@ export async function saveFetchOutcome(
   });
 }
 
-/** `fleet sync`: a fetch of the fleet's repository now, and a reconcile of its clusters (all, or one) by command. False when there is no such fleet. */
+/**
+ * `fleet sync`: a fetch of the fleet's repository now, and a reconcile of its clusters (all, or one) by command.
+ *
+ * @throws StoreError `not-found`.
+ */
 export async function wantSync(
   pool: pg.Pool,
+  actor: Actor,
   fleet: string,
   cluster: string | undefined,
   lifetimeMs: number,
   traceparent: string | null,
-): Promise<{ readonly revision: string | null } | undefined> {
-  return inTransaction(pool, async (client) => {
+): Promise<{ readonly revision: string | null }> {
+  return inActTransaction(pool, actor, { act: "fleet.sync", fleet, ...(cluster !== undefined && { cluster }) }, async (client) => {
     const { rows } = await client.query<{ repository_id: string; revision: string | null }>("SELECT repository_id, revision FROM fleets WHERE name = $1", [
       fleet,
     ]);
     const row = rows[0];
-    if (row === undefined) return undefined;
+    if (row === undefined) throw new StoreError("not-found", `there is no fleet '${fleet}'`, { hint: "`fleet list` shows those there are" });
     await markWanted(client, [row.repository_id], traceparent);
     const commands = await client.query<{ cluster: string }>(
       `INSERT INTO commands (id, cluster, kind, fleet, expires_at)

@@ -19,6 +19,7 @@ export interface EnrolmentStore {
   enrol(
     token: string,
     issue: (cluster: string) => Promise<IssuedCertificate>,
+    source: string,
   ): Promise<{ readonly outcome: "accepted" | "used" | "expired" | "removed"; readonly cluster: string } | { readonly outcome: "unknown" }>;
   recordEvent(event: { cluster: string; reason: "AgentEnrolled" | "EnrolmentRefused"; severity: "Normal" | "Warning"; message: string }): Promise<void>;
 }
@@ -98,10 +99,14 @@ class EnrolmentRefused extends Error {
 async function enrol({ token, csr, agentVersion }: EnrolRequest, address: string, { ca, store, linkAddress, log }: EnrolmentOptions): Promise<EnrolResponse> {
   let issued: ClientCertificate | undefined;
   const use = await store
-    .enrol(token, async (cluster) => {
-      issued = await ca.issueClient(csr, cluster);
-      return { ...issued, cluster };
-    })
+    .enrol(
+      token,
+      async (cluster) => {
+        issued = await ca.issueClient(csr, cluster);
+        return { ...issued, cluster };
+      },
+      address,
+    )
     .catch((error: unknown) => {
       throw error instanceof CsrError ? new EnrolmentRefused(status.INVALID_ARGUMENT, error.message) : error;
     });

@@ -1,7 +1,8 @@
 import { commandLifetimeMs } from "@flotilla/proto/limits";
 import type pg from "pg";
 import type { ApiStore } from "../api/ports.ts";
-import { checkApiToken } from "../store/api-tokens.ts";
+import { checkApiToken, recordExpiredToken } from "../store/api-tokens.ts";
+import { readAuditLog } from "../store/audit-log.ts";
 import { changeLabels, createCluster, removeCluster } from "../store/change-clusters.ts";
 import { countRows, readChangeMarks, readEvents, readEventsAfter, readDrifts, readRevisions, readTrace } from "../store/read-history.ts";
 import { createFleet } from "../store/create-fleet.ts";
@@ -12,6 +13,7 @@ import { readRendered } from "../store/read-rendered.ts";
 import { readBundles, readObjects, readTargets } from "../store/read-targets.ts";
 import { markWanted, readWebhook, wantSync } from "../store/repositories.ts";
 import { asStoreError } from "../store/store-error.ts";
+import { verifyAuditLog } from "../store/verify-audit-log.ts";
 import type { Sealing } from "../store/sealing.ts";
 
 /** The API's rows over Postgres. */
@@ -19,26 +21,29 @@ export function apiStore(pool: pg.Pool, sealing: Sealing): ApiStore {
   const store: ApiStore = {
     ping: async () => void (await pool.query("SELECT 1")),
     checkToken: (token) => checkApiToken(pool, token),
+    recordExpiredToken: (token, source, request) => recordExpiredToken(pool, token, source, request),
     readFleets: (query) => readFleets(pool, query),
     readFleet: (name) => readFleet(pool, name),
-    createFleet: (fleet) => createFleet(pool, sealing, fleet),
-    deleteFleet: (name, policy) => deleteFleet(pool, name, policy),
-    wantSync: (fleet, cluster) => wantSync(pool, fleet, cluster, commandLifetimeMs, null),
+    createFleet: (actor, fleet) => createFleet(pool, sealing, actor, fleet),
+    deleteFleet: (actor, name, policy) => deleteFleet(pool, actor, name, policy),
+    wantSync: (actor, fleet, cluster) => wantSync(pool, actor, fleet, cluster, commandLifetimeMs, null),
     readTargets: (query) => readTargets(pool, query),
     readRevisions: (query) => readRevisions(pool, query),
     readTrace: (fleet, revision) => readTrace(pool, fleet, revision),
     readRendered: (fleet, cluster) => readRendered(pool, sealing, fleet, cluster),
     readClusters: (query) => readClusters(pool, query),
     readCluster: (name) => readCluster(pool, name),
-    createCluster: (name, labels) => createCluster(pool, name, labels),
-    changeLabels: (name, labels) => changeLabels(pool, name, labels),
-    removeCluster: (name) => removeCluster(pool, name),
+    createCluster: (actor, name, labels) => createCluster(pool, actor, name, labels),
+    changeLabels: (actor, name, labels) => changeLabels(pool, actor, name, labels),
+    removeCluster: (actor, name) => removeCluster(pool, actor, name),
     readBundles: (query) => readBundles(pool, query),
     readObjects: (query) => readObjects(pool, query),
     readDrifts: (query) => readDrifts(pool, query),
     readEvents: (query) => readEvents(pool, query),
     readEventsAfter: (id, fleet, limit) => readEventsAfter(pool, id, fleet, limit),
     readChangeMarks: () => readChangeMarks(pool),
+    readAuditLog: (query) => readAuditLog(pool, query),
+    verifyAuditLog: () => verifyAuditLog(pool),
     readTallies: () => readTallies(pool),
     countRows: () => countRows(pool),
     readWebhook: (id) => readWebhook(pool, sealing, id),

@@ -325,6 +325,35 @@ export const Rendered = Type.Object({
 });
 export type Rendered = Static<typeof Rendered>;
 
+/** One act of a person or token. `hash` covers everything else here, and through `previous` all acts before (auditHash in proto/src/audit.ts). */
+export const AuditRow = Type.Object({
+  seq: Type.Integer({ description: "1, 2, 3 …, without gaps" }),
+  at: Time,
+  actor: Type.String({ description: "Id of the token; `hub` for a hub's own start, `enrolment` for a cluster's enrolment token" }),
+  actorName: Type.String({ description: "The token's description when it acted" }),
+  act: Type.String({ description: "fleet.delete, cluster.label, …" }),
+  fleet: Type.String(),
+  cluster: Type.String(),
+  details: Type.Record(Type.String(), Type.Unknown()),
+  reason: Type.String(),
+  source: Type.String({ description: "Address that the request came from" }),
+  outcome: Type.Union([Type.Literal("done"), Type.Literal("refused")]),
+  previous: Type.String({ description: "Hash of the act before" }),
+  hash: Type.String({ description: "SHA-256, hex" }),
+});
+export type AuditRow = Static<typeof AuditRow>;
+
+export const AuditVerdict = Type.Object({
+  ok: Type.Boolean(),
+  acts: Type.Integer({ description: "Acts that follow each other unbroken from the first" }),
+  head: Type.Object(
+    { seq: Type.Integer(), hash: Type.String() },
+    { description: "The last of them: kept elsewhere, it tells later whether the end was cut off" },
+  ),
+  fault: Type.Union([Type.Object({ seq: Type.Integer(), why: Type.String() }), Type.Null()], { description: "The first act that does not fit" }),
+});
+export type AuditVerdict = Static<typeof AuditVerdict>;
+
 /** A page: `next` goes into `?cursor=`; null on the last. */
 export interface Page<Row> {
   readonly items: readonly Row[];
@@ -358,8 +387,11 @@ export interface Page<Row> {
  *   GET    /api/v1/objects  ?fleet= &cluster= &bundle= &kind= &namespace= &name= &sync= &health= &troubled=true   Page<ObjectRow>
  *   GET    /api/v1/drift    ?fleet= &cluster= &open=true|false    Page<DriftRow>
  *   GET    /api/v1/events   ?fleet= &cluster= &reason= &after=ID &order=asc|desc   Page<EventRow>
+ *   GET    /api/v1/audit    ?fleet= &cluster= &actor= &act= &order=asc|desc     Page<AuditRow>
+ *   GET    /api/v1/audit/verify                                   AuditVerdict
  *   GET    /api/v1/watch    ?fleet=                               text/event-stream: `change` {version, fleets, clusters}, `event` EventRow
  *                                                                 (id: the event's id, resumed by Last-Event-ID), `ping` every 15 s
+ * A header `flotilla-reason` (percent-encoded UTF-8) on any write tells the audit log why; a `reason` in the body does the same.
  * Every list takes `limit` (1 to 500, default 100) and `cursor`.
  */
 export const apiPrefix = "/api/v1";
