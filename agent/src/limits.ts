@@ -84,6 +84,8 @@ export const engineLimits = {
   reportFoldMaxMs: 1_000,
   /** Events of one fleet waiting for the outbox; what is over is counted and said. */
   maxPendingEvents: 10_000,
+  /** Watches of single namespaces, where the agent may not watch all of them at once: each is a stream on the API server. */
+  maxNamespaceWatches: 300,
   /** A list that takes longer is reported, and the plan goes on without it. */
   observeDeadlineMs: 30_000,
   /** Unsettled inventory is written this long after the last single-object change. */

@@ -123,7 +123,7 @@ describe("the Kubernetes client", () => {
         onPresent: (_, object) => tell(`+${object.metadata.name}/${object.metadata.uid}`),
         onGone: (_, __, name, uid) => tell(`-${name}/${uid}`),
         onListed: () => tell("listed"),
-        onBlind: (_, error) => tell(`blind ${error.status}`),
+        onBlind: (_, __, error) => tell(`blind ${error.status}`),
       };
       const until = (line: string) => (told.includes(line) ? Promise.resolve() : new Promise<void>((resolve) => waiting.push({ line, resolve })));
       return { told, handler, until };

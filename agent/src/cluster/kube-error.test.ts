@@ -34,7 +34,9 @@ describe("an error of the API server", () => {
 
   it("about a Secret says what RBAC refuses, which holds names only", () => {
     const refusal = 'secrets "s" is forbidden: User "system:serviceaccount:a:b" cannot patch resource "secrets" in API group "" in the namespace "default"';
-    expect(tellError(status(403, { message: refusal, reason: "Forbidden" }), "Secret")).toBe(refusal);
+    expect(tellError(status(403, { message: refusal, reason: "Forbidden" }), "Secret")).toBe(
+      `${refusal}; grant { apiGroups: [""], resources: ["secrets"], verbs: ["patch"] } in a Role of namespace default to ServiceAccount a/b`,
+    );
     const admission = `${refusal}: the password hunter2 is weak`;
     expect(tellError(status(403, { message: admission, reason: "Forbidden" }), "Secret")).not.toContain("hunter2");
   });

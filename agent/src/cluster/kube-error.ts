@@ -1,5 +1,6 @@
 import { maxMessageChars } from "@flotilla/proto/limits";
 import { isSecretLike } from "../domain/object-id.ts";
+import { grantFor } from "../domain/rbac-refusal.ts";
 import type { RetryClass } from "../domain/retry-delay.ts";
 
 /**
@@ -84,7 +85,8 @@ export function tellError(error: unknown, kind: string): string {
   const message = error instanceof Error ? error.message : String(error);
   const isAnswer = error instanceof KubeError && error.code === "status";
   const told = isAnswer && isSecretLike(kind) ? tellWithoutValues(error) : message;
-  const line = told.replaceAll(/[\u0000-\u001f\u007f]+/g, " ");
+  const grant = isStatus(error, 403) ? grantFor(error.message) : "";
+  const line = `${told}${grant === "" ? "" : `; ${grant}`}`.replaceAll(/[\u0000-\u001f\u007f]+/g, " ");
   return line.length <= maxMessageChars ? line : `${line.slice(0, maxMessageChars - 1)}…`;
 }
 

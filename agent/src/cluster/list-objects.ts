@@ -10,17 +10,23 @@ interface ListPage {
 }
 
 /**
- * List a collection page by page, as the quorum has it, handing each object over and keeping none.
+ * List a collection, in one namespace or in all, page by page, as the quorum has it, handing each object over and keeping none.
  *
  * @returns the resource version to watch from.
  * @throws KubeError; status 410 when the list took so long that its pages ran out.
  */
-export async function listObjects(client: KubeClient, resource: KubeResource, labelSelector: string, onObject: (object: LiveObject) => void): Promise<string> {
+export async function listObjects(
+  client: KubeClient,
+  resource: KubeResource,
+  labelSelector: string,
+  onObject: (object: LiveObject) => void,
+  namespace = "",
+): Promise<string> {
   let next: string | undefined;
   for (let page = 0; page < kubeLimits.maxListPages; page++) {
     const list: ListPage = await client.json<ListPage>({
       method: "GET",
-      path: collectionPath(resource),
+      path: collectionPath(resource, namespace),
       query: { labelSelector, limit: String(kubeLimits.listPageSize), continue: next },
     });
     // Items of a list carry neither apiVersion nor kind.

@@ -14,10 +14,10 @@ export interface ReflectorHandler {
   isKnown(resource: KubeResource, namespace: string, name: string, uid: string, resourceVersion: string): boolean;
   /** The object of this UID is gone, or no longer carries the label that is watched for. */
   onGone(resource: KubeResource, namespace: string, name: string, uid: string): void;
-  /** A list was read whole: what was not told as present is not there. */
-  onListed(resource: KubeResource): void;
+  /** A list was read whole: what was not told as present is not there. Of one namespace, or ("") of all. */
+  onListed(resource: KubeResource, namespace: string): void;
   /** The collection cannot be listed or watched (RBAC, definition gone): what is known of it is only what was. */
-  onBlind(resource: KubeResource, error: KubeError): void;
+  onBlind(resource: KubeResource, namespace: string, error: KubeError): void;
 }
 
 interface WatchEvent {
@@ -32,6 +32,8 @@ interface WatchEvent {
  */
 export class Reflector {
   readonly resource: KubeResource;
+  /** The namespace that is watched; "" is all of them. */
+  readonly namespace: string;
   readonly #client: KubeClient;
   readonly #selector: string;
   readonly #handler: ReflectorHandler;
@@ -43,7 +45,8 @@ export class Reflector {
   readonly #listed = Promise.withResolvers<void>();
   #isListed = false;
 
-  constructor(options: { client: KubeClient; resource: KubeResource; labelSelector: string; handler: ReflectorHandler; log: Log }) {
+  constructor(options: { client: KubeClient; resource: KubeResource; namespace?: string; labelSelector: string; handler: ReflectorHandler; log: Log }) {
+    this.namespace = options.namespace ?? "";
     this.#client = options.client;
     this.resource = options.resource;
     this.#selector = options.labelSelector;
@@ -94,16 +97,22 @@ export class Reflector {
 
   async #list(): Promise<void> {
     const seen = new Map<string, string>();
-    const resourceVersion = await listObjects(this.#client, this.resource, this.#selector, (object) => {
-      if (this.#stop.signal.aborted) return;
-      seen.set(keyOf(object), object.metadata.uid ?? "");
-      this.#present(object);
-    });
+    const resourceVersion = await listObjects(
+      this.#client,
+      this.resource,
+      this.#selector,
+      (object) => {
+        if (this.#stop.signal.aborted) return;
+        seen.set(keyOf(object), object.metadata.uid ?? "");
+        this.#present(object);
+      },
+      this.namespace,
+    );
     if (this.#stop.signal.aborted) return;
     for (const [key, uid] of this.#uids) if (!seen.has(key)) this.#gone(key, uid);
     this.#resourceVersion = resourceVersion;
     this.#isListed = true;
-    this.#handler.onListed(this.resource);
+    this.#handler.onListed(this.resource, this.namespace);
     this.#listed.resolve();
   }
 
@@ -112,7 +121,7 @@ export class Reflector {
     const timeoutSeconds = String(Math.round(watchMinSeconds + Math.random() * (watchMaxSeconds - watchMinSeconds)));
     const query = { watch: "1", allowWatchBookmarks: "true", timeoutSeconds, resourceVersion: this.#resourceVersion, labelSelector: this.#selector };
     let failure: KubeError | undefined;
-    await this.#client.watch(collectionPath(this.resource), query, {
+    await this.#client.watch(collectionPath(this.resource, this.namespace), query, {
       idleMs: watchIdleMs,
       signal: this.#stop.signal,
       onLine: (line) => {
@@ -182,7 +191,7 @@ export class Reflector {
     if (isRefused) {
       this.#resourceVersion = "";
       this.#isListed = false;
-      this.#handler.onBlind(this.resource, error);
+      this.#handler.onBlind(this.resource, this.namespace, error);
       this.#listed.resolve();
     }
     if (failures === 1 || failures % 20 === 0) this.#log.warn({ resource: this.resource.plural, failures, err: error }, "watch failed; it is tried again");

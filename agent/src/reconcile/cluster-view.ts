@@ -4,7 +4,7 @@ import { assessHealth } from "../domain/health.ts";
 import { hashOwned } from "../domain/owned-fields.ts";
 import type { Discovery, KubeResource } from "../cluster/discovery.ts";
 import type { KubeClient } from "../cluster/kube-client.ts";
-import type { KubeError } from "../cluster/kube-error.ts";
+import { isStatus, tellError, type KubeError } from "../cluster/kube-error.ts";
 import type { LiveObject } from "../cluster/live-object.ts";
 import { Reflector, type ReflectorHandler } from "../cluster/reflector.ts";
 import type { Observation } from "../domain/plan.ts";
@@ -16,14 +16,18 @@ import { see, type Sight, type TrackedObject } from "./tracked-object.ts";
 export type OnSeen = (object: TrackedObject, before: Sight | undefined) => void;
 
 interface Watched {
-  readonly reflector: Reflector;
+  readonly resource: KubeResource;
+  /** By the namespace they watch: one for all ("") as long as that is allowed, then one for each namespace in use. */
+  readonly reflectors: Map<string, Reflector>;
+  isByNamespace: boolean;
   /** Tracked objects of this resource by "namespace/name" as the API server has it. */
   readonly objects: Map<string, TrackedObject>;
 }
 
 /**
  * What the cluster shows of the objects that are tracked: one reflector for each resource in use, selecting by our label,
- * and of each object only UID, version, hash of owned fields and health.
+ * and of each object only UID, version, hash of owned fields and health. A resource that RBAC does not let us see in all
+ * namespaces is watched in each namespace where an object of ours lies.
  */
 export class ClusterView implements ReflectorHandler {
   readonly #client: KubeClient;
@@ -51,28 +55,30 @@ export class ClusterView implements ReflectorHandler {
     const { promise: late, resolve } = Promise.withResolvers<void>();
     const deadline = setTimeout(resolve, engineLimits.observeDeadlineMs);
     signal.addEventListener("abort", () => resolve(), { once: true });
-    await Promise.race([late, Promise.all([...this.#watched.values()].map(({ reflector }) => reflector.firstListed))]);
+    await Promise.race([late, this.#allListed()]);
     clearTimeout(deadline);
   }
 
   /** Look at one object from now on. */
   attach(object: TrackedObject, resource: KubeResource): void {
     if (this.#stopped) return;
-    const { objects, reflector } = this.#watch(resource);
-    objects.set(nameIn(object, resource), object);
-    if (resource.canWatch) object.isVisible = reflector.isListed;
-    else object.blindness = `${resource.plural} cannot be watched`;
+    const watched = this.#watch(resource);
+    watched.objects.set(nameIn(object, resource), object);
+    if (!resource.canWatch) object.blindness = `${resource.plural} cannot be watched`;
+    else object.isVisible = this.#reflectorFor(watched, object)?.isListed ?? false;
   }
 
   /** Stop looking at one object; a collection nobody looks at is no longer watched. */
   detach(object: TrackedObject): void {
-    for (const [key, { reflector, objects }] of this.#watched) {
-      if (reflector.resource.kind !== object.id.kind || reflector.resource.group !== object.id.group) continue;
-      const name = nameIn(object, reflector.resource);
+    for (const [key, watched] of this.#watched) {
+      const { resource, reflectors, objects } = watched;
+      if (resource.kind !== object.id.kind || resource.group !== object.id.group) continue;
+      const name = nameIn(object, resource);
       if (objects.get(name) === object) objects.delete(name);
-      if (objects.size > 0) continue;
-      reflector.stop();
-      this.#watched.delete(key);
+      if (objects.size === 0) {
+        for (const reflector of reflectors.values()) reflector.stop();
+        this.#watched.delete(key);
+      } else if (watched.isByNamespace) stopUnused(watched, namespaceOf(name));
     }
   }
 
@@ -92,7 +98,7 @@ export class ClusterView implements ReflectorHandler {
   /** End every watch. */
   stop(): void {
     this.#stopped = true;
-    for (const { reflector } of this.#watched.values()) reflector.stop();
+    for (const reflector of this.#reflectors()) reflector.stop();
     this.#watched.clear();
   }
 
@@ -115,23 +121,53 @@ export class ClusterView implements ReflectorHandler {
     if (object?.live?.uid === uid) this.take(object, undefined);
   }
 
-  onListed(resource: KubeResource): void {
+  onListed(resource: KubeResource, namespace: string): void {
     const watched = this.#watched.get(keyOf(resource));
-    for (const [name, object] of watched?.objects ?? []) {
+    const reflector = watched?.reflectors.get(namespace);
+    for (const [name, object] of inNamespace(watched, namespace)) {
       object.isVisible = true;
       object.blindness = "";
       // Known from an apply, not told by this list: one of the two is older than the other.
-      if (object.live && watched?.reflector.uidOf(name) !== object.live.uid) object.isSuspect = true;
+      if (object.live && reflector?.uidOf(name) !== object.live.uid) object.isSuspect = true;
       this.#onSeen(object, object.live);
     }
   }
 
-  onBlind(resource: KubeResource, error: KubeError): void {
-    for (const object of this.#watched.get(keyOf(resource))?.objects.values() ?? []) {
+  onBlind(resource: KubeResource, namespace: string, error: KubeError): void {
+    const watched = this.#watched.get(keyOf(resource));
+    if (watched && namespace === "" && resource.isNamespaced && isStatus(error, 403)) return this.#splitByNamespace(watched);
+    this.#blind(watched, namespace, `cannot be watched: ${tellError(error, "")}`);
+  }
+
+  #blind(watched: Watched | undefined, namespace: string, why: string): void {
+    for (const [, object] of inNamespace(watched, namespace)) {
       object.isVisible = false;
-      object.blindness = `cannot be watched: ${error.message}`;
+      object.blindness = why;
       this.#onSeen(object, object.live);
     }
+  }
+
+  /** All namespaces at once are not allowed: look into each one that is in use. */
+  #splitByNamespace(watched: Watched): void {
+    watched.isByNamespace = true;
+    watched.reflectors.get("")?.stop();
+    watched.reflectors.delete("");
+    for (const name of watched.objects.keys()) this.#openReflector(watched, namespaceOf(name));
+  }
+
+  /** Until every collection was listed or refused, also those that take the place of a refused one. */
+  async #allListed(): Promise<void> {
+    const waited = new Set<Reflector>();
+    for (;;) {
+      const more = [...this.#reflectors()].filter((reflector) => !waited.has(reflector));
+      if (more.length === 0) return;
+      for (const reflector of more) waited.add(reflector);
+      await Promise.all(more.map((reflector) => reflector.firstListed));
+    }
+  }
+
+  *#reflectors(): Generator<Reflector> {
+    for (const { reflectors } of this.#watched.values()) yield* reflectors.values();
   }
 
   #attachKnown(object: TrackedObject): boolean {
@@ -147,13 +183,58 @@ export class ClusterView implements ReflectorHandler {
   #watch(resource: KubeResource): Watched {
     const known = this.#watched.get(keyOf(resource));
     if (known) return known;
-    const reflector = new Reflector({ client: this.#client, resource, labelSelector: fleetLabel, handler: this, log: this.#log });
-    const watched: Watched = { reflector, objects: new Map() };
+    const watched: Watched = { resource, reflectors: new Map(), isByNamespace: false, objects: new Map() };
     this.#watched.set(keyOf(resource), watched);
-    if (resource.canWatch) void reflector.run();
-    else reflector.stop();
+    if (resource.canWatch) this.#openReflector(watched, "");
     return watched;
   }
+
+  /** The one that sees an object; opened when it is the first of its namespace. */
+  #reflectorFor(watched: Watched, object: TrackedObject): Reflector | undefined {
+    const namespace = watched.isByNamespace ? namespaceOf(nameIn(object, watched.resource)) : "";
+    return watched.reflectors.get(namespace) ?? this.#openReflector(watched, namespace);
+  }
+
+  #openReflector(watched: Watched, namespace: string): Reflector | undefined {
+    const { resource, reflectors } = watched;
+    const known = reflectors.get(namespace);
+    if (known) return known;
+    if (namespace !== "" && this.#namespaceWatches() >= engineLimits.maxNamespaceWatches) {
+      const rule = `{ apiGroups: ["${resource.group}"], resources: ["${resource.plural}"], verbs: ["list", "watch"] }`;
+      this.#blind(
+        watched,
+        namespace,
+        `more than ${engineLimits.maxNamespaceWatches} watches of single namespaces would be needed: grant ${rule} in a ClusterRole`,
+      );
+      return undefined;
+    }
+    const reflector = new Reflector({ client: this.#client, resource, namespace, labelSelector: fleetLabel, handler: this, log: this.#log });
+    reflectors.set(namespace, reflector);
+    void reflector.run();
+    return reflector;
+  }
+
+  #namespaceWatches(): number {
+    let count = 0;
+    for (const { namespace } of this.#reflectors()) if (namespace !== "") count += 1;
+    return count;
+  }
+}
+
+/** Objects that a reflector of this namespace ("" is all) is about. */
+function* inNamespace(watched: Watched | undefined, namespace: string): Generator<[string, TrackedObject]> {
+  for (const entry of watched?.objects ?? []) if (namespace === "" || namespaceOf(entry[0]) === namespace) yield entry;
+}
+
+function stopUnused(watched: Watched, namespace: string): void {
+  for (const name of watched.objects.keys()) if (namespaceOf(name) === namespace) return;
+  watched.reflectors.get(namespace)?.stop();
+  watched.reflectors.delete(namespace);
+}
+
+/** Of a name as nameIn gives it. */
+function namespaceOf(name: string): string {
+  return name.slice(0, name.indexOf("/"));
 }
 
 /** What is kept of a live object. */
