@@ -1,4 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type AuditedAct, auditHash } from "@flotilla/proto/audit";
+import type { AuditRow } from "@flotilla/proto/rest/contract";
 import { chmod, mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { clusterRow, eventRow, FakeHub, fleetRow, hubInfo, page, problem, Reply, revision, type Routes, targetRow, token } from "./testing/fake-hub.ts";
@@ -33,6 +35,86 @@ describe("a name that is not there", () => {
       expect(stdout).toBe("");
       expect(stderr).toContain("there is no fleet 'shpo'");
     }
+  });
+});
+
+describe("fleet audit", () => {
+  const acts = (): AuditRow[] => {
+    const rows: AuditRow[] = [];
+    for (const seq of [1, 2, 3]) {
+      const act: AuditedAct = {
+        seq,
+        at: "2026-11-24T00:59:00.000Z",
+        actor: "0123456789ab",
+        actorName: "ops",
+        act: "cluster.label",
+        fleet: "",
+        cluster: `berlin-${seq}`,
+        details: { labels: { env: "prod" } },
+        reason: seq === 2 ? "evil\u001B[2J\nline" : "",
+        source: "127.0.0.1",
+        outcome: "done",
+        previous: rows.at(-1)?.hash ?? "0".repeat(64),
+      };
+      rows.push({ ...act, details: { ...act.details }, hash: auditHash(act) });
+    }
+    return rows;
+  };
+
+  it("lists acts oldest first, and obeys no escape sequence in a reason", async () => {
+    const fleet = await withHub({ "GET /audit": () => page(acts().toReversed()) });
+    const { status, stdout } = await fleet("audit list --cluster berlin-2");
+    expect(status).toBe(0);
+    expect(hub?.seen[0]?.query).toMatchObject({ cluster: "berlin-2" });
+    expect(stdout.split("\n").map((line) => line.slice(0, 3).trim())).toEqual(["SEQ", "1", "2", "3", ""]);
+    expect(stdout).toContain("evil\\x1b[2J line");
+    expect(stdout).not.toContain("\u001B");
+  });
+
+  it("follows the chain itself, and prints a head that it takes the next time", async () => {
+    const rows = acts();
+    const fleet = await withHub({ "GET /audit": () => page(rows) });
+    const { status, stdout } = await fleet("audit verify");
+    expect(status).toBe(0);
+    expect(stdout.trim()).toBe(`3:${rows[2]?.hash}`);
+    expect((await fleet(`audit verify --head ${stdout.trim()}`)).status).toBe(0);
+    expect((await fleet(`audit verify --head 2:${rows[1]?.hash}`)).status).toBe(0);
+  });
+
+  it.each([
+    ["an act that was changed", (rows: AuditRow[]) => rows.map((row) => ({ ...row, actor: row.seq === 2 ? "innocent" : row.actor })), "", "broken at act 2"],
+    ["an act that was taken out", (rows: AuditRow[]) => rows.filter(({ seq }) => seq !== 2), "", "act 2 is missing"],
+    ["an end that was cut off", (rows: AuditRow[]) => rows.slice(0, 2), `3:${"a".repeat(64)}`, "are cut off"],
+    ["a log that was made anew", (rows: AuditRow[]) => rows, `2:${"a".repeat(64)}`, "is not the act that --head names"],
+  ])("ends with 1 and names %s", async (_what, forge, head, message) => {
+    const fleet = await withHub({ "GET /audit": () => page(forge(acts())) });
+    const { status, stdout, stderr } = await fleet(`audit verify -o json${head === "" ? "" : ` --head ${head}`}`);
+    expect(status).toBe(1);
+    expect(JSON.parse(stdout)).toMatchObject({ ok: false, fault: { seq: expect.any(Number) } });
+    expect(stderr).toContain(message);
+  });
+
+  it("refuses a head that is none", async () => {
+    const fleet = await withHub({});
+    const { status, stderr } = await fleet("audit verify --head yesterday");
+    expect(status).toBe(2);
+    expect(stderr).toContain("NUMBER:HASH");
+  });
+});
+
+describe("a reason", () => {
+  it("goes to the audit log with every act, whatever it is written in", async () => {
+    const fleet = await withHub({
+      "PATCH /clusters/berlin-1": () => clusterRow(),
+      "GET /clusters/berlin-1": () => clusterRow(),
+      "DELETE /clusters/berlin-1": () => new Reply(204, undefined),
+    });
+    expect((await fleet("cluster label berlin-1 a=b --reason Umzug·größer")).status).toBe(0);
+    expect((await fleet("cluster remove berlin-1 --yes --reason gone")).status).toBe(0);
+    expect(hub?.seen.filter(({ method }) => method !== "GET").map(({ headers }) => decodeURIComponent(String(headers["flotilla-reason"])))).toEqual([
+      "Umzug·größer",
+      "gone",
+    ]);
   });
 });
 

@@ -13,6 +13,8 @@ import {
 import { installCommand } from "./commands/agent/install.ts";
 import { runCommand } from "./commands/agent/run.ts";
 import { uninstallCommand } from "./commands/agent/uninstall.ts";
+import { auditListCommand } from "./commands/audit/list.ts";
+import { auditVerifyCommand } from "./commands/audit/verify.ts";
 import { addCommand } from "./commands/cluster/add.ts";
 import { labelCommand } from "./commands/cluster/label.ts";
 import { listCommand as clusterListCommand } from "./commands/cluster/list.ts";
@@ -75,6 +77,7 @@ const root = buildRouteMap<string, FleetContext>({
     render: renderCommand,
     lint: lintCommand,
     events: eventsCommand,
+    audit: buildRouteMap({ docs: { brief: "Who did what, and whether that record is whole" }, routes: { list: auditListCommand, verify: auditVerifyCommand } }),
     drift: buildRouteMap({ docs: { brief: "What differs from Git on the clusters" }, routes: { list: driftListCommand, show: driftShowCommand } }),
     cluster: buildRouteMap({
       docs: { brief: "Clusters: add, list, show, label, remove" },

@@ -55,8 +55,8 @@ export class HubClient {
     return this.#write("POST", "/fleets", fleet);
   }
 
-  deleteFleet(name: string, objects: "orphan" | "delete"): Promise<FleetRow> {
-    return this.#write("DELETE", `${fleetPath(name)}?objects=${objects}`);
+  deleteFleet(name: string, objects: "orphan" | "delete", reason?: string): Promise<FleetRow> {
+    return this.#write("DELETE", `${fleetPath(name)}?objects=${objects}`, undefined, reason);
   }
 
   syncFleet(name: string, cluster?: string): Promise<{ revision: string | null }> {
@@ -95,12 +95,12 @@ export class HubClient {
     return this.#write("POST", `${clusterPath(cluster)}/tokens${queryText({ lifetimeMs })}`);
   }
 
-  labelCluster(name: string, labels: Readonly<Record<string, string | null>>): Promise<ClusterRow> {
-    return this.#write("PATCH", clusterPath(name), { labels });
+  labelCluster(name: string, labels: Readonly<Record<string, string | null>>, reason?: string): Promise<ClusterRow> {
+    return this.#write("PATCH", clusterPath(name), { labels }, reason);
   }
 
-  async removeCluster(name: string): Promise<void> {
-    await this.#write("DELETE", clusterPath(name));
+  async removeCluster(name: string, reason?: string): Promise<void> {
+    await this.#write("DELETE", clusterPath(name), undefined, reason);
   }
 
   bundles(query: Query): Promise<BundleRow[]> {
@@ -176,8 +176,10 @@ export class HubClient {
     }
   }
 
-  #write<T>(method: "POST" | "PATCH" | "DELETE", path: string, body?: unknown): Promise<T> {
-    return this.#send<T>({ method, path: prefix + path, ...(body !== undefined && { body }) });
+  /** `reason` goes into the audit log; writes whose body has a reason of its own need none. */
+  #write<T>(method: "POST" | "PATCH" | "DELETE", path: string, body?: unknown, reason?: string): Promise<T> {
+    const headers = reason === undefined ? undefined : { "flotilla-reason": encodeURIComponent(reason.toWellFormed()) };
+    return this.#send<T>({ method, path: prefix + path, ...(body !== undefined && { body }), ...(headers && { headers }) });
   }
 
   async #send<T>(request: HubRequest): Promise<T> {

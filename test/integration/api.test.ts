@@ -22,7 +22,7 @@ import { sealingWith } from "@flotilla/hub/store/sealing";
 import { apiStore } from "@flotilla/hub/sync/api-store";
 import { packBody } from "@flotilla/proto/body";
 import {
-  BundleRow, ClusterRow, DriftRow, Enrolment, EventRow, FleetCreated, FleetRow, HubInfo, ObjectRow, ProblemDetails, Rendered, RevisionRow, TargetRow, Trace,
+  AuditRow, AuditVerdict, BundleRow, ClusterRow, DriftRow, Enrolment, EventRow, FleetCreated, FleetRow, HubInfo, ObjectRow, ProblemDetails, Rendered, RevisionRow, TargetRow, Trace,
 } from "@flotilla/proto/rest/contract"; // prettier-ignore
 import type pg from "pg";
 import type { TSchema } from "typebox";
@@ -439,6 +439,31 @@ describe("errors and rights", () => {
     expect(await ensureAdminToken(pool, { file })).toEqual({ created: false });
     expect(readFileSync(file, "utf8").trim()).toBe(written);
     expect((await call("GET", "/api/v1/fleets", { headers: { authorization: `Bearer ${written}` } })).status).toBe(200);
+  });
+});
+
+describe("the audit log", () => {
+  it("is served and verified, with who acted, from where and why", async () => {
+    await call("POST", "/api/v1/clusters", { body: { name: "berlin-1" }, headers: { "flotilla-reason": encodeURIComponent("größer") } });
+    await problem(call("POST", "/api/v1/clusters", { body: { name: "berlin-1" } }), 409, "conflict");
+    await problem(call("DELETE", "/api/v1/clusters/berlin-1", { headers: { "flotilla-reason": "%" } }), 400, "invalid-request");
+    const { items } = await page(AuditRow, "/api/v1/audit?cluster=berlin-1&order=asc");
+    const [, id] = token.split("_");
+    expect(items.map(({ act, actor, actorName, source, reason, outcome }: Loose) => [act, actor, actorName, source, reason, outcome])).toEqual([
+      ["cluster.create", id, "test", "127.0.0.1", "größer", "done"],
+      ["enrol-token.create", id, "test", "127.0.0.1", "größer", "done"],
+      ["cluster.create", id, "test", "127.0.0.1", "", "refused"],
+    ]);
+    const { body } = await get("/api/v1/audit/verify");
+    expect(checked(AuditVerdict, body)).toMatchObject({ ok: true, acts: 4, fault: null });
+    expect((await get("/api/v1/clusters/berlin-1")).status).toBe(200);
+  });
+
+  it("tells of acts with a token that ran out", async () => {
+    const expired = await createApiToken(pool, hubActor, "old", new Date(Date.now() - 1_000));
+    await problem(call("DELETE", "/api/v1/fleets/shop?objects=delete", { headers: { authorization: `Bearer ${expired}` } }), 401, "unauthorised");
+    const { items } = await page(AuditRow, "/api/v1/audit?act=api-token.expired");
+    expect(items).toMatchObject([{ actorName: "old", outcome: "refused", details: { request: "DELETE /api/v1/fleets/shop" } }]);
   });
 });
 

@@ -20,6 +20,8 @@ export const watchFlag = { kind: "boolean", default: false, withNegated: false, 
 
 export const yesFlag = { kind: "boolean", default: false, withNegated: false, brief: "Do not ask" } as const;
 
+export const reasonFlag = { kind: "parsed", parse: text, optional: true, placeholder: "TEXT", brief: "Why, for the audit log" } as const;
+
 export const fleetName = { parse: text, placeholder: "FLEET", brief: "Name of a fleet", proposeCompletions: completeFleets } as const;
 export const clusterName = { parse: text, placeholder: "CLUSTER", brief: "Name of a cluster", proposeCompletions: completeClusters } as const;
 

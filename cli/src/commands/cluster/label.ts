@@ -3,10 +3,14 @@ import { connect, type HubFlags, hubFlags } from "../../connect/hub-flags.ts";
 import type { FleetContext } from "../../fleet-context.ts";
 import { wrongUse } from "../../fleet-error.ts";
 import { completeClusters } from "../../input/complete-names.ts";
-import { helpText, text } from "../../input/parameters.ts";
+import { helpText, reasonFlag, text } from "../../input/parameters.ts";
 import { parseLabelChanges } from "../../input/parse-labels.ts";
 import { say } from "../../render/print.ts";
 import { labelText } from "../../render/status-cells.ts";
+
+interface Flags extends HubFlags {
+  readonly reason: string | undefined;
+}
 
 export const labelCommand = buildCommand({
   docs: {
@@ -18,19 +22,19 @@ export const labelCommand = buildCommand({
     ),
   },
   parameters: {
-    flags: hubFlags,
+    flags: { ...hubFlags, reason: reasonFlag },
     positional: {
       kind: "array",
       minimum: 2,
       parameter: { parse: text, placeholder: "CLUSTER KEY=VALUE", brief: "The cluster, then labels", proposeCompletions: completeClusters },
     },
   },
-  async func(this: FleetContext, flags: HubFlags, ...words: string[]): Promise<void> {
+  async func(this: FleetContext, flags: Flags, ...words: string[]): Promise<void> {
     const [name = "", ...changes] = words;
     if (name.includes("=")) throw wrongUse(`the first word is the cluster's name, and '${name}' is a label`, `fleet cluster label NAME ${words.join(" ")}`);
     const labels = parseLabelChanges(changes);
     const client = await connect(this, flags);
-    const cluster = await client.labelCluster(name, labels);
+    const cluster = await client.labelCluster(name, labels, flags.reason);
     say(this, `cluster ${name}: ${labelText(cluster.labels) || "no labels"}`);
   },
 });

@@ -2,10 +2,11 @@ import { buildCommand } from "@stricli/core";
 import { connect, type HubFlags, hubFlags } from "../../connect/hub-flags.ts";
 import type { FleetContext } from "../../fleet-context.ts";
 import { confirm } from "../../input/ask.ts";
-import { clusterName, helpText, yesFlag } from "../../input/parameters.ts";
+import { clusterName, helpText, reasonFlag, yesFlag } from "../../input/parameters.ts";
 import { remark, say } from "../../render/print.ts";
 
 interface Flags extends HubFlags {
+  readonly reason: string | undefined;
   readonly yes: boolean;
 }
 
@@ -18,7 +19,7 @@ export const removeCommand = buildCommand({
       "fleet cluster remove berlin-1 --yes",
     ),
   },
-  parameters: { flags: { ...hubFlags, yes: yesFlag }, aliases: { y: "yes" }, positional: { kind: "tuple", parameters: [clusterName] } },
+  parameters: { flags: { ...hubFlags, reason: reasonFlag, yes: yesFlag }, aliases: { y: "yes" }, positional: { kind: "tuple", parameters: [clusterName] } },
   async func(this: FleetContext, flags: Flags, name: string): Promise<void> {
     const client = await connect(this, flags);
     const cluster = await client.cluster(name);
@@ -31,7 +32,7 @@ export const removeCommand = buildCommand({
       "- its drift, events and history here are forgotten",
     );
     await confirm(this, `Remove cluster ${name}?`, flags.yes);
-    await client.removeCluster(name);
+    await client.removeCluster(name, flags.reason);
     say(this, `cluster ${name} removed`);
     remark(this, "on the cluster: fleet agent uninstall");
   },

@@ -2,11 +2,12 @@ import { buildCommand } from "@stricli/core";
 import { connect, type HubFlags, hubFlags } from "../../connect/hub-flags.ts";
 import type { FleetContext } from "../../fleet-context.ts";
 import { confirm } from "../../input/ask.ts";
-import { fleetName, helpText, yesFlag } from "../../input/parameters.ts";
+import { fleetName, helpText, reasonFlag, yesFlag } from "../../input/parameters.ts";
 import { remark, say } from "../../render/print.ts";
 
 interface Flags extends HubFlags {
   readonly objects: "orphan" | "delete";
+  readonly reason: string | undefined;
   readonly yes: boolean;
 }
 
@@ -23,6 +24,7 @@ export const deleteCommand = buildCommand({
     flags: {
       ...hubFlags,
       objects: { kind: "enum", values: ["orphan", "delete"], default: "orphan", brief: "What becomes of the objects on the clusters" },
+      reason: reasonFlag,
       yes: yesFlag,
     },
     aliases: { y: "yes" },
@@ -34,7 +36,7 @@ export const deleteCommand = buildCommand({
     const fate = flags.objects === "orphan" ? "their objects stay, no longer watched" : "the objects that this fleet applied are DELETED there";
     remark(this, `Fleet ${name} governs ${fleet.tally.clusters} clusters; ${fate}.`);
     await confirm(this, `Delete fleet ${name}?`, flags.yes);
-    await client.deleteFleet(name, flags.objects);
+    await client.deleteFleet(name, flags.objects, flags.reason);
     say(this, `fleet ${name} is being deleted (objects: ${flags.objects})`);
   },
 });
