@@ -13,6 +13,12 @@ export const kubeLimits = {
   /** Rest after a failed connection: first, and at most. Hundreds of retries share one try. */
   connectRestMinMs: 200,
   connectRestMaxMs: 5_000,
+  /** How often those who wait for a connection look: tries themselves rest as above. */
+  reachableLookMs: 250,
+  /** Watches that broke together ask once together whether the database went back in time. */
+  clockAgeMs: 2_000,
+  /** Nothing heard of a collection for this long: it is listed, not resumed. What it missed may be more than its watch can tell. */
+  relistAfterMs: 10 * 60_000,
   /** API servers allow 100 streams on a connection at least; the rest is for requests. */
   watchesPerConnection: 60,
   /** What one connection may hold in frames: 16 answers and a few list pages. */
@@ -42,6 +48,8 @@ export const kubeLimits = {
   /** Between tries of one watch: full jitter under a doubling cap. */
   watchRetryMinMs: 1_000,
   watchRetryMaxMs: 30_000,
+  /** A watch that lived this long was a good one: the next pause is short again. */
+  watchStableMs: 10_000,
   /** A read-check-delete that keeps losing to other writers is left to the next plan. */
   deleteAttempts: 3,
 } as const;

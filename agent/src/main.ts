@@ -40,7 +40,8 @@ async function runAgent(config: AgentConfig, log: Log, stopping: AbortSignal): P
     closing.push(() => tracer.shutdown());
     const outbox = await openOutbox({ dir: join(config.stateDir, "outbox"), cluster, maxBytes: reportLimits.outboxBytes, log });
     closing.push(() => outbox.close());
-    const engine = new Engine({ cluster, client, state, sink: outbox, tracer, log });
+    const onBodiesLost = () => link.reopen("bodies that the cluster kept are gone");
+    const engine = new Engine({ cluster, client, state, sink: outbox, tracer, log, onBodiesLost });
     await untilDone(() => engine.start(), "read what the cluster keeps", log, stopping);
     closing.push(() => engine.stop());
     outbox.onSnapshotNeeded(() => {

@@ -2,6 +2,7 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { Engine } from "@flotilla/agent/reconcile/engine";
 import { BodyStore } from "@flotilla/agent/cluster/body-store";
 import { KubeClient } from "@flotilla/agent/cluster/kube-client";
+import type { KubeTiming } from "@flotilla/agent/cluster/kube-connection";
 import { kubeconfigEndpoint } from "@flotilla/agent/cluster/kubeconfig-endpoint";
 import { StateObjects } from "@flotilla/agent/cluster/state-objects";
 import { TargetStore } from "@flotilla/agent/cluster/target-store";
@@ -78,8 +79,8 @@ export interface TestEngine {
   stop(): Promise<void>;
 }
 
-export async function startEngine(cluster: KubeCluster, options: { kubeconfig?: string } = {}): Promise<TestEngine> {
-  const client = new KubeClient(await kubeconfigEndpoint(options.kubeconfig ?? cluster.kubeconfig), silentLog);
+export async function startEngine(cluster: KubeCluster, options: { kubeconfig?: string; timing?: Partial<KubeTiming> } = {}): Promise<TestEngine> {
+  const client = new KubeClient(await kubeconfigEndpoint(options.kubeconfig ?? cluster.kubeconfig), silentLog, options.timing);
   const reports: FleetReport[] = [];
   const events: ClusterEvent[] = [];
   const objects = new Map<string, ObjectState>();

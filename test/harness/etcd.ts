@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { cp, rm } from "node:fs/promises";
 import { get } from "node:http";
 import { join } from "node:path";
 import { freePort } from "@flotilla/hub/embedded/free-port";
@@ -9,7 +10,12 @@ import { type ServerProcess, startServerProcess } from "./server-process.ts";
 /** One etcd that many API servers share, each under a prefix of its own. */
 export interface Etcd {
   url: string;
-  server: ServerProcess;
+  /** Everything up to now in one revision: older ones cannot be watched from any more. */
+  compact(): Promise<void>;
+  /** What it holds now, as a folder; nobody may use it meanwhile. */
+  backUp(): Promise<string>;
+  /** Begins again with what a backup holds, at the same address; nobody may use it meanwhile. */
+  restore(backup: string): Promise<void>;
   /** The last one who lets go stops it. */
   release(): Promise<void>;
 }
@@ -21,6 +27,7 @@ interface Started {
   url: string;
   server: ServerProcess;
   folder: string;
+  start(): Promise<ServerProcess>;
 }
 
 let shared: { started: Promise<Started>; users: number } | undefined;
@@ -30,8 +37,14 @@ export async function shareEtcd(): Promise<Etcd> {
   const mine = (shared ??= { started: startEtcd(), users: 0 });
   mine.users += 1;
   try {
-    const { url, server } = await mine.started;
-    return { url, server, release: () => letGo(mine) };
+    const started = await mine.started;
+    return {
+      url: started.url,
+      compact: () => compact(started.url),
+      backUp: () => backUp(started),
+      restore: (backup) => restore(started, backup),
+      release: () => letGo(mine),
+    };
   } catch (error) {
     if (shared === mine) shared = undefined;
     throw error;
@@ -51,23 +64,40 @@ async function startEtcd(): Promise<Started> {
   const folder = await scratchFolder("etcd");
   const [client, peer] = [await freePort(), await freePort()];
   const url = `http://127.0.0.1:${client}`;
-  const server = await startServerProcess({
-    name: "etcd",
-    file: await findTool("etcd"),
-    folder,
-    args: [
-      `--name=${randomUUID()}`,
-      `--data-dir=${join(folder, "data")}`,
-      `--listen-client-urls=${url}`,
-      `--advertise-client-urls=${url}`,
-      `--listen-peer-urls=http://127.0.0.1:${peer}`,
-      "--unsafe-no-fsync",
-      `--quota-backend-bytes=${quotaBytes}`,
-      "--log-level=error",
-    ],
-    ready: () => answersHealthy(`${url}/health`),
-  });
-  return { url, server, folder };
+  const file = await findTool("etcd");
+  const start = () => startServerProcess({ name: "etcd", file, folder, args, ready: () => answersHealthy(`${url}/health`) });
+  const args = [
+    `--name=${randomUUID()}`,
+    `--data-dir=${join(folder, "data")}`,
+    `--listen-client-urls=${url}`,
+    `--advertise-client-urls=${url}`,
+    `--listen-peer-urls=http://127.0.0.1:${peer}`,
+    "--unsafe-no-fsync",
+    `--quota-backend-bytes=${quotaBytes}`,
+    "--log-level=error",
+  ];
+  return { url, server: await start(), folder, start };
+}
+
+async function compact(url: string): Promise<void> {
+  const call = async (path: string, body: object) => (await fetch(`${url}${path}`, { method: "POST", body: JSON.stringify(body) })).json();
+  const { header } = (await call("/v3/kv/range", { key: Buffer.from("x").toString("base64") })) as { header: { revision: string } };
+  await call("/v3/kv/compaction", { revision: header.revision, physical: true });
+}
+
+async function backUp(etcd: Started): Promise<string> {
+  const backup = join(etcd.folder, `backup-${randomUUID()}`);
+  await etcd.server.stop();
+  await cp(join(etcd.folder, "data"), backup, { recursive: true });
+  etcd.server = await etcd.start();
+  return backup;
+}
+
+async function restore(etcd: Started, backup: string): Promise<void> {
+  await etcd.server.stop();
+  await rm(join(etcd.folder, "data"), { recursive: true });
+  await cp(backup, join(etcd.folder, "data"), { recursive: true });
+  etcd.server = await etcd.start();
 }
 
 function answersHealthy(url: string): Promise<boolean> {

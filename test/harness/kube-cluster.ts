@@ -21,6 +21,8 @@ export interface KubeClusterOptions {
   auditLog?: boolean;
   /** Pod Security's default for every namespace that says nothing itself. */
   podSecurity?: "restricted" | "baseline" | "privileged";
+  /** Flags of the API server besides the harness' own. */
+  flags?: readonly string[];
 }
 
 /** One real Kubernetes control plane on loopback. */
@@ -41,18 +43,25 @@ export interface KubeCluster {
   restart(): Promise<void>;
   kill9ApiServer(): Promise<void>;
   stopApiServer(): Promise<void>;
+  /** Its etcd; stop the API server before it is backed up or restored, and no other cluster may be on it then. */
+  readonly etcd: Pick<Etcd, "compact" | "backUp" | "restore">;
   /** Requests of the audit log (needs `auditLog`), oldest first. */
   auditedRequests(): Promise<AuditedRequest[]>;
   stop(): Promise<void>;
 }
 
 export interface AuditedRequest {
+  /** One for all stages of a request. */
+  auditID: string;
   verb: string;
   requestURI: string;
   user: { username: string };
   userAgent?: string;
   objectRef?: { resource?: string; namespace?: string; name?: string; subresource?: string; apiGroup?: string };
   responseStatus?: { code?: number };
+  /** "ResponseStarted" of a watch comes when it opens, "ResponseComplete" when it ends. */
+  stage: string;
+  requestReceivedTimestamp: string;
 }
 
 interface Credentials {
@@ -101,6 +110,7 @@ export async function startKubeCluster(options: KubeClusterOptions): Promise<Kub
       },
       kill9ApiServer: () => apiServerProcess.kill9(),
       stopApiServer: () => apiServerProcess.stop(),
+      etcd,
       auditedRequests: () => readAudit(auditLogFile),
       stop: () => stopAll(started, client, etcd, folder),
     };
@@ -179,6 +189,7 @@ function apiServerArgs(options: KubeClusterOptions, { folder, port }: Credential
     // Nobody drains a test's API server.
     "--shutdown-delay-duration=0s",
     ...policies,
+    ...(options.flags ?? []),
   ];
 }
 

@@ -55,6 +55,22 @@ describe("the TCP proxy of the harness", () => {
     other.destroy();
   });
 
+  it("freezes who is connected for good, and serves who comes later", async () => {
+    const socket = await open();
+    expect(await say(socket, "a")).toBe("a");
+    proxy.freeze();
+    let heard = "";
+    socket.on("data", (bytes: Buffer) => (heard += bytes.toString()));
+    socket.write("b");
+    const other = await open();
+    expect(await say(other, "c")).toBe("c");
+    proxy.heal();
+    expect(await say(other, "d")).toBe("d");
+    expect(heard).toBe("");
+    socket.destroy();
+    other.destroy();
+  });
+
   it("resets who is connected, and when cut off whoever comes", async () => {
     const socket = await open();
     await say(socket, "a");

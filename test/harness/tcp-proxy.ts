@@ -22,6 +22,8 @@ export interface TcpProxy {
   limitRate(bytesPerSecond: number | undefined): void;
   /** Accepts and keeps connections, and passes nothing: a peer that died without a word. */
   hold(): void;
+  /** Those who are connected now pass nothing any more, without a word; new connections work. */
+  freeze(): void;
   /** RST to everyone who is connected; new connections work. */
   reset(): void;
   /** RST to everyone, new connections are refused by RST as well. */
@@ -31,6 +33,11 @@ export interface TcpProxy {
   /** Everything passes again; what `hold` held back is delivered. */
   heal(): void;
   stop(): Promise<void>;
+}
+
+/** One connection that passes nothing any more. */
+interface Frozen {
+  is: boolean;
 }
 
 interface Fault {
@@ -55,6 +62,7 @@ export async function startTcpProxy(options: TcpProxyOptions): Promise<TcpProxy>
     release: () => undefined,
     refuses: false,
   };
+  const freezes = new Set<Frozen>();
   const server = createServer({ noDelay: true }, (client) => {
     if (fault.refuses) return void client.resetAndDestroy();
     const upstream = connect({ ...options.target, noDelay: true });
@@ -65,8 +73,11 @@ export async function startTcpProxy(options: TcpProxyOptions): Promise<TcpProxy>
     }
     client.once("close", () => upstream.destroy());
     upstream.once("close", () => void untilFree(fault).then(() => client.destroy()));
-    void pass(client, upstream, fault, random, false);
-    void pass(upstream, client, fault, random, true);
+    const frozen = { is: false };
+    freezes.add(frozen);
+    client.once("close", () => freezes.delete(frozen));
+    void pass(client, upstream, fault, frozen, random, false);
+    void pass(upstream, client, fault, frozen, random, true);
   });
   server.listen(options.port ?? 0, "127.0.0.1");
   await once(server, "listening");
@@ -94,6 +105,9 @@ export async function startTcpProxy(options: TcpProxyOptions): Promise<TcpProxy>
         fault.release = resolve;
       });
     },
+    freeze() {
+      for (const frozen of freezes) frozen.is = true;
+    },
     reset: resetAll,
     cutOff() {
       fault.refuses = true;
@@ -117,7 +131,7 @@ export async function startTcpProxy(options: TcpProxyOptions): Promise<TcpProxy>
 }
 
 /** One direction of one connection, piece by piece: order is kept, and a slow reader slows the writer. */
-async function pass(from: Socket, to: Socket, fault: Fault, random: () => number, countsForCut: boolean): Promise<void> {
+async function pass(from: Socket, to: Socket, fault: Fault, frozen: Frozen, random: () => number, countsForCut: boolean): Promise<void> {
   let passed = 0;
   try {
     for await (const piece of from as AsyncIterable<Buffer>) {
@@ -125,6 +139,7 @@ async function pass(from: Socket, to: Socket, fault: Fault, random: () => number
       if (fault.latencyMs > 0) await delay(Math.max(0, fault.latencyMs + (random() * 2 - 1) * fault.jitterMs));
       if (fault.bytesPerSecond) await delay((piece.length / fault.bytesPerSecond) * 1_000);
       await untilFree(fault);
+      if (frozen.is) continue;
       const limit = countsForCut ? fault.cutAfterBytes : undefined;
       if (limit !== undefined && passed + piece.length > limit) {
         to.write(piece.subarray(0, Math.max(0, limit - passed)), () => to.resetAndDestroy());
@@ -136,7 +151,7 @@ async function pass(from: Socket, to: Socket, fault: Fault, random: () => number
       if (to.destroyed) return;
     }
     await untilFree(fault);
-    to.end();
+    if (!frozen.is) to.end();
   } catch {
     to.destroy();
   }

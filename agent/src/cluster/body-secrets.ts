@@ -35,6 +35,7 @@ export class BodySecrets {
   /** Read which bodies the cluster holds; their content stays there. */
   async load(): Promise<void> {
     const secrets = await this.#objects.list("Secret", "body", { metadataOnly: true });
+    this.#homes.clear();
     const [shared, parts] = [secrets.filter(isShared), secrets.filter((secret) => !isShared(secret))];
     for (const secret of shared) {
       const digests = (secret.metadata.annotations?.[annotation.digests] ?? "").split(",");

@@ -73,6 +73,16 @@ export class BodyStore {
     return body.value;
   }
 
+  /** Write those that are no longer held and still lie in memory. */
+  async writeAgain(digests: readonly string[]): Promise<void> {
+    await Promise.all(
+      digests.map(async (digest) => {
+        const body = this.#compressed.get(digest);
+        if (body) await this.put(digest, body.value);
+      }),
+    );
+  }
+
   /** Remove bodies that no target names, apart from those that came lately: their target may be on its way. */
   async collect(named: ReadonlySet<string>): Promise<void> {
     await this.#secrets.collect(named);

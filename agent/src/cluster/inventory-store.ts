@@ -32,10 +32,9 @@ export class InventoryStore {
    * Every inventory kept. One that cannot be read whole is given as the error that says why: it must not pass for empty.
    */
   async load(): Promise<Map<string, Map<ObjectKey, InventoryEntry> | KubeError>> {
-    const byFleet = Map.groupBy(
-      await this.#objects.list("ConfigMap", "inventory", { metadataOnly: false }),
-      (object) => object.metadata.annotations?.[annotation.fleet] ?? "",
-    );
+    const kept = await this.#objects.list("ConfigMap", "inventory", { metadataOnly: false });
+    const byFleet = Map.groupBy(kept, (object) => object.metadata.annotations?.[annotation.fleet] ?? "");
+    this.#sets.clear();
     const inventories = new Map<string, Map<ObjectKey, InventoryEntry> | KubeError>();
     for (const [fleet, objects] of byFleet) inventories.set(fleet, await this.#read(fleet, objects));
     return inventories;

@@ -2,6 +2,7 @@ import { createServer, type Http2Server, type ServerHttp2Session, type ServerHtt
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { silentLog } from "../log.ts";
+import { ClusterClock } from "./cluster-clock.ts";
 import { KubeClient } from "./kube-client.ts";
 import type { KubeEndpoint } from "./kube-endpoint.ts";
 import { Reflector, type ReflectorHandler } from "./reflector.ts";
@@ -124,6 +125,7 @@ describe("the Kubernetes client", () => {
         onGone: (_, __, name, uid) => tell(`-${name}/${uid}`),
         onListed: () => tell("listed"),
         onBlind: (_, __, error) => tell(`blind ${error.status}`),
+        onGoneBack: () => tell("gone back"),
       };
       const until = (line: string) => (told.includes(line) ? Promise.resolve() : new Promise<void>((resolve) => waiting.push({ line, resolve })));
       return { told, handler, until };
@@ -150,7 +152,7 @@ describe("the Kubernetes client", () => {
         else json(stream, 200, { items: [item("a", "1"), item("b", "22")], metadata: { resourceVersion: "20" } });
       });
       const { told, handler, until } = record();
-      const reflector = new Reflector({ client, resource, labelSelector: "x", handler, log: silentLog });
+      const reflector = new Reflector({ client, clock: new ClusterClock(client), resource, labelSelector: "x", handler, log: silentLog });
       const running = reflector.run();
       await until("-c/3");
       await until("+b/22");
@@ -166,6 +168,7 @@ describe("the Kubernetes client", () => {
       const resumed: (string | null)[] = [];
       const { client } = await serve((stream, headers) => {
         const url = new URL(String(headers[":path"]), "http://x");
+        if (url.pathname.includes("flotilla-system")) return json(stream, 200, { items: [], metadata: { resourceVersion: "99" } });
         if (!url.searchParams.get("watch")) return json(stream, 200, { items: [], metadata: { resourceVersion: "10" } });
         resumed.push(url.searchParams.get("resourceVersion"));
         stream.respond({ ":status": 200 });
@@ -174,7 +177,7 @@ describe("the Kubernetes client", () => {
         stream.end(event("known", "7", "70"));
       });
       const { told, handler, until } = record();
-      const reflector = new Reflector({ client, resource, labelSelector: "x", handler, log: silentLog });
+      const reflector = new Reflector({ client, clock: new ClusterClock(client), resource, labelSelector: "x", handler, log: silentLog });
       const running = reflector.run();
       await until("+known/8");
       reflector.stop();
@@ -183,10 +186,52 @@ describe("the Kubernetes client", () => {
       expect(resumed).toEqual(["10", "70"]);
     });
 
+    it("lists again when the API server is behind what was seen (fault 13), and says so once", async () => {
+      let newest = 500;
+      const asked: string[] = [];
+      const { client } = await serve((stream, headers, session) => {
+        const url = new URL(String(headers[":path"]), "http://x");
+        const isWatch = url.searchParams.get("watch") !== null;
+        asked.push(url.pathname.includes("flotilla-system") ? "newest" : isWatch ? `watch ${url.searchParams.get("resourceVersion")}` : "list");
+        if (!isWatch) return json(stream, 200, { items: [item("a", String(newest))], metadata: { resourceVersion: String(newest) } });
+        if (newest < 500) return stream.respond({ ":status": 200 });
+        newest = 300;
+        session.destroy();
+      });
+      const { told, handler, until } = record();
+      const reflector = new Reflector({ client, clock: new ClusterClock(client), resource, labelSelector: "x", handler, log: silentLog });
+      const running = reflector.run();
+      await until("+a/300");
+      await until("gone back");
+      reflector.stop();
+      await running;
+      expect(asked.slice(0, 4)).toEqual(["list", "watch 500", "newest", "list"]);
+      expect(told.filter((line) => line !== "listed")).toEqual(["+a/500", "gone back", "-a/500", "+a/300"]);
+    });
+
+    it("is not hurried by a server that refuses its watches", async () => {
+      const watches: number[] = [];
+      const second = Promise.withResolvers<void>();
+      const { client } = await serve((stream, headers) => {
+        const url = new URL(String(headers[":path"]), "http://x");
+        if (url.searchParams.get("watch") === null) return json(stream, 200, { items: [], metadata: { resourceVersion: "5" } });
+        watches.push(performance.now());
+        if (watches.length === 2) second.resolve();
+        json(stream, 429, { message: "storage is initializing" }, { "retry-after": "1" });
+      });
+      const { handler } = record();
+      const reflector = new Reflector({ client, clock: new ClusterClock(client), resource, labelSelector: "x", handler, log: silentLog });
+      const running = reflector.run();
+      await second.promise;
+      reflector.stop();
+      await running;
+      expect((watches[1] ?? 0) - (watches[0] ?? 0)).toBeGreaterThan(1_200);
+    });
+
     it("says that it is blind when it may not look, and looks again later", async () => {
       const { client } = await serve((stream) => json(stream, 403, { message: "configmaps is forbidden" }));
       const { handler, until } = record();
-      const reflector = new Reflector({ client, resource, labelSelector: "x", handler, log: silentLog });
+      const reflector = new Reflector({ client, clock: new ClusterClock(client), resource, labelSelector: "x", handler, log: silentLog });
       const running = reflector.run();
       await until("blind 403");
       await reflector.firstListed;

@@ -1,8 +1,9 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { constants, type ClientHttp2Stream, type OutgoingHttpHeaders } from "node:http2";
 import type { Log } from "../log.ts";
 import { kubeLimits } from "../limits.ts";
 import { errorOfAnswer, isStatus, KubeError } from "./kube-error.ts";
-import { KubeConnection } from "./kube-connection.ts";
+import { KubeConnection, type KubeTiming } from "./kube-connection.ts";
 import type { KubeEndpoint } from "./kube-endpoint.ts";
 import { splitLines } from "./split-lines.ts";
 import { RequestLimiter } from "./request-limiter.ts";
@@ -33,6 +34,8 @@ export interface KubeAnswer {
  * Every method throws KubeError.
  */
 export class KubeClient {
+  /** How long it takes silence for life. */
+  readonly timing: KubeTiming;
   readonly #endpoint: KubeEndpoint;
   readonly #log: Log;
   readonly #limiter = new RequestLimiter();
@@ -42,9 +45,11 @@ export class KubeClient {
   /** Requests sent, by method, since the start: tests and benches hold "a steady state sends nothing" against it. */
   readonly sent: Record<string, number> = {};
 
-  constructor(endpoint: KubeEndpoint, log: Log) {
+  /** @param timing for tests; kubeLimits when left out. */
+  constructor(endpoint: KubeEndpoint, log: Log, timing: Partial<KubeTiming> = {}) {
     this.#endpoint = endpoint;
     this.#log = log;
+    this.timing = { ...kubeLimits, ...timing };
   }
 
   /** Requests that may be in flight now: how many workers are worth having. */
@@ -73,6 +78,20 @@ export class KubeClient {
       return JSON.parse(body.toString("utf8")) as T;
     } catch (cause) {
       throw new KubeError("unusable", `${request.method} ${request.path}: the answer is not JSON`, { cause });
+    }
+  }
+
+  /**
+   * Resolves when there is a connection, or the signal aborts. While there is none, everybody who waits here shares one try after the
+   * other, and no request is spent.
+   */
+  async reachable(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && !this.#closed) {
+      const problem = await this.#connection(0)
+        .session()
+        .then(() => undefined, String);
+      if (problem === undefined) return;
+      await delay(kubeLimits.reachableLookMs, undefined, { signal }).catch(() => undefined);
     }
   }
 
@@ -116,10 +135,12 @@ export class KubeClient {
     const watchdog = setTimeout(() => fail(`watch of ${path} was silent for ${options.idleMs / 1000} s`), options.idleMs);
     options.signal.addEventListener("abort", abort, { once: true });
     let status = 0;
+    let retryAfter: string | undefined;
     const refusal: Buffer[] = [];
     const split = splitLines(kubeLimits.maxWatchLineBytes, options.onLine);
     stream.on("response", (headers) => {
       status = headers[":status"] ?? 0;
+      retryAfter = headers["retry-after"];
     });
     stream.on("data", (chunk: Buffer) => {
       watchdog.refresh();
@@ -132,7 +153,7 @@ export class KubeClient {
     });
     stream.on("error", (cause) => reject(new KubeError("unreachable", `watch of ${path}: ${cause.message}`, { cause })));
     stream.on("close", () => {
-      if (status >= 400) reject(errorOfAnswer(status, Buffer.concat(refusal), undefined));
+      if (status >= 400) reject(errorOfAnswer(status, Buffer.concat(refusal), retryAfter));
       else if (stream.rstCode !== 0 || status === 0) reject(new KubeError("unreachable", `watch of ${path} broke off`));
       else resolve();
     });
@@ -162,7 +183,13 @@ export class KubeClient {
       const isThrottled = isStatus(error, 429);
       if (isThrottled) this.#limiter.pause(error.retryAfterMs ?? 1_000);
       const answered = error instanceof KubeError && error.code === "status";
-      this.#limiter.leave(isThrottled ? { kind: "throttled" } : answered ? { kind: "answered", latencyMs: performance.now() - started } : undefined);
+      this.#limiter.leave(
+        isThrottled
+          ? { kind: "throttled", sentAtMs: started, atMs: performance.now() }
+          : answered
+            ? { kind: "answered", latencyMs: performance.now() - started }
+            : undefined,
+      );
       throw error;
     }
   }
@@ -212,9 +239,13 @@ export class KubeClient {
     }
   }
 
+  #connection(slot: number): KubeConnection {
+    return (this.#connections[slot] ??= new KubeConnection(this.#endpoint, this.#log, this.timing));
+  }
+
   async #open(request: KubeRequest, slot = 0): Promise<ClientHttp2Stream> {
     if (this.#closed) throw new KubeError("unreachable", "the client is closed");
-    const connection = (this.#connections[slot] ??= new KubeConnection(this.#endpoint, this.#log));
+    const connection = this.#connection(slot);
     const session = await connection.session();
     const token = await this.#endpoint.token().catch((cause: unknown) => {
       throw cause instanceof KubeError ? cause : new KubeError("unusable", `credentials of ${this.#endpoint.source}: ${(cause as Error).message}`, { cause });

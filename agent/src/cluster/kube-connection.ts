@@ -4,6 +4,15 @@ import { kubeLimits } from "../limits.ts";
 import type { KubeEndpoint } from "./kube-endpoint.ts";
 import { KubeError } from "./kube-error.ts";
 
+/** Times after which silence is taken for death. Tests shorten them. */
+export interface KubeTiming {
+  readonly connectDeadlineMs: number;
+  readonly pingIntervalMs: number;
+  readonly pingDeadlineMs: number;
+  readonly watchIdleMs: number;
+  readonly relistAfterMs: number;
+}
+
 /** State of a connection. Each state owns what it needs to end. */
 type State =
   | { readonly kind: "idle" }
@@ -20,12 +29,14 @@ type State =
 export class KubeConnection {
   readonly #endpoint: KubeEndpoint;
   readonly #log: Log;
+  readonly #timing: KubeTiming;
   #state: State = { kind: "idle" };
   #failures = 0;
 
-  constructor(endpoint: KubeEndpoint, log: Log) {
+  constructor(endpoint: KubeEndpoint, log: Log, timing: KubeTiming) {
     this.#endpoint = endpoint;
     this.#log = log;
+    this.#timing = timing;
   }
 
   /**
@@ -96,9 +107,9 @@ export class KubeConnection {
     });
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const deadline = setTimeout(() => {
-      reject(fail(new Error(`no connection within ${kubeLimits.connectDeadlineMs / 1000} s`)));
+      reject(fail(new Error(`no connection within ${this.#timing.connectDeadlineMs / 1000} s`)));
       session.destroy();
-    }, kubeLimits.connectDeadlineMs);
+    }, this.#timing.connectDeadlineMs);
     session.once("remoteSettings", () => {
       session.setLocalWindowSize(kubeLimits.windowBytes);
       resolve();
@@ -126,12 +137,12 @@ export class KubeConnection {
       pending = setTimeout(() => {
         this.#log.warn({ server: this.#endpoint.url.origin }, "the API server does not answer pings; connecting again");
         session.destroy();
-      }, kubeLimits.pingDeadlineMs);
+      }, this.#timing.pingDeadlineMs);
       session.ping(() => {
         clearTimeout(pending);
         pending = undefined;
       });
-    }, kubeLimits.pingIntervalMs);
+    }, this.#timing.pingIntervalMs);
     interval.unref();
     session.once("close", () => {
       clearInterval(interval);

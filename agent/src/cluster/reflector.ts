@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Log } from "../log.ts";
 import { kubeLimits } from "../limits.ts";
+import type { ClusterClock } from "./cluster-clock.ts";
 import { collectionPath, type KubeResource } from "./discovery.ts";
 import type { KubeClient } from "./kube-client.ts";
 import { isStatus, KubeError } from "./kube-error.ts";
@@ -18,6 +19,8 @@ export interface ReflectorHandler {
   onListed(resource: KubeResource, namespace: string): void;
   /** The collection cannot be listed or watched (RBAC, definition gone): what is known of it is only what was. */
   onBlind(resource: KubeResource, namespace: string, error: KubeError): void;
+  /** The cluster's database went back in time: what is known by version, or was written lately, may never have been. Told once, by one of the reflectors. */
+  onGoneBack(): void;
 }
 
 interface WatchEvent {
@@ -28,7 +31,8 @@ interface WatchEvent {
 /**
  * Keeps looking at one collection: a paged list, then a watch from there with bookmarks, resumed when it ends, with a
  * watchdog against silence. On 410 Gone, as a status or inside a stream, it lists again after a random wait and tells what
- * is gone by UID, so that deleted-and-made-again is told as two things. Resource versions are compared for nothing.
+ * is gone by UID, so that deleted-and-made-again is told as two things. Resource versions order nothing; they only show that
+ * a database went back in time, which is asked for after every end of a watch that was not due.
  */
 export class Reflector {
   readonly resource: KubeResource;
@@ -44,10 +48,24 @@ export class Reflector {
   #resourceVersion = "";
   readonly #listed = Promise.withResolvers<void>();
   #isListed = false;
+  /** The last watch ended before its time: what happened meanwhile may be another history. */
+  #isInDoubt = false;
+  /** When a list or an event came last (performance.now()). */
+  #heardAt = -Infinity;
+  readonly #clock: ClusterClock;
 
-  constructor(options: { client: KubeClient; resource: KubeResource; namespace?: string; labelSelector: string; handler: ReflectorHandler; log: Log }) {
+  constructor(options: {
+    client: KubeClient;
+    clock: ClusterClock;
+    resource: KubeResource;
+    namespace?: string;
+    labelSelector: string;
+    handler: ReflectorHandler;
+    log: Log;
+  }) {
     this.namespace = options.namespace ?? "";
     this.#client = options.client;
+    this.#clock = options.clock;
     this.resource = options.resource;
     this.#selector = options.labelSelector;
     this.#handler = options.handler;
@@ -74,18 +92,22 @@ export class Reflector {
     let failures = 0;
     while (!this.#stop.signal.aborted) {
       const began = performance.now();
+      let problem: unknown;
       try {
+        if (this.#isInDoubt) await this.#checkHistory();
         if (this.#resourceVersion === "") await this.#list();
-        failures = 0;
-        await this.#watch();
-        // A watch that ends at once, again and again, is a failure in disguise.
-        if (performance.now() - began < kubeLimits.watchRetryMinMs) await this.#pause(1);
+        if (await this.#watch()) continue;
       } catch (error) {
-        if (this.#stop.signal.aborted) break;
-        failures += 1;
-        this.#onFailure(error, failures);
-        await this.#pause(failures);
+        problem = error;
       }
+      if (this.#stop.signal.aborted) break;
+      const wasGood = performance.now() - began > kubeLimits.watchStableMs;
+      failures = wasGood ? 1 : failures + 1;
+      this.#isInDoubt = true;
+      if (problem !== undefined) this.#onFailure(problem, failures);
+      // While there is no connection nobody asks; then each comes back at its own moment.
+      if (problem instanceof KubeError && problem.code === "unreachable") await this.#client.reachable(this.#stop.signal);
+      await this.#pause(failures, problem);
     }
     this.#listed.resolve();
   }
@@ -109,26 +131,51 @@ export class Reflector {
       this.namespace,
     );
     if (this.#stop.signal.aborted) return;
+    this.#heard(resourceVersion);
     for (const [key, uid] of this.#uids) if (!seen.has(key)) this.#gone(key, uid);
-    this.#resourceVersion = resourceVersion;
     this.#isListed = true;
     this.#handler.onListed(this.resource, this.namespace);
     this.#listed.resolve();
   }
 
-  async #watch(): Promise<void> {
-    const { watchMinSeconds, watchMaxSeconds, watchIdleMs } = kubeLimits;
-    const timeoutSeconds = String(Math.round(watchMinSeconds + Math.random() * (watchMaxSeconds - watchMinSeconds)));
-    const query = { watch: "1", allowWatchBookmarks: "true", timeoutSeconds, resourceVersion: this.#resourceVersion, labelSelector: this.#selector };
+  /** After a break: a version of a future that never was is good for nothing, nor one that is too long ago. */
+  async #checkHistory(): Promise<void> {
+    const isBehind = this.#resourceVersion !== "" && (await this.#clock.isBehind(this.#resourceVersion));
+    if (isBehind) this.#log.warn({ resource: this.resource.plural, version: this.#resourceVersion }, "the API server is behind what was seen: listing again");
+    if (isBehind || performance.now() - this.#heardAt > this.#client.timing.relistAfterMs) this.#resourceVersion = "";
+    if (await this.#clock.hasGoneBack()) this.#contain(() => this.#handler.onGoneBack());
+    this.#isInDoubt = false;
+  }
+
+  /** @returns whether it ended when it was due. */
+  async #watch(): Promise<boolean> {
+    const { watchMinSeconds, watchMaxSeconds } = kubeLimits;
+    const timeoutSeconds = Math.round(watchMinSeconds + Math.random() * (watchMaxSeconds - watchMinSeconds));
+    const query = {
+      watch: "1",
+      allowWatchBookmarks: "true",
+      timeoutSeconds: String(timeoutSeconds),
+      resourceVersion: this.#resourceVersion,
+      labelSelector: this.#selector,
+    };
+    const began = performance.now();
     let failure: KubeError | undefined;
     await this.#client.watch(collectionPath(this.resource, this.namespace), query, {
-      idleMs: watchIdleMs,
+      idleMs: this.#client.timing.watchIdleMs,
       signal: this.#stop.signal,
       onLine: (line) => {
         if (!failure) failure = this.#onEvent(line);
       },
     });
     if (failure) throw failure;
+    return performance.now() - began > (timeoutSeconds - 1) * 1_000;
+  }
+
+  #heard(resourceVersion: string): void {
+    this.#heardAt = performance.now();
+    this.#resourceVersion = resourceVersion;
+    // Kinds of aggregated API servers lie in databases of their own.
+    if (!this.resource.group.includes(".")) this.#clock.saw(resourceVersion);
   }
 
   #onEvent(line: Buffer): KubeError | undefined {
@@ -141,7 +188,7 @@ export class Reflector {
       return new KubeError("unusable", `watch of ${this.resource.plural}: an event is not JSON`, { cause });
     }
     if (event.type === "ERROR") return new KubeError("status", event.object.message ?? "watch error", { status: event.object.code ?? 500 });
-    this.#resourceVersion = event.object.metadata.resourceVersion ?? this.#resourceVersion;
+    this.#heard(event.object.metadata.resourceVersion ?? this.#resourceVersion);
     if (event.type === "DELETED") this.#gone(keyOf(event.object), event.object.metadata.uid ?? "");
     else if (event.type !== "BOOKMARK") this.#present(event.object);
     return undefined;
@@ -154,7 +201,7 @@ export class Reflector {
     const [, name = "", namespace = "", uid = "", resourceVersion = ""] = head;
     if (!this.#handler.isKnown(this.resource, namespace, name, uid, resourceVersion)) return false;
     this.#uids.set(`${namespace}/${name}`, uid);
-    this.#resourceVersion = resourceVersion;
+    this.#heard(resourceVersion);
     return true;
   }
 
@@ -188,7 +235,8 @@ export class Reflector {
       return;
     }
     const isRefused = isStatus(error, 403) || isStatus(error, 404) || isStatus(error, 405);
-    if (isRefused) {
+    // An API server that has just started refuses what it will allow in a moment: its roles are not read yet.
+    if (isRefused && (!this.#isListed || failures > 1)) {
       this.#resourceVersion = "";
       this.#isListed = false;
       this.#handler.onBlind(this.resource, this.namespace, error);
@@ -198,9 +246,10 @@ export class Reflector {
   }
 
   /** Full jitter, after the cap: many watches that broke together do not come back together. */
-  async #pause(failures: number): Promise<void> {
+  async #pause(failures: number, problem: unknown): Promise<void> {
     const cap = Math.min(kubeLimits.watchRetryMaxMs, kubeLimits.watchRetryMinMs * 2 ** Math.min(failures - 1, 10));
-    await delay(cap / 4 + Math.random() * cap * 0.75, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+    const asked = problem instanceof KubeError ? (problem.retryAfterMs ?? 0) : 0;
+    await delay(asked + cap / 4 + Math.random() * cap * 0.75, undefined, { signal: this.#stop.signal }).catch(() => undefined);
   }
 }
 

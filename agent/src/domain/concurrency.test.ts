@@ -5,7 +5,29 @@ import { adjustConcurrency, concurrencyMax, concurrencyStart, startConcurrency, 
 const answers = (state: typeof startConcurrency, count: number, latencyMs: number) =>
   Array.from({ length: count }).reduce<typeof startConcurrency>((s) => adjustConcurrency(s, { kind: "answered", latencyMs }), state);
 
+const refused = (at: number): Outcome => ({ kind: "throttled", sentAtMs: at, atMs: at });
+
 describe("adaptive concurrency", () => {
+  it("halves once for a burst of refusals, and learns what the server takes", () => {
+    const full = answers(startConcurrency, 500, 10);
+    const burst = Array.from({ length: 14 }).reduce<typeof full>((state) => adjustConcurrency(state, { kind: "throttled", sentAtMs: 1, atMs: 5 }), full);
+    expect(burst).toMatchObject({ limit: 8, ceiling: 15 });
+  });
+
+  it("is refused ever more rarely by a server that takes only two at a time", () => {
+    let state = answers(startConcurrency, 500, 10);
+    let refusals = 0;
+    for (let now = 1; now <= 5_000; now++) {
+      const tooMany = state.limit > 2;
+      if (tooMany) refusals += 1;
+      state = tooMany ? adjustConcurrency(state, refused(now)) : answers(state, 1, 10);
+    }
+    expect(state.limit).toBeLessThanOrEqual(3);
+    expect(refusals).toBeLessThan(12);
+    // A server that takes more again is believed, in time.
+    expect(answers(state, 200_000, 10).limit).toBe(concurrencyMax);
+  });
+
   it("starts at 8 and grows to 16 while answers are quick", () => {
     expect(startConcurrency.limit).toBe(concurrencyStart);
     expect(answers(startConcurrency, 500, 10).limit).toBe(concurrencyMax);
@@ -13,7 +35,7 @@ describe("adaptive concurrency", () => {
 
   it("halves when it is told to slow down, and shrinks when answers get slow", () => {
     const full = answers(startConcurrency, 500, 10);
-    expect(adjustConcurrency(full, { kind: "throttled" }).limit).toBe(8);
+    expect(adjustConcurrency(full, refused(1)).limit).toBe(8);
     expect(answers(full, 500, 2_000).limit).toBeLessThan(4);
   });
 
@@ -21,7 +43,7 @@ describe("adaptive concurrency", () => {
     const slow = answers(answers(startConcurrency, 500, 10), 500, 2_000);
     expect(answers(slow, 2_000, 10).limit).toBe(concurrencyMax);
     const outcome: fc.Arbitrary<Outcome> = fc.oneof(
-      fc.constant<Outcome>({ kind: "throttled" }),
+      fc.record({ kind: fc.constant("throttled" as const), sentAtMs: fc.nat(), atMs: fc.nat() }),
       fc.record({ kind: fc.constant("answered" as const), latencyMs: fc.float({ min: 0, max: 60_000, noNaN: true }) }),
     );
     fc.assert(

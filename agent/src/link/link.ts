@@ -100,6 +100,8 @@ export interface Link {
   issueBrokerCredentials(userPublicKey: string): Promise<IssuedBrokerCredentials>;
   /** Fetches a new certificate now and opens the stream anew with it. */
   renewCertificate(): Promise<void>;
+  /** Says Hello anew, now: what is held changed otherwise than by the hub. Does nothing while there is no stream. */
+  reopen(reason: string): void;
   close(): Promise<void>;
 }
 
@@ -171,6 +173,10 @@ class HubLink implements Link {
   renewCertificate(): Promise<void> {
     this.#renewing ??= this.#renew().finally(() => (this.#renewing = undefined));
     return this.#renewing;
+  }
+
+  reopen(reason: string): void {
+    if (this.#state.name === "open") this.#drop(this.#state.stream, reason, 0);
   }
 
   async close(): Promise<void> {

@@ -2,6 +2,7 @@ import { fleetLabel } from "@flotilla/proto/names";
 import { isIgnoredBy } from "../domain/ignore.ts";
 import { assessHealth } from "../domain/health.ts";
 import { hashOwned } from "../domain/owned-fields.ts";
+import { ClusterClock } from "../cluster/cluster-clock.ts";
 import type { Discovery, KubeResource } from "../cluster/discovery.ts";
 import type { KubeClient } from "../cluster/kube-client.ts";
 import { isStatus, tellError, type KubeError } from "../cluster/kube-error.ts";
@@ -34,14 +35,18 @@ export class ClusterView implements ReflectorHandler {
   readonly #discovery: Discovery;
   readonly #log: Log;
   readonly #onSeen: OnSeen;
+  readonly #onGoneBack: () => void;
+  readonly #clock: ClusterClock;
   readonly #watched = new Map<string, Watched>();
   #stopped = false;
 
-  constructor(client: KubeClient, discovery: Discovery, log: Log, onSeen: OnSeen) {
+  constructor(client: KubeClient, discovery: Discovery, log: Log, onSeen: OnSeen, onGoneBack: () => void) {
     this.#client = client;
     this.#discovery = discovery;
     this.#log = log;
     this.#onSeen = onSeen;
+    this.#onGoneBack = onGoneBack;
+    this.#clock = new ClusterClock(client);
   }
 
   /** Look at these objects, and wait until the collections they lie in were listed, or observeDeadlineMs. Kinds that are not served stay unseen. */
@@ -112,8 +117,8 @@ export class ClusterView implements ReflectorHandler {
   }
 
   isKnown(resource: KubeResource, namespace: string, name: string, uid: string, resourceVersion: string): boolean {
-    const live = this.#find(resource, namespace, name)?.live;
-    return live?.uid === uid && live.resourceVersion === resourceVersion;
+    const object = this.#find(resource, namespace, name);
+    return object?.live?.uid === uid && object.live.resourceVersion === resourceVersion && !object.isUnjudged && object.live.ignored === object.ignored;
   }
 
   onGone(resource: KubeResource, namespace: string, name: string, uid: string): void {
@@ -170,6 +175,13 @@ export class ClusterView implements ReflectorHandler {
     for (const { reflectors } of this.#watched.values()) yield* reflectors.values();
   }
 
+  onGoneBack(): void {
+    // A version may come again with another content.
+    for (const { objects } of this.#watched.values())
+      for (const object of objects.values()) if (object.live) object.live = { ...object.live, resourceVersion: "" };
+    this.#onGoneBack();
+  }
+
   #attachKnown(object: TrackedObject): boolean {
     const resource = this.#discovery.known(object.apiVersion, object.id.kind);
     if (resource) this.attach(object, resource);
@@ -208,7 +220,15 @@ export class ClusterView implements ReflectorHandler {
       );
       return undefined;
     }
-    const reflector = new Reflector({ client: this.#client, resource, namespace, labelSelector: fleetLabel, handler: this, log: this.#log });
+    const reflector = new Reflector({
+      client: this.#client,
+      clock: this.#clock,
+      resource,
+      namespace,
+      labelSelector: fleetLabel,
+      handler: this,
+      log: this.#log,
+    });
     reflectors.set(namespace, reflector);
     void reflector.run();
     return reflector;

@@ -5,6 +5,7 @@ import { SnapshotPartSchema } from "@flotilla/proto/gen/report";
 import type { Target } from "@flotilla/proto/gen/target";
 import { isName } from "@flotilla/proto/names";
 import { BodyStore } from "../cluster/body-store.ts";
+import { cachedFor } from "../cluster/cached-for.ts";
 import { Discovery } from "../cluster/discovery.ts";
 import { InventoryStore } from "../cluster/inventory-store.ts";
 import type { KubeClient } from "../cluster/kube-client.ts";
@@ -28,6 +29,7 @@ import { refuse } from "./receive-target.ts";
 import { reconcileObject } from "./reconcile-object.ts";
 import { reconcileTarget } from "./reconcile-target.ts";
 import { saveInventorySoon } from "./save-inventory.ts";
+import { readKept, recoverFleet, type KeptInventories } from "./recover-fleet.ts";
 import { tellPhase } from "./tell-phase.ts";
 import type { Sight, TrackedObject } from "./tracked-object.ts";
 
@@ -39,6 +41,8 @@ export interface EngineOptions {
   readonly sink: ReportSink;
   readonly tracer: StepTracer;
   readonly log: Log;
+  /** Bodies of targets that are followed are not held any more: the hub is to be asked for them. */
+  readonly onBodiesLost?: () => void;
 }
 
 /**
@@ -55,6 +59,8 @@ export class Engine {
   readonly #bundleHealth = new Map<string, string>();
   readonly #fleetQueue = new KeyedQueue(engineLimits.fleetWorkers, (name) => this.#workFleet(name));
   readonly #objectQueue = new KeyedQueue(engineLimits.objectWorkers, (key) => this.#workObject(key));
+  /** What the cluster keeps since it went back in time. */
+  #kept: () => Promise<KeptInventories> = () => readKept(this.#context);
   #stopped = false;
 
   constructor(options: EngineOptions) {
@@ -62,7 +68,13 @@ export class Engine {
     const discovery = new Discovery(client);
     this.#options = options;
     this.bodies = new BodyStore(state);
-    this.#view = new ClusterView(client, discovery, log, (object, before) => this.#onSeen(object, before));
+    this.#view = new ClusterView(
+      client,
+      discovery,
+      log,
+      (object, before) => this.#onSeen(object, before),
+      () => this.#onGoneBack(),
+    );
     this.#context = {
       cluster,
       client,
@@ -187,6 +199,7 @@ export class Engine {
     run.superseded = new AbortController();
     const isNew = run.pending !== undefined;
     try {
+      if (run.goneBack) await this.#recover(run);
       await reconcileTarget(run, this.#context, run.superseded.signal);
       if (isNew && !run.superseded.signal.aborted) await this.#collectBodies();
     } catch (error) {
@@ -209,6 +222,23 @@ export class Engine {
       this.#options.log.error({ object: queueKey.replace("\n", " "), err: error }, "an object could not be looked after; it is tried again");
       this.#objectQueue.add(queueKey, { delayMs: retryDelayMs("patient", 4, Math.random()) });
     }
+  }
+
+  /** Fleet by fleet, in turn with its plans, which then bring everything to where Git says. */
+  #onGoneBack(): void {
+    this.#options.log.error({}, "the cluster's database went back in time: what the agent keeps in it is written anew, and everything is planned again");
+    this.#kept = cachedFor(engineLimits.planRetryMaxMs, () => readKept(this.#context)).read;
+    for (const run of this.#fleets.values()) {
+      run.goneBack = true;
+      run.superseded.abort();
+      this.#fleetQueue.add(run.name, { urgent: true });
+    }
+  }
+
+  async #recover(run: FleetRun): Promise<void> {
+    const isWhole = await recoverFleet(run, await this.#kept(), this.#context);
+    run.goneBack = false;
+    if (!isWhole) this.#options.onBodiesLost?.();
   }
 
   async #collectBodies(): Promise<void> {

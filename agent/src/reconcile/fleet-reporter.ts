@@ -42,6 +42,7 @@ export type EventReason =
   | "TargetRefused"
   | "TargetRemoved"
   | "TookOver"
+  | "WentBack"
   | "EventsDropped";
 
 /** What may be said with an event. */

@@ -29,6 +29,8 @@ export interface FleetRun {
   prunesWait: { readonly count: number; readonly reason: string } | undefined;
   /** Why the inventory cannot be read; nothing is done for the fleet then. "" when it can. */
   inventoryProblem: string;
+  /** The cluster's database went back in time, and what is kept in it was not written anew yet. */
+  goneBack: boolean;
   /** Why the newest target is not followed; "" when it is. */
   refusal: string;
   /** Why the last plan broke off as a whole; "" when it did not. */
@@ -63,6 +65,7 @@ export function newFleetRun(name: string): FleetRun {
     held: undefined,
     prunesWait: undefined,
     inventoryProblem: "",
+    goneBack: false,
     refusal: "",
     trouble: "",
     troubles: 0,
