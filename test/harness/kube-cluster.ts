@@ -56,6 +56,7 @@ export interface AuditedRequest {
   verb: string;
   requestURI: string;
   user: { username: string };
+  impersonatedUser?: { username: string; groups?: string[] };
   userAgent?: string;
   objectRef?: { resource?: string; namespace?: string; name?: string; subresource?: string; apiGroup?: string };
   responseStatus?: { code?: number };

@@ -1,7 +1,7 @@
 import type { KubeObject } from "@flotilla/proto/digest";
 import { fieldManager, fleetLabel, ownerAnnotation, ownerOf } from "@flotilla/proto/names";
 import { objectPath, type KubeResource } from "./discovery.ts";
-import type { KubeClient } from "./kube-client.ts";
+import type { KubeApi } from "./kube-client.ts";
 import { isStatus, KubeError } from "./kube-error.ts";
 import type { LiveObject } from "./live-object.ts";
 
@@ -33,7 +33,7 @@ const peoplesTools = /^(kubectl([-_].*)?|helm|before-first-apply|k9s|Lens|OpenLe
  *
  * @throws KubeError; reason "Contested" when another manager keeps fields that it holds.
  */
-export async function applyObject(client: KubeClient, resource: KubeResource, object: KubeObject, options: ApplyOptions): Promise<Applied> {
+export async function applyObject(client: KubeApi, resource: KubeResource, object: KubeObject, options: ApplyOptions): Promise<Applied> {
   const body = JSON.stringify(dressed(object, resource, options));
   const send = (force: boolean) =>
     client.request({

@@ -3,7 +3,7 @@ import { ownerAnnotation, ownerOf, pruneAnnotation } from "@flotilla/proto/names
 import { kubeLimits } from "../limits.ts";
 import { objectPath, type KubeResource } from "./discovery.ts";
 import { getObject } from "./get-object.ts";
-import type { KubeClient } from "./kube-client.ts";
+import type { KubeApi, KubeClient } from "./kube-client.ts";
 import { isStatus } from "./kube-error.ts";
 import type { LiveObject } from "./live-object.ts";
 
@@ -28,9 +28,10 @@ export interface DeletionWarrant {
  * both UID and resource version as preconditions, so that nothing that happened in between is lost. What is already being
  * deleted is not deleted again.
  *
+ * @param account in whose name it is deleted; it is read in our own.
  * @throws KubeError
  */
-export async function deleteObject(client: KubeClient, resource: KubeResource, warrant: DeletionWarrant): Promise<Deleted> {
+export async function deleteObject(client: KubeClient, resource: KubeResource, warrant: DeletionWarrant, account = ""): Promise<Deleted> {
   for (let attempt = 1; ; attempt++) {
     const live = await getObject(client, resource, resource.isNamespaced ? warrant.namespace : "", warrant.name);
     if (!live) return { outcome: "absent" };
@@ -38,7 +39,7 @@ export async function deleteObject(client: KubeClient, resource: KubeResource, w
     if (objection) return { outcome: "left", reason: objection };
     if (live.metadata.deletionTimestamp) return { outcome: "terminating", object: live };
     try {
-      return await send(client, resource, live);
+      return await send(client.as(account), resource, live);
     } catch (error) {
       if (isStatus(error, 404)) return { outcome: "absent" };
       if (!isStatus(error, 409) || attempt >= kubeLimits.deleteAttempts) throw error;
@@ -58,7 +59,7 @@ function objectionTo(live: LiveObject, warrant: DeletionWarrant): string | undef
   return undefined;
 }
 
-async function send(client: KubeClient, resource: KubeResource, live: LiveObject): Promise<Deleted> {
+async function send(client: KubeApi, resource: KubeResource, live: LiveObject): Promise<Deleted> {
   const { uid, resourceVersion, namespace = "", name } = live.metadata;
   const answer = await client.json<LiveObject>({
     method: "DELETE",

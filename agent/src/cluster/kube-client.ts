@@ -19,6 +19,14 @@ export interface KubeRequest {
   /** Goes before ordinary requests in the limiter. */
   readonly urgent?: boolean;
   readonly deadlineMs?: number;
+  /** Service account ("namespace/name") as which the request is made; the API server asks whether we may. */
+  readonly as?: string;
+}
+
+/** Who can be asked: the client itself, or the client in the name of a service account. */
+export interface KubeApi {
+  request(request: KubeRequest): Promise<KubeAnswer>;
+  json<T>(request: KubeRequest): Promise<T>;
 }
 
 /** An answer of status below 400. */
@@ -33,7 +41,7 @@ export interface KubeAnswer {
  * Watches do not count against that limit.
  * Every method throws KubeError.
  */
-export class KubeClient {
+export class KubeClient implements KubeApi {
   /** How long it takes silence for life. */
   readonly timing: KubeTiming;
   readonly #endpoint: KubeEndpoint;
@@ -93,6 +101,18 @@ export class KubeClient {
       if (problem === undefined) return;
       await delay(kubeLimits.reachableLookMs, undefined, { signal }).catch(() => undefined);
     }
+  }
+
+  /**
+   * The same client in the name of a service account. Only the user is named: the API server itself adds the groups that every
+   * service account has, and asks for no right beyond `impersonate` on this one account. "" is the client as it is.
+   */
+  as(account: string): KubeApi {
+    if (account === "") return this;
+    return {
+      request: (request) => this.request({ ...request, as: account }),
+      json: <T>(request: KubeRequest) => this.json<T>({ ...request, as: account }),
+    };
   }
 
   /**
@@ -256,6 +276,7 @@ export class KubeClient {
       accept: request.accept ?? "application/json",
       "user-agent": "flotilla-agent",
       ...(token !== undefined && { authorization: `Bearer ${token}` }),
+      ...(request.as !== undefined && { "impersonate-user": `system:serviceaccount:${request.as.replace("/", ":")}` }),
       ...(request.body !== undefined && { "content-type": request.contentType ?? "application/json", "content-length": Buffer.byteLength(request.body) }),
     };
     this.sent[request.method] = (this.sent[request.method] ?? 0) + 1;

@@ -29,11 +29,12 @@ export class StateObjects {
     this.#namespace = namespace;
   }
 
-  /** Make the agent's namespace if it is not there. An agent that may not make it, but has it, goes on. */
+  /** Make the agent's namespace if it is not there. An agent that may not look at it, or may not make it but has it, goes on: its first write will tell. */
   async ensureNamespace(): Promise<void> {
     try {
       await this.#client.request({ method: "GET", path: `/api/v1/namespaces/${this.#namespace}` });
     } catch (error) {
+      if (isStatus(error, 403)) return;
       if (!isStatus(error, 404)) throw error;
       const body = JSON.stringify({ apiVersion: "v1", kind: "Namespace", metadata: { name: this.#namespace } });
       await this.#client.request({ method: "POST", path: "/api/v1/namespaces", body }).catch((refusal: unknown) => {

@@ -12,6 +12,16 @@ const entry: fc.Arbitrary<InventoryEntry> = fc.record({
   owned: word,
 });
 
+describe("the account of an entry", () => {
+  it("is kept where there is one, and older rows have none", () => {
+    const plain = { key: "/ConfigMap/a/b", apiVersion: "v1", bundle: "web", uid: "1", desired: "d", owned: "o" };
+    const entries = [plain, { ...plain, key: "/ConfigMap/a/c", account: "shop/deployer" }];
+    expect(decodeEntries(encodeEntries(entries))).toEqual(entries);
+    expect(encodeEntries([plain])).toBe('["/ConfigMap/a/b","v1","web","1","d","o"]');
+    expect(() => decodeEntries('["/ConfigMap/a/b","v1","web","1","d",{"account":"x/y"}]')).toThrow(/row 1/);
+  });
+});
+
 describe("the inventory", () => {
   it("reads back what it wrote, whatever the order", () => {
     fc.assert(

@@ -12,15 +12,23 @@ export interface InventoryEntry {
   readonly desired: string;
   /** hashOwned of the object as the API server returned it from the apply. */
   readonly owned: string;
+  /** Service account ("namespace/name") that wrote it and may delete it; left out for the agent itself. */
+  readonly account?: string;
 }
 
 /** All entries of one fleet in one cluster. */
 export type Inventory = ReadonlyMap<ObjectKey, InventoryEntry>;
 
-/** Rows as they are stored, one JSON array a line: [key, apiVersion, bundle, uid, desired, owned]. */
+/** Rows as they are stored, one JSON array a line: [key, apiVersion, bundle, uid, desired, owned], and { account } at the end where there is one. */
 export function encodeEntries(entries: Iterable<InventoryEntry>): string {
-  const lines = [...entries].sort((a, b) => (a.key < b.key ? -1 : 1)).map((e) => JSON.stringify([e.key, e.apiVersion, e.bundle, e.uid, e.desired, e.owned]));
+  const lines = [...entries]
+    .sort((a, b) => (a.key < b.key ? -1 : 1))
+    .map((e) => JSON.stringify([e.key, e.apiVersion, e.bundle, e.uid, e.desired, e.owned, ...accountCell(e)]));
   return lines.join("\n");
+}
+
+function accountCell({ account }: InventoryEntry): { readonly account: string }[] {
+  return account === undefined ? [] : [{ account }];
 }
 
 /**
@@ -31,23 +39,26 @@ export function encodeEntries(entries: Iterable<InventoryEntry>): string {
 export function decodeEntries(text: string): InventoryEntry[] {
   if (text === "") return [];
   return text.split("\n").map((line, index) => {
-    const row = parseRow(line, index);
+    const { row, more } = parseRow(line, index);
     const [key, apiVersion, bundle, uid, desired, owned] = row as [string, string, string, string, string, string];
     parseObjectKey(key);
-    return { key, apiVersion, bundle, uid, desired, owned };
+    return { key, apiVersion, bundle, uid, desired, owned, ...more };
   });
 }
 
-function parseRow(line: string, index: number): unknown[] {
+function parseRow(line: string, index: number): { row: unknown[]; more: { account?: string } } {
   let row: unknown;
   try {
     row = JSON.parse(line);
   } catch {
     throw new Error(`inventory row ${index + 1} is not JSON`);
   }
+  const last: unknown = Array.isArray(row) ? row.at(-1) : undefined;
+  const more = typeof last === "object" && last !== null ? (last as { account?: string }) : {};
+  if (more === last) (row as unknown[]).pop();
   if (!Array.isArray(row) || row.length !== 6 || row.some((cell) => typeof cell !== "string"))
     throw new Error(`inventory row ${index + 1} has not the six cells of an entry`);
-  return row;
+  return { row, more: typeof more.account === "string" ? { account: more.account } : {} };
 }
 
 /**

@@ -12,7 +12,7 @@ import type { DesiredObject } from "../domain/plan.ts";
 import { retryDelayMs } from "../domain/retry-delay.ts";
 import { sightOf } from "./cluster-view.ts";
 import type { EngineContext } from "./engine-context.ts";
-import type { FleetRun } from "./fleet-run.ts";
+import { accountOf, type FleetRun } from "./fleet-run.ts";
 import type { TrackedObject } from "./tracked-object.ts";
 
 /** What an apply of one object came to; the failure is on the object. */
@@ -40,7 +40,12 @@ export async function applyTracked(
     const entry = run.inventory.get(object.key);
     const isOurs = entry !== undefined && entry.uid !== "";
     const toSend = isOurs ? await withoutForeignIgnored(body, wanted, resource, engine) : body;
-    const applied = await applyObject(engine.client, resource, toSend, { fleet: run.name, bundle: wanted.bundle, isOurs, urgent: options.urgent ?? false });
+    const applied = await applyObject(engine.client.as(accountOf(run, wanted.bundle)), resource, toSend, {
+      fleet: run.name,
+      bundle: wanted.bundle,
+      isOurs,
+      urgent: options.urgent ?? false,
+    });
     failpoint("after-apply-object");
     remember(run, object, wanted, applied, versionBefore, engine);
     return applied;
@@ -71,6 +76,7 @@ function remember(
     uid: sight.uid,
     desired: wanted.hash,
     owned: sight.owned,
+    ...(accountOf(run, wanted.bundle) !== "" && { account: accountOf(run, wanted.bundle) }),
   });
   if (object.failure) engine.log.info({ fleet: run.name, object: object.key }, "applied at last");
   object.failure = undefined;

@@ -86,6 +86,27 @@ export function isApplied(run: FleetRun, key: ObjectKey): boolean {
   return wanted !== undefined && run.inventory.get(key)?.desired === wanted.hash && !run.objects.get(key)?.failure;
 }
 
+/** In whose name a bundle's objects are written: a service account, or "" for the agent itself. */
+export function accountOf(run: FleetRun, bundle: string): string {
+  return run.desired.bundles.get(bundle)?.account ?? "";
+}
+
+/** In whose name an object of the inventory is deleted: its bundle's, or, when the bundle has left the target, who wrote it last. */
+export function accountOfEntry(run: FleetRun, entry: InventoryEntry): string {
+  return run.desired.bundles.has(entry.bundle) ? accountOf(run, entry.bundle) : (entry.account ?? "");
+}
+
+/** Have every entry of the target's objects name the account that writes it: when its bundle is gone, nobody else can tell. */
+export function noteAccounts(run: FleetRun): void {
+  for (const { key, bundle } of run.desired.objects.values()) {
+    const entry = run.inventory.get(key);
+    const account = accountOf(run, bundle);
+    if (!entry || (entry.account ?? "") === account) continue;
+    const { account: _before, ...rest } = entry;
+    run.inventory.set(key, account === "" ? rest : { ...rest, account });
+  }
+}
+
 /** Whether the live object differs from what was applied. */
 export function isDrifted(run: FleetRun, object: TrackedObject): boolean {
   const entry = run.inventory.get(object.key);

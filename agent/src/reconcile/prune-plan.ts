@@ -5,7 +5,7 @@ import { describeId, parseObjectKey, type ObjectKey } from "../domain/object-id.
 import type { Plan } from "../domain/plan.ts";
 import { sightOf } from "./cluster-view.ts";
 import type { EngineContext } from "./engine-context.ts";
-import { isApplied, type FleetRun } from "./fleet-run.ts";
+import { accountOfEntry, isApplied, type FleetRun } from "./fleet-run.ts";
 import { dropObject } from "./drop-object.ts";
 import { exclusively } from "./tracked-object.ts";
 
@@ -79,7 +79,7 @@ async function remove(run: FleetRun, key: ObjectKey, engine: EngineContext): Pro
   if (!entry) return { outcome: "absent" };
   try {
     const resource = await engine.discovery.resolve(entry.apiVersion, id.kind);
-    return await deleteObject(engine.client, resource, { namespace: id.namespace, name: id.name, uid: entry.uid, fleet: run.name });
+    return await deleteObject(engine.client, resource, { namespace: id.namespace, name: id.name, uid: entry.uid, fleet: run.name }, accountOfEntry(run, entry));
   } catch (error) {
     // Its definition is gone, and with it every object of the kind.
     if (error instanceof KubeError && error.code === "no-match") return { outcome: "absent" };

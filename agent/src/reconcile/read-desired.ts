@@ -19,6 +19,8 @@ export interface BundlePolicy {
   readonly healthTimeoutMs: number;
   readonly budget: PruneBudget | undefined;
   readonly healthChecks: readonly HealthCheck[];
+  /** Service account ("namespace/name") in whose name its objects are written and deleted; "" is the agent itself. */
+  readonly account: string;
 }
 
 /** What a target wants, object by object. */
@@ -102,6 +104,7 @@ function policyOf(bundle: TargetBundle): BundlePolicy {
     driftMode: driftModes.get(bundle.driftMode) ?? "heal",
     healthTimeoutMs: timeoutMs > 0 ? timeoutMs : defaultHealthTimeoutMs,
     healthChecks: bundle.healthChecks,
+    account: bundle.serviceAccount,
     budget: bundle.pruneBudget && { objects: bundle.pruneBudget.objects, percent: bundle.pruneBudget.percent },
   };
 }

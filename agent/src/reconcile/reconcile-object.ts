@@ -12,7 +12,7 @@ import { blockedBy } from "../domain/apply-order.ts";
 import { applyTracked } from "./apply-tracked.ts";
 import { sightOf } from "./cluster-view.ts";
 import type { EngineContext } from "./engine-context.ts";
-import { isDrifted, type FleetRun } from "./fleet-run.ts";
+import { accountOf, isDrifted, type FleetRun } from "./fleet-run.ts";
 import { readinessOf } from "./object-state.ts";
 import { saveInventorySoon } from "./save-inventory.ts";
 import { exclusively, type TrackedObject } from "./tracked-object.ts";
@@ -153,7 +153,13 @@ async function report(
 
 async function examine(run: FleetRun, wanted: DesiredObject, resource: KubeResource, live: LiveObject, engine: EngineContext): Promise<FieldDrift[]> {
   const body = (await engine.bodies.open(wanted.body)).object(wanted.line);
-  const dryRun = await applyObject(engine.client, resource, body, { fleet: run.name, bundle: wanted.bundle, isOurs: true, dryRun: true, urgent: true });
+  const dryRun = await applyObject(engine.client.as(accountOf(run, wanted.bundle)), resource, body, {
+    fleet: run.name,
+    bundle: wanted.bundle,
+    isOurs: true,
+    dryRun: true,
+    urgent: true,
+  });
   return driftFields(dryRun.object, live, isIgnoredBy(wanted.ignored), engine.hashKey);
 }
 

@@ -4,7 +4,7 @@ import { widen } from "../domain/inventory.ts";
 import { planChanges, type Plan } from "../domain/plan.ts";
 import { applyPlan, type ChangeCounts } from "./apply-plan.ts";
 import type { EngineContext } from "./engine-context.ts";
-import { isApplied, type FleetRun } from "./fleet-run.ts";
+import { isApplied, noteAccounts, type FleetRun } from "./fleet-run.ts";
 import { readinessOf } from "./object-state.ts";
 import { prunePlan } from "./prune-plan.ts";
 import { receiveTarget } from "./receive-target.ts";
@@ -106,10 +106,12 @@ function skipToldPath(run: FleetRun, plan: Plan): void {
 
 async function widenInventory(run: FleetRun, plan: Plan, engine: EngineContext): Promise<void> {
   const attempts = stages.flatMap((stage) => plan.applies.get(stage) ?? []).map(({ object }) => object);
+  noteAccounts(run);
   const wide = widen(run.inventory, attempts);
   if (wide.size === run.inventory.size) return;
   failpoint("before-widen-inventory");
   for (const [key, entry] of wide) run.inventory.set(key, entry);
+  noteAccounts(run);
   await saveInventory(run, engine);
   failpoint("after-widen-inventory");
 }
