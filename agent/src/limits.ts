@@ -85,6 +85,8 @@ export const engineLimits = {
   maxQueueKeys: 200_000,
   /** A stale watch event is followed by the fresh one within this time: no request is spent on it. */
   suspicionMs: 20,
+  /** What is awaited is on its way: its progress is looked at this often, its end at once. */
+  awaitedMs: 500,
   /** Reports of one fleet are folded this long. */
   reportFoldMs: 100,
   /** Or so many times as long as the last one took to make, up to the second: a storm of changes spends a tenth of the CPU on telling of it. */

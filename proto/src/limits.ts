@@ -81,6 +81,18 @@ export const commandLifetimeMs = 5 * 60_000;
 /** Default time an object may stay InProgress before it counts as Failed. */
 export const defaultHealthTimeoutMs = 5 * 60_000;
 
+/**
+ * How long each phase of a bundle's sync may take before it counts as late: a definition is established within seconds, an image pull and a
+ * rollout take minutes, a migration may take more, a dependency has phases of its own.
+ */
+export const defaultDeadlinesMs = {
+  definitions: 60_000,
+  hook: 10 * 60_000,
+  stage: 10 * 60_000,
+  dependsOn: 30 * 60_000,
+  apply: 60 * 60_000,
+} as const;
+
 /** G6: a target may prune max(this many, this percent of its objects) without approval. */
 export const defaultPruneBudget = { objects: 5, percent: 10 } as const;
 

@@ -9,7 +9,7 @@ import { TargetStore } from "@flotilla/agent/cluster/target-store";
 import { silentLog } from "@flotilla/agent/log";
 import { idOnlyTracer } from "@flotilla/agent/telemetry";
 import { packBody } from "@flotilla/proto/body";
-import { digestOf, type KubeObject } from "@flotilla/proto/digest";
+import { sha256, type KubeObject } from "@flotilla/proto/digest";
 import {
   Change,
   Health,
@@ -48,7 +48,11 @@ export function testTarget(fleet: string, generation: number, bundles: readonly 
     cluster: testClusterName,
     generation: BigInt(generation),
     revision: String(generation).padStart(40, "0"),
-    digest: digestOf({ generation, bundles: packed.map(({ bundle, body }) => [bundle, body.digest]) }),
+    digest: sha256(
+      JSON.stringify([generation, packed.map(({ bundle, body }) => [bundle, body.digest])], (_, value: unknown) =>
+        typeof value === "bigint" ? Number(value) : value,
+      ),
+    ),
     complete: true,
     bundles: packed.map(({ bundle, body }) => ({
       ...bundle,

@@ -3,7 +3,7 @@ import type { KubeClient } from "./kube-client.ts";
 import { isStatus } from "./kube-error.ts";
 
 /** What kind of state an object holds: the value of stateLabel. */
-export type StateKind = "target" | "body" | "inventory" | "identity";
+export type StateKind = "target" | "body" | "inventory" | "identity" | "order";
 
 /** A Secret or ConfigMap of the agent's own. */
 export interface StateObject {

@@ -48,6 +48,7 @@ function plan(wanted: readonly DesiredObject[], held: readonly InventoryEntry[],
     claimedBy: () => undefined,
     driftMode: () => "heal",
     blocked: () => undefined,
+    stays: () => false,
     budgets: new Map(),
     ...more,
   });
@@ -95,7 +96,7 @@ describe("a plan", () => {
   it("does not touch what another inventory claims, nor what waits for another bundle", () => {
     const result = plan([desired("theirs"), desired("waits", { bundle: "later" }), desired("goes")], [], {
       claimedBy: (of) => (of === key("theirs") ? "other" : undefined),
-      blocked: (bundle) => (bundle === "later" ? "waits for base" : undefined),
+      blocked: ({ bundle }) => (bundle === "later" ? "waits for base" : undefined),
     });
     expect(result.claimed).toEqual(new Map([[key("theirs"), "other"]]));
     expect(result.waiting).toEqual(new Map([[key("waits"), "waits for base"]]));

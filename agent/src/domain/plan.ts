@@ -40,8 +40,10 @@ export interface PlanInput {
   /** Whether an inventory of another fleet in this cluster holds the object: its name, or undefined. */
   readonly claimedBy: (key: ObjectKey) => string | undefined;
   readonly driftMode: (bundle: string) => DriftMode;
-  /** Why a bundle may not be applied yet, or undefined. */
-  readonly blocked: (bundle: string) => string | undefined;
+  /** Why an object may not be applied yet, or undefined. */
+  readonly blocked: (object: DesiredObject) => string | undefined;
+  /** Why an object of the inventory that the target does not name stays as it is: it is a hook, or its bundle is suspended. */
+  readonly stays: (key: ObjectKey, bundle: string) => boolean;
   readonly budgets: ReadonlyMap<string, PruneBudget>;
 }
 
@@ -93,7 +95,7 @@ function sortDesired(input: PlanInput): DesiredPart {
     const { key } = object;
     const owner = input.claimedBy(key);
     const verdict = owner === undefined ? compare(object, input) : "claimed";
-    const wait = verdict === "new" || verdict === "changed" ? input.blocked(object.bundle) : undefined;
+    const wait = verdict === "new" || verdict === "changed" ? input.blocked(object) : undefined;
     if (owner !== undefined) claimed.set(key, owner);
     else if (wait !== undefined) waiting.set(key, wait);
     else if (verdict === "new" || verdict === "changed") steps.push({ object, reason: verdict });
@@ -120,7 +122,7 @@ function sortInventory(input: PlanInput): { prunes: { key: ObjectKey; bundle: st
   const prunes: { key: ObjectKey; bundle: string }[] = [];
   const letGo: ObjectKey[] = [];
   for (const { key, bundle } of input.inventory.values()) {
-    if (input.desired.has(key)) continue;
+    if (input.desired.has(key) || input.stays(key, bundle)) continue;
     if (input.excluded.has(key) || input.claimedBy(key) !== undefined) letGo.push(key);
     else prunes.push({ key, bundle });
   }

@@ -15,12 +15,13 @@ export interface ChangeCounts {
 }
 
 /**
- * Apply a plan stage by stage. A stage ends when each of its objects was tried: one that fails is tried again by itself and
+ * Apply a plan stage by stage; `beforeRest` comes when definitions and namespaces were tried. A stage ends when each of its objects was tried: one that fails is tried again by itself and
  * holds up nothing. Ends early, with what was done, when the plan is superseded.
  */
-export async function applyPlan(run: FleetRun, plan: Plan, engine: EngineContext, signal: AbortSignal): Promise<ChangeCounts> {
+export async function applyPlan(run: FleetRun, plan: Plan, engine: EngineContext, signal: AbortSignal, beforeRest: () => Promise<void>): Promise<ChangeCounts> {
   const counts = { created: 0, configured: 0, unchanged: 0, failed: 0 };
   for (const stage of stages) {
+    if (stage === "rest" && !signal.aborted) await beforeRest();
     const steps = plan.applies.get(stage) ?? [];
     const queue = steps.values();
     const workers = Math.min(concurrencyMax, steps.length);

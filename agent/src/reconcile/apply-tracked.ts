@@ -123,7 +123,7 @@ function isKindGone(error: unknown): boolean {
 
 /** A fleet that writes the agent's own state would make it forget what it owns. */
 function refuseOwnHouse({ id }: TrackedObject): void {
-  const isState = id.namespace === agentNamespace && /^flotilla-(target|body|inventory|agent-identity)/.test(id.name);
+  const isState = id.namespace === agentNamespace && /^flotilla-(target|body|inventory|order|agent-identity)/.test(id.name);
   if (isState) throw new KubeError("unusable", `${describeId(id)} is the agent's own state: no fleet may write it`);
 }
 

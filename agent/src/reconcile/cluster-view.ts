@@ -1,5 +1,7 @@
+import { readDirectives } from "@flotilla/proto/directives";
 import { fleetLabel } from "@flotilla/proto/names";
 import { isIgnoredBy } from "../domain/ignore.ts";
+import { assessHook } from "../domain/hook-run.ts";
 import { assessHealth } from "../domain/health.ts";
 import { hashOwned } from "../domain/owned-fields.ts";
 import { ClusterClock } from "../cluster/cluster-clock.ts";
@@ -264,7 +266,8 @@ export function sightOf(object: TrackedObject, live: LiveObject): Sight {
   // The watch and the answer to an apply show the same version one after the other.
   if (before && !isUnjudged && before.uid === uid && before.resourceVersion === resourceVersion && before.ignored === ignored && resourceVersion !== "")
     return before;
-  return { uid, resourceVersion, ignored, owned: hashOwned(live, isIgnoredBy(ignored)), verdict: assessHealth(live, checks) };
+  const verdict = object.isHook ? assessHook(live, checks) : assessHealth(live, checks);
+  return { uid, resourceVersion, ignored, owned: hashOwned(live, isIgnoredBy(ignored)), stage: readDirectives(live).directives.stage, verdict };
 }
 
 function keyOf(resource: KubeResource): string {

@@ -1,5 +1,6 @@
 import type { BodyStore } from "../cluster/body-store.ts";
 import type { Discovery } from "../cluster/discovery.ts";
+import type { OrderStore } from "../cluster/order-store.ts";
 import type { InventoryStore } from "../cluster/inventory-store.ts";
 import type { KubeClient } from "../cluster/kube-client.ts";
 import type { TargetStore } from "../cluster/target-store.ts";
@@ -20,6 +21,7 @@ export interface EngineContext {
   readonly bodies: BodyStore;
   readonly targets: TargetStore;
   readonly inventories: InventoryStore;
+  readonly orders: OrderStore;
   readonly tracer: StepTracer;
   readonly log: Log;
   /** Keys the hashes that stand for secret values; new in every process. */

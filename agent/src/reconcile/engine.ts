@@ -9,6 +9,7 @@ import { cachedFor } from "../cluster/cached-for.ts";
 import { Discovery } from "../cluster/discovery.ts";
 import { InventoryStore } from "../cluster/inventory-store.ts";
 import type { KubeClient } from "../cluster/kube-client.ts";
+import { OrderStore } from "../cluster/order-store.ts";
 import { KubeError, tellError } from "../cluster/kube-error.ts";
 import type { StateObjects } from "../cluster/state-objects.ts";
 import { TargetStore } from "../cluster/target-store.ts";
@@ -83,6 +84,7 @@ export class Engine {
       bodies: this.bodies,
       targets: new TargetStore(state, log),
       inventories: new InventoryStore(state),
+      orders: new OrderStore(state),
       tracer,
       log,
       hashKey: randomBytes(32),
@@ -109,6 +111,16 @@ export class Engine {
         run.inventoryProblem = `${inventory.message}. Nothing is applied or pruned until it can be read; delete these ConfigMaps to adopt the fleet's objects anew`;
         this.#options.log.error({ fleet, problem: run.inventoryProblem }, "inventory unreadable");
       } else for (const [key, entry] of inventory) run.inventory.set(key, entry);
+    }
+    for (const [fleet, memory] of await this.#context.orders.load()) {
+      const run = this.#fleet(fleet);
+      if (memory instanceof KubeError) {
+        run.inventoryProblem = `${memory.message}. Nothing is applied or pruned until it can be read; delete the ConfigMap to run the fleet's hooks anew`;
+        this.#options.log.error({ fleet, problem: run.inventoryProblem }, "state of hooks unreadable");
+        continue;
+      }
+      for (const [key, hook] of memory.hooks) run.hookRuns.set(key, hook);
+      for (const [bundle, mark] of memory.syncs) run.syncs.set(bundle, mark);
     }
     for (const target of await this.#context.targets.load()) {
       if (refuseTarget(target, this.#options.cluster, undefined) !== undefined) continue;
@@ -182,6 +194,7 @@ export class Engine {
     for (const run of this.#fleets.values()) {
       run.superseded.abort();
       clearTimeout(run.settleTimer);
+      clearTimeout(run.wakeTimer);
     }
     await Promise.all([this.#fleetQueue.stop(), this.#objectQueue.stop()]);
     this.#view.stop();
@@ -254,6 +267,8 @@ export class Engine {
     const isChanged =
       before?.verdict.health !== object.live?.verdict.health || before?.verdict.message !== object.live?.verdict.message || before?.uid !== object.live?.uid;
     if (isChanged) this.#onHealth(run, object, before);
+    if (run.awaitedObjects.has(object.key) && before?.resourceVersion !== object.live?.resourceVersion) this.#goOn(run, engineLimits.suspicionMs);
+    if (object.isHook && run.desired.hooks.has(object.key)) return;
     if (!run.desired.objects.has(object.key)) return this.#onSeenUnwanted(run, object, before);
     if (object.busy || run.planned.has(object.key)) return;
     if (object.isSuspect || isDrifted(run, object)) this.#context.queueObject(run, object.key, { delayMs: engineLimits.suspicionMs, urgent: true });
@@ -264,15 +279,20 @@ export class Engine {
     run.healthChangedAt = Date.now();
     this.#reporter(run).touch(object.key);
     const isNews = object.live?.verdict.health === "Failed" && before?.verdict.health !== "Failed";
-    if (isNews)
+    if (isNews && !object.isHook)
       this.#reporter(run).event("HealthChanged", `${describeId(object.id)} failed: ${object.live?.verdict.message}`, {
         bundle: object.bundle,
         object: object.id,
         warning: true,
       });
-    // Another bundle may have waited for this.
-    const isAwaited = [...run.desired.bundles.values()].some((bundle) => bundle.dependsOn.includes(object.bundle));
-    if (isAwaited && object.live?.verdict.health === "Current" && !this.#stopped) this.#fleetQueue.add(run.name, { delayMs: engineLimits.suspicionMs });
+    if (!object.isHook && !run.awaited.has(object.bundle)) return;
+    const isEnd = object.isHook || object.live?.verdict.health === "Current" || object.live?.verdict.health === "Failed";
+    this.#goOn(run, isEnd ? engineLimits.suspicionMs : engineLimits.awaitedMs);
+  }
+
+  /** Something that a plan may have waited for has changed. */
+  #goOn(run: FleetRun, delayMs: number): void {
+    if (!this.#stopped) this.#fleetQueue.add(run.name, { delayMs });
   }
 
   /** An object that is to be pruned, or whose prune is held, is gone by now: whoever did it, it is out of the inventory. */
@@ -323,6 +343,7 @@ export class Engine {
 
   #forget(run: FleetRun): void {
     clearTimeout(run.settleTimer);
+    clearTimeout(run.wakeTimer);
     for (const object of run.objects.values()) this.#view.detach(object);
     this.#reporters.get(run.name)?.close();
     this.#reporters.delete(run.name);

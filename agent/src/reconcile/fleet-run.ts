@@ -1,6 +1,10 @@
 import type { Target } from "@flotilla/proto/gen/target";
 import type { InventoryEntry } from "../domain/inventory.ts";
 import type { ObjectKey } from "../domain/object-id.ts";
+import type { BundleReadiness } from "../domain/apply-order.ts";
+import type { BundleOrder } from "../domain/bundle-order.ts";
+import type { HookRun } from "../domain/hook-run.ts";
+import type { SyncMark } from "../cluster/order-store.ts";
 import type { HeldPrunes } from "../domain/prune-policy.ts";
 import type { Desired } from "./read-desired.ts";
 import type { TrackedObject } from "./tracked-object.ts";
@@ -14,6 +18,21 @@ export interface PendingTarget {
   readonly isRestored: boolean;
 }
 
+/** Since when a bundle has been in the phase that it is in. */
+export interface PhaseClock {
+  readonly token: string;
+  readonly phase: string;
+  /** Epoch ms: this phase, and the first phase in which something of this content was done. */
+  readonly since: number;
+  readonly begunAt: number;
+}
+
+/** What the last plan found out about the order of one bundle. */
+export interface OrderState extends BundleOrder {
+  /** Why it takes too long; "" while it does not. */
+  readonly late: string;
+}
+
 /** Everything the engine holds of one fleet. Only the fleet's own stories change it. */
 export interface FleetRun {
   readonly name: string;
@@ -24,6 +43,21 @@ export interface FleetRun {
   desired: Desired;
   readonly inventory: Map<ObjectKey, InventoryEntry>;
   readonly objects: Map<ObjectKey, TrackedObject>;
+  /** Newest runs of hooks, by hookRunKey, and how far the syncs of bundles are: kept in the cluster. */
+  readonly hookRuns: Map<string, HookRun>;
+  readonly syncs: Map<string, SyncMark>;
+  /** Where each bundle stands, as the last plan saw it. */
+  orders: ReadonlyMap<string, OrderState>;
+  readonly clocks: Map<string, PhaseClock>;
+  /** Bundles whose objects something waits for, and single objects that an expression reads. */
+  awaited: ReadonlySet<string>;
+  awaitedObjects: ReadonlySet<ObjectKey>;
+  /** By bundle: what its readiness expressions said of the bundles that it depends on. */
+  expressions: ReadonlyMap<string, ReadonlyMap<string, BundleReadiness>>;
+  /** Objects of the target that the last plan left to others or to what people did: nothing waits for them. */
+  leftAlone: ReadonlySet<ObjectKey>;
+  /** The next moment at which time alone changes something: a deadline, a window. */
+  wakeTimer: NodeJS.Timeout | undefined;
   held: HeldPrunes | undefined;
   /** Prunes that wait because not everything is applied yet, and why. */
   prunesWait: { readonly count: number; readonly reason: string } | undefined;
@@ -59,9 +93,18 @@ export function newFleetRun(name: string): FleetRun {
     name,
     target: undefined,
     pending: undefined,
-    desired: { objects: new Map(), excluded: new Map(), bundles: new Map() },
+    desired: { objects: new Map(), excluded: new Map(), bundles: new Map(), hooks: new Map(), definitions: new Map() },
     inventory: new Map(),
     objects: new Map(),
+    hookRuns: new Map(),
+    syncs: new Map(),
+    orders: new Map(),
+    clocks: new Map(),
+    awaited: new Set(),
+    awaitedObjects: new Set(),
+    expressions: new Map(),
+    leftAlone: new Set(),
+    wakeTimer: undefined,
     held: undefined,
     prunesWait: undefined,
     inventoryProblem: "",

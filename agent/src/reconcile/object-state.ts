@@ -4,9 +4,10 @@ import { maxMessageChars } from "@flotilla/proto/limits";
 import type { BundleReadiness } from "../domain/apply-order.ts";
 import type { Verdict } from "../domain/verdict.ts";
 import { describeId, versionOf } from "../domain/object-id.ts";
-import { rollUp, type CountedObject, type RollUp } from "../domain/roll-up.ts";
+import { rollUp, worseOf, type CountedObject, type RollUp } from "../domain/roll-up.ts";
 import { engineLimits } from "../limits.ts";
-import { isApplied, isDrifted, type FleetRun } from "./fleet-run.ts";
+import { isApplied, isDrifted, type FleetRun, type OrderState } from "./fleet-run.ts";
+import { tellOrderPhase } from "./tell-order-phase.ts";
 import { changeCode, healthCode, syncCode } from "./report-words.ts";
 import type { TrackedObject } from "./tracked-object.ts";
 
@@ -27,6 +28,7 @@ export function judge(run: FleetRun, object: TrackedObject, now: number): Judged
 /** Why an object is not in sync; undefined when it is, "" when there is no more to say. */
 function outOfSyncBecause(run: FleetRun, object: TrackedObject): string | undefined {
   if (run.desired.excluded.has(object.key)) return undefined;
+  if (object.isHook && run.desired.hooks.has(object.key)) return object.failure?.message;
   if (object.failure) return object.failure.message;
   if (!isApplied(run, object.key)) return object.note || (run.desired.objects.has(object.key) ? "not applied yet" : "to be deleted");
   if (object.note) return object.note;
@@ -58,6 +60,8 @@ function healthOf(run: FleetRun, object: TrackedObject, now: number): Verdict {
 /** When an object that is in progress counts as failed (epoch ms); undefined when it is not in progress, or may be for as long as it takes. */
 export function healthDeadline(run: FleetRun, object: TrackedObject): number | undefined {
   const policy = run.desired.bundles.get(object.bundle);
+  // A hook has a deadline of its own.
+  if (object.isHook) return undefined;
   if (object.live?.verdict.health !== "InProgress" || object.live.verdict.isPatient || object.movingSince === undefined || !policy) return undefined;
   return object.movingSince + policy.healthTimeoutMs;
 }
@@ -104,11 +108,15 @@ export function totals(run: FleetRun, now: number): Totals {
   const byBundle = Map.groupBy(all, (object) => object.bundle);
   // Every report carries every bundle: a thousand of them must leave room for objects.
   const charsEach = Math.min(maxMessageChars, Math.max(80, Math.floor(engineLimits.bundleMessageChars / run.desired.bundles.size)));
-  const bundles = [...run.desired.bundles.values()].map(({ name, digest }) => {
-    const { synced, health, message, ...counts } = rollUp(byBundle.get(name) ?? []);
+  const judged = [...run.desired.bundles.values()].map(({ name, digest }) => {
+    const rolled = rollUp(byBundle.get(name) ?? []);
+    return { name, digest, rolled, added: withOrder(rolled, run.orders.get(name)) };
+  });
+  const bundles = judged.map(({ name, digest, added: { synced, health, message, ...counts } }) => {
     return { name, digest, sync: syncCode(synced), health: healthCode[health], message: cut(message, charsEach), ...counts };
   });
-  const whole = rollUp(all);
+  const others = all.filter(({ bundle }) => !run.desired.bundles.has(bundle));
+  const whole = wholeOf(rollUp(all), rollUp(others), judged);
   const trouble = run.refusal ? `target refused: ${run.refusal}` : run.trouble;
   const waits = run.held
     ? `${run.held.keys.length} prunes wait for approval: ${run.held.reason}`
@@ -130,17 +138,72 @@ export function totals(run: FleetRun, now: number): Totals {
   return { summary, bundles, rollUp: { ...whole, synced: isSynced } };
 }
 
+/** A roll-up, with what the order of the bundle adds: a failed or late sync is Failed, one that goes on is InProgress. */
+function withOrder(rolled: RollUp, order: OrderState | undefined): RollUp {
+  if (!order) return rolled;
+  const failed = order.failed || order.late;
+  if (failed !== "")
+    return { ...rolled, health: worseOf(rolled.health, "Failed"), message: rolled.failed > 0 && order.failed === "" ? rolled.message : failed };
+  if (order.phase === "done") return rolled;
+  if (order.phase === "held") return rolled.synced ? rolled : { ...rolled, message: `${order.blocker}; ${rolled.message}` };
+  if (!awaitsHealth.has(order.phase)) return rolled;
+  const isMoving = rolled.health === "Current" || rolled.health === "InProgress" || rolled.health === "NotFound";
+  return isMoving && rolled.failed === 0 ? { ...rolled, health: "InProgress", message: `${tellOrderPhase(order)}: ${order.blocker}` } : rolled;
+}
+
+const awaitsHealth: ReadonlySet<string> = new Set(["dependsOn", "definitions", "pre", "stage", "sync", "post"]);
+
+interface JudgedBundle {
+  readonly name: string;
+  readonly rolled: RollUp;
+  readonly added: RollUp;
+}
+
+/** The fleet is as its worst bundle; its line is about order where that is what keeps it, and no apply failed. */
+function wholeOf(counts: RollUp, others: RollUp, bundles: readonly JudgedBundle[]): RollUp {
+  const told = bundles.filter(({ rolled, added }) => rolled !== added);
+  if (told.length === 0) return counts;
+  const health = bundles.reduce((worst, { added }) => worseOf(worst, added.health), others.health);
+  const [first] = told.toSorted((a, b) => (a.added.health === b.added.health ? 0 : worseOf(a.added.health, b.added.health) === a.added.health ? -1 : 1));
+  const isWorst = first !== undefined && (counts.failed === 0 || first.added.health === "Failed") && worseOf(first.added.health, health) === first.added.health;
+  return { ...counts, health, message: isWorst ? `bundle ${first.name}: ${first.added.message}` : counts.message };
+}
+
 /** How far each bundle is, for those that depend on it. */
-export function readinessOf(run: FleetRun, now: number): Map<string, BundleReadiness> {
-  const byBundle = Map.groupBy(run.desired.objects.values(), (object) => object.bundle);
+export function readinessOf(run: FleetRun, now: number, bundles: ReadonlySet<string>): Map<string, BundleReadiness> {
   const readiness = new Map<string, BundleReadiness>();
-  for (const bundle of run.desired.bundles.keys()) {
-    const objects = (byBundle.get(bundle) ?? []).flatMap(({ key }) => run.objects.get(key) ?? []);
-    const { health, message } = rollUp(objects.map((object) => counted(run, object, now)));
-    const applied = objects.every((object) => isApplied(run, object.key));
-    readiness.set(bundle, { applied, healthy: health === "Current", reason: message });
+  if (bundles.size === 0) return readiness;
+  const counts = countsOf(run, now, bundles);
+  for (const [name, { objects, applied, health, message }] of counts) {
+    const order = pendingOrder(run, name);
+    readiness.set(name, { applied: applied === objects && order === "", healthy: health === "Current", reason: order || message });
   }
   return readiness;
+}
+
+/** What is known of a bundle in numbers: what a readiness expression sees. */
+export interface BundleCounts extends RollUp {
+  readonly applied: number;
+}
+
+export function countsOf(run: FleetRun, now: number, bundles: ReadonlySet<string>): Map<string, BundleCounts> {
+  const wanted = Map.groupBy(run.desired.objects.values(), (object) => object.bundle);
+  const counts = new Map<string, BundleCounts>();
+  for (const name of bundles) {
+    if (!run.desired.bundles.has(name)) continue;
+    const objects = (wanted.get(name) ?? []).flatMap(({ key }) => run.objects.get(key) ?? []);
+    const applied = objects.filter((object) => isApplied(run, object.key)).length;
+    counts.set(name, { ...rollUp(objects.map((object) => counted(run, object, now))), applied });
+  }
+  return counts;
+}
+
+/** What a bundle's hooks have still to do for its present content; "" when nothing. */
+function pendingOrder(run: FleetRun, name: string): string {
+  const policy = run.desired.bundles.get(name);
+  const mark = run.syncs.get(name);
+  if (!policy?.hasHooks || (mark?.state === "done" && mark.token === policy.digest)) return "";
+  return run.orders.get(name)?.failed || "its hooks have not run";
 }
 
 /** Lines for people have a bound. */

@@ -1,13 +1,25 @@
 import { createHash } from "node:crypto";
+import { timestampMs, type Duration } from "@bufbuild/protobuf/wkt";
+import type { KubeObject } from "@flotilla/proto/digest";
+import { stageOf } from "../domain/apply-order.ts";
 import type { HealthCheck } from "../domain/health-checks.ts";
 import type { IgnoreRule } from "../domain/ignore.ts";
 import { ignoredPaths } from "../domain/ignore.ts";
 import { describeId, idOf, objectKey, type ObjectKey } from "../domain/object-id.ts";
 import type { DesiredObject, DriftMode } from "../domain/plan.ts";
 import type { PruneBudget } from "../domain/prune-policy.ts";
-import { readDirectives } from "@flotilla/proto/directives";
-import { defaultHealthTimeoutMs } from "@flotilla/proto/limits";
-import { DriftMode as DriftModeCode, type Target, type TargetBundle } from "@flotilla/proto/gen/target";
+import { readDirectives, type Directives } from "@flotilla/proto/directives";
+import { defaultDeadlinesMs, defaultHealthTimeoutMs } from "@flotilla/proto/limits";
+import type { SyncWindow, SyncWindows } from "@flotilla/proto/sync-windows";
+import {
+  DriftMode as DriftModeCode,
+  type Suspension,
+  type SyncWindow as WireWindow,
+  type SyncWindows as WireWindows,
+  type Target,
+  type TargetBundle,
+  WhenClosed,
+} from "@flotilla/proto/gen/target";
 import type { OpenBody } from "../cluster/body-store.ts";
 
 /** How a bundle is kept. */
@@ -21,6 +33,25 @@ export interface BundlePolicy {
   readonly healthChecks: readonly HealthCheck[];
   /** Service account ("namespace/name") in whose name its objects are written and deleted; "" is the agent itself. */
   readonly account: string;
+  /** Its objects name more than one stage, or hooks: then health is awaited between them. */
+  readonly isStaged: boolean;
+  readonly hasHooks: boolean;
+  readonly deadlines: PhaseDeadlines;
+  readonly suspension: Suspension | undefined;
+  readonly windows: readonly SyncWindows[];
+  /** Opens every window until then (epoch ms). */
+  readonly override: { readonly until: number } | undefined;
+  /** Readiness expressions by the bundle that is waited for. */
+  readonly readiness: ReadonlyMap<string, string>;
+}
+
+/** Milliseconds that each phase may take before it is late. */
+export interface PhaseDeadlines {
+  readonly definitions: number;
+  readonly hook: number;
+  readonly stage: number;
+  readonly dependsOn: number;
+  readonly apply: number;
 }
 
 /** What a target wants, object by object. */
@@ -28,6 +59,10 @@ export interface Desired {
   readonly objects: ReadonlyMap<ObjectKey, DesiredObject>;
   readonly excluded: ReadonlyMap<ObjectKey, string>;
   readonly bundles: ReadonlyMap<string, BundlePolicy>;
+  /** Objects that are run and not kept. */
+  readonly hooks: ReadonlyMap<ObjectKey, DesiredObject>;
+  /** "group/kind" → the definition in this target that makes it. */
+  readonly definitions: ReadonlyMap<string, ObjectKey>;
 }
 
 /** A target that must not be followed; the one before stays. */
@@ -46,26 +81,46 @@ export class RefusedTarget extends Error {
 export async function readDesired(target: Target, open: (digest: string) => Promise<OpenBody>): Promise<Desired> {
   const objects = new Map<ObjectKey, DesiredObject>();
   const excluded = new Map<ObjectKey, string>();
+  const hooks = new Map<ObjectKey, DesiredObject>();
+  const definitions = new Map<string, ObjectKey>();
   for (const bundle of target.bundles) {
     const body = await open(bundle.digest);
     if (body.count !== bundle.objectCount)
       throw new RefusedTarget(`bundle ${bundle.name} should have ${bundle.objectCount} objects, its body has ${body.count}`);
     const left = new Set(bundle.excluded);
-    for (const object of readBundle(bundle, body)) {
+    for (const { object, defines } of readBundle(bundle, body)) {
       if (left.has(object.key)) {
         excluded.set(object.key, bundle.name);
         continue;
       }
-      const twin = objects.get(object.key);
+      const twin = objects.get(object.key) ?? hooks.get(object.key);
       if (twin) throw new RefusedTarget(`${describeId(object.id)} is in bundle ${twin.bundle} and in bundle ${bundle.name}`);
-      objects.set(object.key, object);
+      (object.directives.hook ? hooks : objects).set(object.key, object);
+      if (defines !== undefined) definitions.set(defines, object.key);
     }
   }
-  for (const key of objects.keys()) excluded.delete(key);
-  return { objects, excluded, bundles: new Map(target.bundles.map((bundle) => [bundle.name, policyOf(bundle)])) };
+  for (const key of [...objects.keys(), ...hooks.keys()]) excluded.delete(key);
+  return { objects, excluded, hooks, definitions, bundles: readPolicies(target, objects, hooks) };
 }
 
-function* readBundle(bundle: TargetBundle, body: OpenBody): Generator<DesiredObject> {
+function readPolicies(
+  target: Target,
+  objects: ReadonlyMap<ObjectKey, DesiredObject>,
+  hooks: ReadonlyMap<ObjectKey, DesiredObject>,
+): ReadonlyMap<string, BundlePolicy> {
+  const stages = new Map<string, Set<number>>();
+  for (const { bundle, directives } of objects.values()) stages.set(bundle, (stages.get(bundle) ?? new Set()).add(directives.stage));
+  const hooked = new Set([...hooks.values()].map(({ bundle }) => bundle));
+  return new Map(target.bundles.map((bundle) => [bundle.name, policyOf(bundle, (stages.get(bundle.name)?.size ?? 0) > 1, hooked.has(bundle.name))]));
+}
+
+interface ReadObject {
+  readonly object: DesiredObject;
+  /** The "group/kind" that it defines. */
+  readonly defines: string | undefined;
+}
+
+function* readBundle(bundle: TargetBundle, body: OpenBody): Generator<ReadObject> {
   for (let line = 0; line < body.count; line++) {
     const object = body.object(line);
     if (typeof object?.apiVersion !== "string" || typeof object.kind !== "string" || typeof object.metadata?.name !== "string") {
@@ -74,18 +129,23 @@ function* readBundle(bundle: TargetBundle, body: OpenBody): Generator<DesiredObj
     const id = idOf(object);
     const ignored = ignoredPaths(bundle.ignore as readonly IgnoreRule[], id);
     const hash = createHash("sha256").update(body.line(line)).update(JSON.stringify(ignored)).digest("base64url").slice(0, 22);
-    yield {
-      key: objectKey(id),
-      id,
-      apiVersion: object.apiVersion,
-      bundle: bundle.name,
-      body: bundle.digest,
-      line,
-      hash,
-      ignored,
-      directives: readDirectives(object, bundle.defaults).directives,
-    };
+    const directives = directivesOf(object, bundle);
+    const wanted = { key: objectKey(id), id, apiVersion: object.apiVersion, bundle: bundle.name, body: bundle.digest, line, hash, ignored, directives };
+    yield { object: wanted, defines: stageOf(id) === "definitions" ? kindDefinedBy(object) : undefined };
   }
+}
+
+/** A hook whose only phases are those that nothing here runs must not pass for an ordinary object: it is skipped. */
+function directivesOf(object: KubeObject, bundle: TargetBundle): Directives {
+  const { directives, honoured, notHonoured } = readDirectives(object, bundle.defaults);
+  const isRefusedHook = !directives.hook && notHonoured.some(({ annotation }) => annotation.endsWith("/hook"));
+  const isHonoured = honoured.some(({ annotation }) => annotation.endsWith("/hook"));
+  return isRefusedHook && !isHonoured ? { ...directives, hook: { phases: ["skip"], deletePolicies: ["before-creation"] } } : directives;
+}
+
+function kindDefinedBy(definition: KubeObject): string | undefined {
+  const spec = definition.spec as { group?: unknown; names?: { kind?: unknown } } | undefined;
+  return typeof spec?.group === "string" && typeof spec.names?.kind === "string" ? `${spec.group}/${spec.names.kind}` : undefined;
 }
 
 const driftModes: ReadonlyMap<number, DriftMode> = new Map([
@@ -94,17 +154,43 @@ const driftModes: ReadonlyMap<number, DriftMode> = new Map([
   [DriftModeCode.HEAL_UNLESS_DRIFTED, "heal-unless-drifted"],
 ]);
 
-function policyOf(bundle: TargetBundle): BundlePolicy {
-  const timeout = bundle.healthTimeout;
-  const timeoutMs = timeout ? Number(timeout.seconds) * 1000 + Math.round(timeout.nanos / 1e6) : 0;
+function policyOf(bundle: TargetBundle, isStaged: boolean, hasHooks: boolean): BundlePolicy {
   return {
     name: bundle.name,
     digest: bundle.digest,
     dependsOn: bundle.dependsOn,
     driftMode: driftModes.get(bundle.driftMode) ?? "heal",
-    healthTimeoutMs: timeoutMs > 0 ? timeoutMs : defaultHealthTimeoutMs,
+    healthTimeoutMs: msOf(bundle.healthTimeout) ?? defaultHealthTimeoutMs,
     healthChecks: bundle.healthChecks,
     account: bundle.serviceAccount,
     budget: bundle.pruneBudget && { objects: bundle.pruneBudget.objects, percent: bundle.pruneBudget.percent },
+    isStaged,
+    hasHooks,
+    deadlines: {
+      definitions: msOf(bundle.deadlines?.definitions) ?? defaultDeadlinesMs.definitions,
+      hook: msOf(bundle.deadlines?.hook) ?? defaultDeadlinesMs.hook,
+      stage: msOf(bundle.deadlines?.stage) ?? defaultDeadlinesMs.stage,
+      dependsOn: msOf(bundle.deadlines?.dependsOn) ?? defaultDeadlinesMs.dependsOn,
+      apply: msOf(bundle.deadlines?.apply) ?? defaultDeadlinesMs.apply,
+    },
+    suspension: bundle.suspension,
+    windows: bundle.syncWindows.map(windowsOf),
+    override: bundle.windowOverride?.until && { until: timestampMs(bundle.windowOverride.until) },
+    readiness: new Map(bundle.readiness.map(({ bundle: name, expression }) => [name, expression])),
   };
+}
+
+/** Milliseconds of a duration; undefined when it is not set. */
+function msOf(duration: Duration | undefined): number | undefined {
+  const ms = duration ? Number(duration.seconds) * 1000 + Math.round(duration.nanos / 1e6) : 0;
+  return ms > 0 ? ms : undefined;
+}
+
+function windowsOf(windows: WireWindows): SyncWindows {
+  const isStop = windows.whenClosed === WhenClosed.STOP;
+  return { allow: windows.allow.map(windowOf), deny: windows.deny.map(windowOf), whenClosed: isStop ? "stop" : "finish", heal: windows.heal };
+}
+
+function windowOf({ timeZone, schedule, duration, from, to }: WireWindow): SyncWindow {
+  return { timeZone: timeZone || "UTC", schedule, durationMs: msOf(duration) ?? 0, from, to };
 }

@@ -1,5 +1,5 @@
 import { healthChecksFor } from "../domain/health-checks.ts";
-import { judgeBy, trackObject } from "./tracked-object.ts";
+import { judgeBy, trackObject, type TrackedObject } from "./tracked-object.ts";
 import type { EngineContext } from "./engine-context.ts";
 import type { FleetRun } from "./fleet-run.ts";
 import { parseObjectKey } from "../domain/object-id.ts";
@@ -46,6 +46,14 @@ export function refuse(run: FleetRun, generation: bigint, reason: string, engine
   engine.reporter(run).event("TargetRefused", run.refusal, { warning: true });
 }
 
+/** Whether an object is run or kept; what was seen of it before was judged by the other rules. */
+function markHook(object: TrackedObject, desired: Desired): void {
+  const hook = desired.hooks.get(object.key);
+  if (object.isHook !== (hook !== undefined) && object.live) object.isUnjudged = true;
+  object.isHook = hook !== undefined;
+  if (hook) judgeBy(object, healthChecksFor(desired.bundles.get(hook.bundle)?.healthChecks ?? [], hook.id));
+}
+
 /** Have an object for everything that the target wants, leaves to others, or the inventory holds. */
 export function track(run: FleetRun, desired: Desired, engine: EngineContext): void {
   run.desired = desired;
@@ -68,6 +76,7 @@ export function track(run: FleetRun, desired: Desired, engine: EngineContext): v
   for (const entry of run.inventory.values()) {
     if (!run.objects.has(entry.key)) run.objects.set(entry.key, trackObject(run.name, entry.key, parseObjectKey(entry.key), entry.apiVersion, entry.bundle));
   }
+  for (const object of run.objects.values()) markHook(object, desired);
   for (const object of run.objects.values()) {
     if (desired.objects.has(object.key) || desired.excluded.has(object.key) || run.inventory.has(object.key)) continue;
     run.objects.delete(object.key);

@@ -2,18 +2,19 @@ import { applyObject } from "../cluster/apply-object.ts";
 import { getObject } from "../cluster/get-object.ts";
 import type { LiveObject } from "../cluster/live-object.ts";
 import type { KubeResource } from "../cluster/discovery.ts";
+import { stageOf } from "../domain/apply-order.ts";
+import { closedBecause } from "../domain/bundle-order.ts";
 import { tellError } from "../cluster/kube-error.ts";
 import { driftFields, type FieldDrift } from "../domain/drift.ts";
 import { decideHeal, recentHeals } from "../domain/heal-budget.ts";
 import { isIgnoredBy } from "../domain/ignore.ts";
 import { describeId, type ObjectKey } from "../domain/object-id.ts";
 import type { DesiredObject } from "../domain/plan.ts";
-import { blockedBy } from "../domain/apply-order.ts";
 import { applyTracked } from "./apply-tracked.ts";
 import { sightOf } from "./cluster-view.ts";
 import type { EngineContext } from "./engine-context.ts";
 import { accountOf, isDrifted, type FleetRun } from "./fleet-run.ts";
-import { readinessOf } from "./object-state.ts";
+import { holdOf } from "./hold-of.ts";
 import { saveInventorySoon } from "./save-inventory.ts";
 import { exclusively, type TrackedObject } from "./tracked-object.ts";
 
@@ -45,9 +46,8 @@ async function judgeAnew(object: TrackedObject, wanted: DesiredObject, engine: E
 }
 
 async function retry(run: FleetRun, object: TrackedObject, wanted: DesiredObject, engine: EngineContext): Promise<void> {
-  const bundle = run.desired.bundles.get(wanted.bundle);
-  // It waits for another bundle now: the plan that lets it go applies it.
-  if (!bundle || blockedBy(bundle, [...run.desired.bundles.values()], readinessOf(run, Date.now()))) return;
+  // It waits for something now: the plan that lets it go applies it.
+  if (holdOf(run, wanted.bundle, Date.now()) || isClosed(run, wanted)) return;
   const outcome = await applyTracked(run, object, wanted, engine);
   if (outcome === "failed") return;
   engine.reporter(run).event("Applied", `${describeId(object.id)} ${(object.change ?? "").toLowerCase()}`, { bundle: object.bundle, object: object.id });
@@ -55,6 +55,12 @@ async function retry(run: FleetRun, object: TrackedObject, wanted: DesiredObject
   // What waited for this object (prunes, other bundles, the end of the apply) is the plan's to go on with.
   const isLast = [...run.objects.values()].every((other) => !other.failure);
   if (isLast || run.prunesWait) engine.queueFleet(run);
+}
+
+/** Whether the last plan found that the object has to wait. */
+function isClosed(run: FleetRun, wanted: DesiredObject): boolean {
+  const order = run.orders.get(wanted.bundle);
+  return order !== undefined && closedBecause(order, wanted.directives.stage, stageOf(wanted.id) !== "rest") !== undefined;
 }
 
 async function answerDrift(run: FleetRun, object: TrackedObject, wanted: DesiredObject, engine: EngineContext): Promise<void> {
@@ -94,7 +100,8 @@ async function answerConfirmed(
   live: LiveObject | undefined,
   engine: EngineContext,
 ): Promise<void> {
-  const mode = run.desired.bundles.get(wanted.bundle)?.driftMode ?? "heal";
+  const hold = holdOf(run, wanted.bundle, Date.now());
+  const mode = hold && !hold.mayHeal ? "report" : (run.desired.bundles.get(wanted.bundle)?.driftMode ?? "heal");
   if (mode === "report" || (mode === "heal-unless-drifted" && live)) return await report(run, object, wanted, resource, live, engine, "DriftReported");
   const now = Date.now();
   const decision = decideHeal(object.heals, now);

@@ -1,14 +1,17 @@
 import { failpoint } from "@flotilla/proto/failpoint";
-import { blockedBy, stages } from "../domain/apply-order.ts";
+import { stages } from "../domain/apply-order.ts";
 import { widen } from "../domain/inventory.ts";
 import { planChanges, type Plan } from "../domain/plan.ts";
 import { applyPlan, type ChangeCounts } from "./apply-plan.ts";
 import type { EngineContext } from "./engine-context.ts";
 import { isApplied, noteAccounts, type FleetRun } from "./fleet-run.ts";
-import { readinessOf } from "./object-state.ts";
+import { holdOf } from "./hold-of.ts";
+import { isDone, isRemembered, orderBundles, type Orders } from "./order-bundles.ts";
 import { prunePlan } from "./prune-plan.ts";
+import { readReadiness } from "./read-readiness.ts";
 import { receiveTarget } from "./receive-target.ts";
 import { removeFleet } from "./remove-fleet.ts";
+import { saveOrder, settleHooks, startHooks } from "./run-hooks.ts";
 import { saveInventory } from "./save-inventory.ts";
 import { tellPhase } from "./tell-phase.ts";
 import type { TrackedObject } from "./tracked-object.ts";
@@ -23,27 +26,38 @@ import type { TrackedObject } from "./tracked-object.ts";
 export async function reconcileTarget(run: FleetRun, engine: EngineContext, signal: AbortSignal): Promise<void> {
   if (!(await receiveTarget(run, engine)) || signal.aborted) return;
   if (run.target?.tombstone) return await removeFleet(run, run.target.tombstone, engine);
+  clearTimeout(run.wakeTimer);
 
   const plannedAt = Date.now();
   await engine.view.look(ours(run), signal);
   if (signal.aborted) return;
-  const plan = planFor(run, engine);
+  await settleHooks(run, engine, plannedAt);
+  await readReadiness(run, engine, plannedAt);
+  const orders = orderBundles(run, engine, plannedAt);
+  const plan = planFor(run, orders, engine);
+  noteOrders(run, orders, engine);
   notePlan(run, plan, engine);
   tellPhase(run, engine, "plan", plannedAt, Date.now());
 
   const applyAt = Date.now();
   skipToldPath(run, plan);
   await widenInventory(run, plan, engine);
-  const counts = await applyPlan(run, plan, engine, signal);
+  await saveOrder(run, engine);
+  const hooks = [...orders.states.values()].flatMap(({ start }) => start);
+  const counts = await applyPlan(run, plan, engine, signal, () => startHooks(run, hooks, engine, signal));
   failpoint("after-apply-before-inventory");
   const unpruned = signal.aborted ? 0 : await prunePlan(run, plan, engine, signal);
   await saveInventory(run, engine);
   if (signal.aborted) return;
 
+  const reached = orderBundles(run, engine, Date.now());
+  noteOrders(run, reached, engine);
+  await saveOrder(run, engine);
   tellOutcome(run, plan, counts, applyAt, engine);
   for (const key of plan.drifted) engine.queueObject(run, key, { urgent: true });
   if (unpruned > 0) engine.queueFleet(run, { delayMs: 10_000 });
-  else if (mayGoOn(run, plan)) engine.queueFleet(run);
+  else if (mayGoOn(run, plan, reached)) engine.queueFleet(run);
+  wakeAt(run, reached.wakeAt, engine);
 }
 
 /** What there is to look at: not what belongs to others. */
@@ -52,9 +66,9 @@ function ours(run: FleetRun): TrackedObject[] {
 }
 
 /** The plan for the world as it is known now. */
-function planFor(run: FleetRun, engine: EngineContext): Plan {
+function planFor(run: FleetRun, orders: Orders, engine: EngineContext): Plan {
   const bundles = [...run.desired.bundles.values()];
-  const readiness = readinessOf(run, Date.now());
+  const now = Date.now();
   return planChanges({
     desired: run.desired.objects,
     excluded: new Set(run.desired.excluded.keys()),
@@ -62,17 +76,42 @@ function planFor(run: FleetRun, engine: EngineContext): Plan {
     observe: (key) => engine.view.observe(run.objects.get(key)),
     claimedBy: (key) => engine.claimedBy(run, key),
     driftMode: (bundle) => run.desired.bundles.get(bundle)?.driftMode ?? "heal",
-    blocked: (name) => {
-      const bundle = run.desired.bundles.get(name);
-      return bundle && bundle.dependsOn.length > 0 ? blockedBy(bundle, bundles, readiness) : undefined;
-    },
+    blocked: (object) => orders.gate(object),
+    stays: (key, bundle) => run.desired.hooks.has(key) || holdOf(run, bundle, now) !== undefined,
     budgets: new Map(bundles.flatMap(({ name, budget }) => (budget ? [[name, budget] as const] : []))),
   });
 }
 
+/** Take in where the bundles stand, and tell what is late. Syncs that begin or end are remembered. */
+function noteOrders(run: FleetRun, orders: Orders, engine: EngineContext): void {
+  for (const [name, order] of orders.states) {
+    const policy = run.desired.bundles.get(name);
+    const before = run.orders.get(name);
+    if (order.late !== "" && (before?.late ?? "") === "")
+      engine.reporter(run).event("DeadlineExceeded", `bundle ${name}: ${order.late}`, { bundle: name, warning: true });
+    if (before?.blocker !== order.blocker || before.phase !== order.phase || before.late !== order.late) engine.reporter(run).changed();
+    if (!policy || !isRemembered(run, policy) || isDone(run, policy) || !order.isOpen) continue;
+    run.syncs.set(name, { token: policy.digest, state: order.phase === "done" ? "done" : "begun" });
+  }
+  for (const name of run.syncs.keys()) if (!run.desired.bundles.has(name)) run.syncs.delete(name);
+  run.orders = orders.states;
+  run.awaited = orders.awaited;
+}
+
+/** Nothing else would wake a plan at a deadline, or when a window opens. */
+function wakeAt(run: FleetRun, at: number, engine: EngineContext): void {
+  if (at === Infinity) return;
+  run.wakeTimer = setTimeout(() => engine.queueFleet(run), Math.min(Math.max(0, at - Date.now()) + 5, maxTimerMs));
+  run.wakeTimer.unref();
+}
+
+/** Node's longest timer; what is later is looked at again then. */
+const maxTimerMs = 2 ** 31 - 1;
+
 /** Write down on each object what the plan has in mind for it. */
 function notePlan(run: FleetRun, plan: Plan, engine: EngineContext): void {
   run.planned.clear();
+  run.leftAlone = new Set([...plan.claimed.keys(), ...plan.kept]);
   for (const { object } of stages.flatMap((stage) => plan.applies.get(stage) ?? [])) run.planned.add(object.key);
   const note = (key: string, text: string) => {
     const object = run.objects.get(key);
@@ -136,11 +175,13 @@ function tellOutcome(run: FleetRun, plan: Plan, counts: ChangeCounts, applyAt: n
   engine.reporter(run).changed();
 }
 
-/** Whether what a bundle waited for came true by this very plan: no watch event will say so. */
-function mayGoOn(run: FleetRun, plan: Plan): boolean {
-  if (plan.waiting.size === 0) return false;
-  const bundles = [...run.desired.bundles.values()];
-  const readiness = readinessOf(run, Date.now());
-  const waiting = new Set([...plan.waiting.keys()].map((key) => run.desired.objects.get(key)?.bundle));
-  return bundles.some((bundle) => waiting.has(bundle.name) && blockedBy(bundle, bundles, readiness) === undefined);
+/** Whether what something waited for came true by this very plan: no watch event will say so. */
+function mayGoOn(run: FleetRun, plan: Plan, { states, gate }: Orders): boolean {
+  const isOpened = [...plan.waiting.keys()].some((key) => {
+    const object = run.desired.objects.get(key);
+    return object !== undefined && gate(object) === undefined;
+  });
+  // A hook that could not be made is tried again by itself.
+  const mayStart = (key: string) => !run.objects.get(key)?.failure && !run.objects.get(key)?.note;
+  return isOpened || [...states.values()].some((order) => order.start.some(({ key }) => mayStart(key)));
 }

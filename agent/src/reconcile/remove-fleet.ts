@@ -21,6 +21,7 @@ export async function removeFleet(run: FleetRun, tombstone: Tombstone, engine: E
   engine.reporter(run).event("TargetRemoved", `this cluster left fleet ${run.name}${why}: ${stays}`);
   await engine.reporter(run).removed();
   await engine.inventories.remove(run.name);
+  await engine.orders.remove(run.name);
   await engine.targets.remove(run.name);
   engine.forgetFleet(run);
 }

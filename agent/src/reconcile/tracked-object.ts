@@ -11,6 +11,8 @@ export interface Sight {
   readonly ignored: readonly string[];
   /** hashOwned, without what is ignored. */
   readonly owned: string;
+  /** The stage that it says it is of: deletes go backwards. */
+  readonly stage: number;
   readonly verdict: Verdict;
 }
 
@@ -32,6 +34,8 @@ export interface TrackedObject {
   readonly id: ObjectId;
   apiVersion: string;
   bundle: string;
+  /** It is run, not kept: neither in sync nor out of it, neither healed nor pruned. */
+  isHook: boolean;
   /** JSON pointers that drift does not look at. */
   ignored: readonly string[];
   /** The bundle's own health checks for this kind. */
@@ -75,6 +79,7 @@ export function trackObject(fleet: string, key: ObjectKey, id: ObjectId, apiVers
     id,
     apiVersion,
     bundle,
+    isHook: false,
     ignored: [],
     checks: noHealthChecks,
     isUnjudged: false,
