@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type AuditedAct, auditHash } from "@flotilla/proto/audit";
-import type { AuditRow } from "@flotilla/proto/rest/contract";
+import type { AuditRow, HeldPruneRow, ObjectRow } from "@flotilla/proto/rest/contract";
 import { chmod, mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { clusterRow, eventRow, FakeHub, fleetRow, hubInfo, page, problem, Reply, revision, type Routes, targetRow, token } from "./testing/fake-hub.ts";
@@ -35,6 +35,106 @@ describe("a name that is not there", () => {
       expect(stdout).toBe("");
       expect(stderr).toContain("there is no fleet 'shpo'");
     }
+  });
+});
+
+describe("fleet approve prune", () => {
+  const digests = { one: "1".repeat(64), two: "2".repeat(64) };
+  const held = (cluster: string, digest: string, more: Partial<HeldPruneRow> = {}): HeldPruneRow => ({
+    fleet: "shop",
+    cluster,
+    clusterPhase: "Connected",
+    revision,
+    digest,
+    objects: 1,
+    whole: true,
+    reason: "prune waits for approval: StatefulSet shop/db is of a protected kind",
+    approvedBy: null,
+    asOf: "2026-11-24T00:59:58Z",
+    ...more,
+  });
+  const object: Partial<ObjectRow> = { group: "apps", kind: "StatefulSet", namespace: "shop", name: "db\u001B[2J", bundle: "data", prune: "held" };
+  const approving = (rows: readonly HeldPruneRow[]): Promise<(args: string, options?: RunOptions) => ReturnType<typeof run>> =>
+    withHub({
+      "GET /fleets/shop/held-prunes": ({ query }) => page(rows.filter(({ cluster }) => query["cluster"] === undefined || cluster === query["cluster"])),
+      "GET /objects": () => page([object]),
+      "POST /fleets/shop/prune-approvals": ({ body }) => {
+        const { clusters, digest } = body as { clusters: string[]; digest: string };
+        const approved = clusters
+          .filter((cluster) => cluster !== "rome-1")
+          .map((cluster) => ({ id: 1, fleet: "shop", cluster, revision, digest, generation: 2, objects: 1, approvedBy: "ops" }));
+        return new Reply(201, {
+          approved,
+          refused: clusters.includes("rome-1") ? [{ cluster: "rome-1", code: "conflict", message: "another list is held" }] : [],
+        });
+      },
+    });
+  const sent = () => hub?.seen.filter(({ method }) => method === "POST").map(({ body }) => body);
+
+  it("shows the list before it lets it go, and names revision and digest of what it showed", async () => {
+    const fleet = await approving([held("berlin-1", digests.one), held("paris-1", digests.two)]);
+    const { status, stdout, stderr } = await fleet("approve prune shop --cluster berlin-1 --yes --reason retired");
+    expect(status).toBe(0);
+    expect(stderr).toContain("1 object of fleet shop would be deleted in 1 cluster: berlin-1");
+    expect(stderr).toContain(digests.one);
+    expect(stderr).toMatch(/StatefulSet\.apps +shop +db\\x1b\[2J +data/);
+    expect(stderr).not.toContain("\u001B");
+    expect(stdout).toBe("shop/berlin-1: 1 prune approved (111111111111)\n");
+    expect(sent()).toEqual([{ clusters: ["berlin-1"], revision, digest: digests.one, reason: "retired" }]);
+  });
+
+  it("asks once for clusters that hold the same list, and goes on with the next", async () => {
+    const fleet = await approving([held("berlin-1", digests.one), held("paris-1", digests.two), held("oslo-1", digests.one)]);
+    expect((await fleet("approve prune shop --all-clusters --yes")).status).toBe(0);
+    expect(sent()).toEqual([
+      { clusters: ["berlin-1", "oslo-1"], revision, digest: digests.one },
+      { clusters: ["paris-1"], revision, digest: digests.two },
+    ]);
+  });
+
+  it("needs a yes, or the digest that somebody saw, where there is no terminal", async () => {
+    const fleet = await approving([held("berlin-1", digests.one)]);
+    const asked = await fleet("approve prune shop --cluster berlin-1");
+    expect([asked.status, sent()]).toEqual([2, []]);
+    expect(asked.stderr).toContain("StatefulSet");
+    expect((await fleet(`approve prune shop --cluster berlin-1 --digest ${digests.one.slice(0, 12)}`)).status).toBe(0);
+    expect(sent()?.length).toBe(1);
+  });
+
+  it.each([
+    [`--cluster berlin-1 --digest ${digests.two}`, 1, "holds another list"],
+    ["--cluster berlin-1 --revision ffff --yes", 1, "is of revision 1a2b3c4d5e6f"],
+    ["--yes", 2, "which cluster's list? 2 clusters"],
+    ["--cluster berlin-1 --all-clusters --yes", 2, "exclude each other"],
+    ["--cluster berlin-1 --digest yesterday", 2, "it takes a digest"],
+    [`--cluster nowhere-1 --digest ${digests.one}`, 1, "nothing of fleet shop is held in cluster nowhere-1"],
+  ])("with %s ends with %i and approves nothing", async (flags, status, message) => {
+    const fleet = await approving([held("berlin-1", digests.one), held("paris-1", digests.two)]);
+    const result = await fleet(`approve prune shop ${flags}`);
+    expect([result.status, sent()]).toEqual([status, []]);
+    expect(result.stderr).toContain(message);
+  });
+
+  it("ends with 1 when a cluster did not take it, and says which and why", async () => {
+    const fleet = await approving([held("berlin-1", digests.one), held("rome-1", digests.one)]);
+    const { status, stdout, stderr } = await fleet("approve prune shop --all-clusters --yes");
+    expect(status).toBe(1);
+    expect(stdout).toContain("shop/berlin-1: 1 prune approved");
+    expect(stderr).toContain("rome-1: another list is held");
+  });
+
+  it("prints the lists as JSON and approves nothing", async () => {
+    const fleet = await approving([held("berlin-1", digests.one)]);
+    const { status, stdout } = await fleet("approve prune shop --all-clusters -o json");
+    expect([status, sent()]).toEqual([0, []]);
+    expect(JSON.parse(stdout).items).toMatchObject([{ digest: digests.one, clusters: ["berlin-1"], objects: [{ kind: "StatefulSet" }] }]);
+  });
+
+  it("has nothing to do where nothing is held, or what is held is approved already", async () => {
+    const fleet = await approving([held("berlin-1", digests.one, { approvedBy: "ops" })]);
+    const { status, stderr } = await fleet("approve prune shop --all-clusters --yes");
+    expect([status, sent()]).toEqual([0, []]);
+    expect(stderr).toContain("nothing of fleet shop waits");
   });
 });
 

@@ -13,6 +13,8 @@ import {
 import { installCommand } from "./commands/agent/install.ts";
 import { runCommand } from "./commands/agent/run.ts";
 import { uninstallCommand } from "./commands/agent/uninstall.ts";
+import { approveListCommand } from "./commands/approve/list.ts";
+import { approvePruneCommand } from "./commands/approve/prune.ts";
 import { auditListCommand } from "./commands/audit/list.ts";
 import { auditVerifyCommand } from "./commands/audit/verify.ts";
 import { addCommand } from "./commands/cluster/add.ts";
@@ -77,6 +79,7 @@ const root = buildRouteMap<string, FleetContext>({
     render: renderCommand,
     lint: lintCommand,
     events: eventsCommand,
+    approve: buildRouteMap({ docs: { brief: "Let what is held for a person go: prunes" }, routes: { prune: approvePruneCommand, list: approveListCommand } }),
     audit: buildRouteMap({ docs: { brief: "Who did what, and whether that record is whole" }, routes: { list: auditListCommand, verify: auditVerifyCommand } }),
     drift: buildRouteMap({ docs: { brief: "What differs from Git on the clusters" }, routes: { list: driftListCommand, show: driftShowCommand } }),
     cluster: buildRouteMap({

@@ -12,6 +12,8 @@ import type {
   HubInfo,
   ObjectRow,
   Page,
+  PruneApprovalRequest,
+  PruneApprovals,
   Rendered,
   RevisionRow,
   TargetRow,
@@ -61,6 +63,10 @@ export class HubClient {
 
   syncFleet(name: string, cluster?: string): Promise<{ revision: string | null }> {
     return this.#write("POST", `${fleetPath(name)}/sync${queryText({ cluster })}`);
+  }
+
+  approvePrunes(fleet: string, request: PruneApprovalRequest): Promise<PruneApprovals> {
+    return this.#write("POST", `${fleetPath(fleet)}/prune-approvals`, request);
   }
 
   targets(fleet: string, query: Query = {}): Promise<TargetRow[]> {

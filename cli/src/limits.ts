@@ -22,6 +22,9 @@ export const streamIdleMs = 45_000;
 export const streamRetryMinMs = 500;
 export const streamRetryMaxMs = 10_000;
 
+/** Clusters in one request for an approval: what the API takes. */
+export const approvalsAtOnce = 500;
+
 /** One event of the stream: an EventRow with its message, many times over. */
 export const maxStreamEventBytes = 1024 * 1024;
 

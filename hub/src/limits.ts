@@ -417,6 +417,8 @@ export const eventDaysKept = 14;
 
 /** Healed drift, and commands that ran out. */
 export const driftsKeptMs = 30 * 86_400_000;
+/** Approvals that something came of; the audit log keeps them for ever. */
+export const approvalsKeptMs = 365 * 86_400_000;
 export const commandsKeptMs = 86_400_000;
 
 /** A body without a target or revision may belong to a render that is under way; the slowest takes minutes. */

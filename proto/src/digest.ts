@@ -60,3 +60,8 @@ export function targetDigest(bundles: readonly DigestedBundle[]): string {
   const sorted = [...bundles].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
   return digestOf(sorted.map((b) => ({ name: b.name, digest: b.digest, dependsOn: [...b.dependsOn].sort(), policy: b.policy })));
 }
+
+/** Digest of a list of ids: order does not matter. What an approval names. */
+export function listDigest(ids: readonly string[]): string {
+  return digestOf([...ids].sort());
+}

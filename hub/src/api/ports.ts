@@ -1,4 +1,5 @@
 import type {
+  ApprovalRow,
   AuditRow,
   AuditVerdict,
   BundleRow,
@@ -7,10 +8,12 @@ import type {
   EventRow,
   FleetCreate,
   FleetRow,
+  HeldPruneRow,
   HubInfo,
   ObjectRow,
   Page,
   ProblemRow,
+  PruneApproval,
   Ref,
   Rendered,
   RevisionRow,
@@ -56,7 +59,10 @@ export interface ApiStore {
   removeCluster(actor: Actor, name: string): Promise<void>;
   readBundles(query: Filters<"fleet" | "cluster" | "bundle" | "sync" | "health">): Promise<Page<BundleRow>>;
   readObjects(
-    query: Filters<"fleet" | "cluster" | "bundle" | "kind" | "namespace" | "name" | "sync" | "health"> & { readonly troubled?: boolean | undefined },
+    query: Filters<"fleet" | "cluster" | "bundle" | "kind" | "namespace" | "name" | "sync" | "health"> & {
+      readonly troubled?: boolean | undefined;
+      readonly prune?: string | undefined;
+    },
   ): Promise<Page<ObjectRow>>;
   readDrifts(query: Filters<"fleet" | "cluster"> & { readonly open?: boolean | undefined }): Promise<Page<DriftRow>>;
   readEvents(
@@ -64,6 +70,12 @@ export interface ApiStore {
   ): Promise<Page<EventRow>>;
   /** Oldest first; ids become visible in order. */
   readEventsAfter(id: number, fleet: string | undefined, limit: number): Promise<readonly EventRow[]>;
+  readHeldPrunes(query: Filters<"cluster"> & { readonly fleet: string }): Promise<Page<HeldPruneRow>>;
+  approvePrunes(
+    actor: Actor,
+    wanted: { readonly fleet: string; readonly cluster: string; readonly revision: string; readonly digest: string },
+  ): Promise<PruneApproval>;
+  readApprovals(query: Filters<"fleet" | "cluster" | "kind" | "outcome">): Promise<Page<ApprovalRow>>;
   readAuditLog(query: Filters<"fleet" | "cluster" | "actor" | "act"> & { readonly order?: "asc" | "desc" | undefined }): Promise<Page<AuditRow>>;
   verifyAuditLog(): Promise<AuditVerdict>;
   readChangeMarks(): Promise<ChangeMarks>;

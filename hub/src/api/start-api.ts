@@ -5,6 +5,7 @@ import { apiPrefix } from "@flotilla/proto/rest/contract";
 import fastify, { type FastifyReply, type FastifyRequest } from "fastify";
 import { apiBodyBytesMax, apiConnectionsMax, apiRequestMs } from "../limits.ts";
 import { ApiProblem, asApiProblem, problemDetails } from "./api-problem.ts";
+import { addApprovalRoutes } from "./approval-routes.ts";
 import { addAuditRoutes } from "./audit-routes.ts";
 import { requireToken } from "./authorise.ts";
 import { addClusterRoutes } from "./cluster-routes.ts";
@@ -115,6 +116,7 @@ export async function buildApi(options: ApiOptions, watchers: Watchers): Promise
   addFleetRoutes(app, options);
   addClusterRoutes(app, options);
   addStateRoutes(app, options);
+  addApprovalRoutes(app, options);
   addAuditRoutes(app, options);
   addWatchRoute(app, options, watchers);
   await addWebhookRoute(app, options);

@@ -24,6 +24,11 @@ export function addStateRoutes(app: ApiApp, { store, hub, checks }: ApiOptions):
 
   const objectQuery = listQuery(["fleet", "cluster", "bundle", "kind", "namespace", "name", "sync", "health"], {
     troubled: Type.Optional(Type.Boolean({ description: "Only objects that are not Synced and Current" })),
+    prune: Type.Optional(
+      Type.Union([Type.Literal("held"), Type.Literal("waits"), Type.Literal("terminating")], {
+        description: "Only objects that are no longer in Git, and what keeps them",
+      }),
+    ),
   });
   app.get(
     `${apiPrefix}/objects`,

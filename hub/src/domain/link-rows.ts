@@ -1,4 +1,4 @@
-import type { TargetBundle } from "./target.ts";
+import type { TargetApproval, TargetBundle } from "./target.ts";
 
 /** A target as it was released, ready to be sent. */
 export interface ReleasedTarget {
@@ -11,6 +11,7 @@ export interface ReleasedTarget {
   readonly tombstone: "orphan" | "delete" | null;
   readonly traceparent: string | null;
   readonly releasedAt: Date;
+  readonly pruneApproval: TargetApproval | null;
 }
 
 /** What an agent says of itself when its stream opens, and the certificate that it came with. */

@@ -2,6 +2,7 @@ import {
   Change,
   EventSeverity,
   Health,
+  PruneState,
   SyncState,
   type BundleState,
   type ClusterEvent,
@@ -40,6 +41,12 @@ const changeWords: Readonly<Record<number, string>> = {
   [Change.SKIPPED]: "skipped",
   [Change.DELETED]: "deleted",
   [Change.FAILED]: "failed",
+};
+
+const pruneWords: Readonly<Record<number, ObjectStateRow["prune"]>> = {
+  [PruneState.HELD]: "held",
+  [PruneState.WAITS]: "waits",
+  [PruneState.TERMINATING]: "terminating",
 };
 
 /** A word that this hub does not know is Unknown, never healthy. */
@@ -110,6 +117,7 @@ export function readObjectState(state: ObjectState, frame: ReportFrame): ObjectS
     message: cleanText(state.message),
     change: changeWords[state.change] ?? "",
     drift: readFields(state.drift),
+    prune: pruneWords[state.prune] ?? "",
     snapshotId: frame.snapshotId,
   };
 }

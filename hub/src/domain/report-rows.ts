@@ -56,6 +56,8 @@ export interface ObjectStateRow {
   readonly message: string;
   readonly change: string;
   readonly drift: readonly DriftedField[];
+  /** What keeps it although it is no longer in Git; "" while it is. */
+  readonly prune: "held" | "waits" | "terminating" | "";
   /** Snapshot that is coming in: whoever lacks its mark when it is whole, goes. */
   readonly snapshotId: string | null;
 }

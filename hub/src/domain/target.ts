@@ -19,6 +19,15 @@ export interface TargetBundle {
   readonly excluded: readonly string[];
 }
 
+/** A person's word that held prunes may go: for this revision and this list. */
+export interface TargetApproval {
+  readonly revision: string;
+  readonly digest: string;
+  readonly approvedBy: string;
+  /** RFC 3339. */
+  readonly approvedAt: string;
+}
+
 /** What one cluster should run for one fleet, before it is given a generation. */
 export interface PlacedTarget {
   readonly fleet: string;

@@ -79,6 +79,10 @@ export async function removeCluster(pool: pg.Pool, actor: Actor, name: string): 
       "UPDATE targets SET tombstone = COALESCE(tombstone, 'orphan'), generation = generation + 1, bundles = '[]', removed_at = now() WHERE cluster = $1 AND removed_at IS NULL",
       [name],
     );
+    await client.query(
+      "UPDATE approvals SET outcome = 'void', why = 'the cluster was removed', settled_at = now() WHERE cluster = $1 AND kind = 'prune' AND outcome IS NULL",
+      [name],
+    );
     await client.query("UPDATE drifts SET healed_at = now() WHERE cluster = $1 AND healed_at IS NULL", [name]);
     for (const table of ["enrol_tokens", "target_states", "bundle_states", "object_states", "claims", "contests", "commands"])
       await client.query(`DELETE FROM ${table} WHERE cluster = $1`, [name]);

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import type pg from "pg";
 import { commandLifetimeMs } from "@flotilla/proto/limits";
 import type { LinkState, PendingCommand, ReleasedTarget, SendPhase, SessionKey, SessionOpening } from "../domain/link-rows.ts";
-import type { TargetBundle } from "../domain/target.ts";
+import type { TargetApproval, TargetBundle } from "../domain/target.ts";
 import { notify } from "./listen.ts";
 import { inTransaction } from "./pool.ts";
 import type { Sealing } from "./sealing.ts";
@@ -17,9 +17,10 @@ interface TargetRow {
   tombstone: "orphan" | "delete" | null;
   traceparent: string | null;
   released_at: Date;
+  prune_approval: TargetApproval | null;
 }
 
-const targetColumns = "fleet, cluster, generation, revision, digest, bundles, tombstone, traceparent, released_at";
+const targetColumns = "fleet, cluster, generation, revision, digest, bundles, tombstone, traceparent, released_at, prune_approval";
 
 /** The rows behind the agents' streams. */
 export function openLinkStore(pool: pg.Pool, sealing: Sealing) {
@@ -204,7 +205,18 @@ export function openLinkStore(pool: pg.Pool, sealing: Sealing) {
 
 function toTarget(row: TargetRow): ReleasedTarget {
   const { fleet, cluster, revision, digest, bundles, tombstone, traceparent } = row;
-  return { fleet, cluster, generation: BigInt(row.generation), revision, digest, bundles, tombstone, traceparent, releasedAt: row.released_at };
+  return {
+    fleet,
+    cluster,
+    generation: BigInt(row.generation),
+    revision,
+    digest,
+    bundles,
+    tombstone,
+    traceparent,
+    releasedAt: row.released_at,
+    pruneApproval: row.prune_approval,
+  };
 }
 
 function isKind(kind: string): kind is PendingCommand["kind"] {

@@ -110,10 +110,16 @@ export interface ObjectFilter extends StateFilter {
   readonly name?: string | undefined;
   /** Only those that are not Synced and Current. */
   readonly troubled?: boolean | undefined;
+  /** What keeps it although it is no longer in Git. */
+  readonly prune?: string | undefined;
 }
 
 export async function readObjects(pool: pg.Pool, query: ObjectFilter): Promise<PageOf<ObjectRow>> {
-  const where = stateConditions("o", query).add("o.kind = ¤", query.kind).add("o.namespace = ¤", query.namespace).add("o.name = ¤", query.name);
+  const where = stateConditions("o", query)
+    .add("o.kind = ¤", query.kind)
+    .add("o.namespace = ¤", query.namespace)
+    .add("o.name = ¤", query.name)
+    .add("p.prune = ¤", query.prune);
   if (query.troubled === true) where.always("(o.sync <> 'Synced' OR o.health <> 'Current')");
   const keys = [
     ["o.fleet", "text"],
@@ -121,8 +127,8 @@ export async function readObjects(pool: pg.Pool, query: ObjectFilter): Promise<P
     ["o.object_id", "text"],
   ] as const;
   const page = await readPage<Omit<ObjectRow, "asOf" | "group"> & { api_group: string; as_of: Date | null }>(pool, {
-    from: "seen_objects o",
-    select: "o.*",
+    from: "seen_objects o JOIN object_states p ON p.fleet = o.fleet AND p.cluster = o.cluster AND p.object_id = o.object_id",
+    select: "o.*, p.prune",
     where,
     keys,
     limit: query.limit,
@@ -130,8 +136,8 @@ export async function readObjects(pool: pg.Pool, query: ObjectFilter): Promise<P
   });
   return {
     ...page,
-    items: page.items.map(({ fleet, cluster, bundle, api_group: group, version, kind, namespace, name, uid, sync, health, message, change, drift, as_of: asOf }) => ({
-      fleet, cluster, bundle, group, version, kind, namespace, name, uid, sync, health, message, change, drift, asOf: isoOrNull(asOf),
+    items: page.items.map(({ fleet, cluster, bundle, api_group: group, version, kind, namespace, name, uid, sync, health, message, change, drift, prune, as_of: asOf }) => ({
+      fleet, cluster, bundle, group, version, kind, namespace, name, uid, sync, health, message, change, drift, prune, asOf: isoOrNull(asOf),
     })), // prettier-ignore
   };
 }

@@ -8,6 +8,7 @@ import { eventOf } from "./create-fleet.ts";
 import { inFencedTransaction, type Lease } from "./leases.ts";
 import { notify } from "./listen.ts";
 import { saveEvents } from "./save-events.ts";
+import { voidApprovals } from "./settle-approvals.ts";
 import { inBatches } from "./unnest.ts";
 
 export interface TargetRelease {
@@ -64,12 +65,20 @@ async function upsertTargets(client: pg.ClientBase, { fleet, revision, placed, t
              FROM unnest($4::text[], $5::text[], $6::jsonb[], $7::jsonb[]) AS r (cluster, digest, bundles, problems)
              JOIN clusters c ON c.name = r.cluster AND c.removed_at IS NULL
              ON CONFLICT (fleet, cluster) DO UPDATE SET generation = t.generation + 1, revision = EXCLUDED.revision, digest = EXCLUDED.digest, bundles = EXCLUDED.bundles,
-               problems = EXCLUDED.problems, traceparent = EXCLUDED.traceparent, released_at = EXCLUDED.released_at, tombstone = NULL, removed_at = NULL
+               problems = EXCLUDED.problems, traceparent = EXCLUDED.traceparent, released_at = EXCLUDED.released_at, tombstone = NULL, removed_at = NULL,
+               prune_approval = CASE WHEN t.revision = EXCLUDED.revision AND t.tombstone IS NULL THEN t.prune_approval END
              WHERE t.digest <> EXCLUDED.digest OR t.revision <> EXCLUDED.revision OR t.tombstone IS NOT NULL
              RETURNING cluster`,
       values: [fleet, revision, traceparent, clusters, part.map(({ digest }) => digest), part.map(({ bundles }) => JSON.stringify(bundles)), problems],
     });
     released.push(...rows.map(({ cluster }) => cluster));
+    await voidApprovals(
+      client,
+      fleet,
+      rows.map(({ cluster }) => cluster),
+      "a newer revision was released",
+      revision,
+    );
     await client.query({
       name: "update-target-problems",
       text: `UPDATE targets t SET problems = r.problems FROM unnest($2::text[], $3::jsonb[]) AS r (cluster, problems)
@@ -84,12 +93,14 @@ async function entomb(client: pg.ClientBase, { fleet, removals, traceparent }: T
   if (removals.length === 0) return [];
   const { rows } = await client.query<{ cluster: string }>({
     name: "entomb-targets",
-    text: `UPDATE targets t SET generation = t.generation + 1, tombstone = r.policy, digest = $2, bundles = '[]', problems = '[]', traceparent = $3,
+    text: `UPDATE targets t SET generation = t.generation + 1, tombstone = r.policy, digest = $2, bundles = '[]', problems = '[]', traceparent = $3, prune_approval = NULL,
              released_at = clock_timestamp(), removed_at = NULL
            FROM unnest($4::text[], $5::text[]) AS r (cluster, policy) WHERE t.fleet = $1 AND t.cluster = r.cluster AND t.tombstone IS NULL RETURNING t.cluster`,
     values: [fleet, targetDigest([]), traceparent, removals.map(({ cluster }) => cluster), removals.map(({ policy }) => policy)],
   });
-  return rows.map(({ cluster }) => cluster);
+  const left = rows.map(({ cluster }) => cluster);
+  await voidApprovals(client, fleet, left, "the cluster left the fleet");
+  return left;
 }
 
 /** Fleets that must be placed again: those that wanted what was let go, and this one when it came too late. */

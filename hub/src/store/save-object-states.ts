@@ -20,6 +20,7 @@ interface ObjectStateInsert {
   readonly message: string;
   readonly change: string;
   readonly drift: string;
+  readonly prune: string;
   readonly as_of: Date;
   readonly snapshot_id: string | null;
 }
@@ -40,12 +41,13 @@ const objectStateColumns: Columns<ObjectStateInsert> = {
   message: "text",
   change: "text",
   drift: "jsonb",
+  prune: "text",
   as_of: "timestamptz",
   snapshot_id: "text",
 };
 
 /** What is written only when it differs. */
-const objectContent = ["version", "bundle", "uid", "sync", "health", "message", "change", "drift"];
+const objectContent = ["version", "bundle", "uid", "sync", "health", "message", "change", "drift", "prune"];
 
 export async function saveObjectStates(client: pg.ClientBase, fleets: readonly FleetOfCluster[], now: Date): Promise<void> {
   const rows: ObjectStateInsert[] = [];
@@ -81,9 +83,9 @@ export async function saveObjectStates(client: pg.ClientBase, fleets: readonly F
 }
 
 function objectInsert(cluster: string, fleet: string, row: ObjectStateRow, now: Date): ObjectStateInsert {
-  const { objectId, group, version, kind, namespace, name, bundle, uid, sync, health, message, change, drift, snapshotId } = row;
+  const { objectId, group, version, kind, namespace, name, bundle, uid, sync, health, message, change, drift, prune, snapshotId } = row;
   return {
     fleet, cluster, object_id: objectId, api_group: group, version, kind, namespace, name, bundle, uid, sync, health, message, change,
-    drift: JSON.stringify(drift), as_of: now, snapshot_id: snapshotId,
+    drift: JSON.stringify(drift), prune, as_of: now, snapshot_id: snapshotId,
   }; // prettier-ignore
 }

@@ -10,6 +10,7 @@ import { saveDeadLetters, type DeadLetter } from "./save-dead-letters.ts";
 import { saveDrifts } from "./save-drifts.ts";
 import { saveEvents, type EventInsert } from "./save-events.ts";
 import { saveObjectStates } from "./save-object-states.ts";
+import { settleApprovals } from "./settle-approvals.ts";
 import { saveTargetStates } from "./save-target-states.ts";
 import { closeSweptDrifts, markRemoved, sweepSnapshots } from "./sweep-snapshots.ts";
 
@@ -90,6 +91,7 @@ async function saveRound(
   await sweepSnapshots(client, taken);
   await closeSweptDrifts(client, taken);
   await markRemoved(client, taken, fleets);
+  await settleApprovals(client, fleets);
   await savePhasesOf(client, taken);
   await savePositions(client, taken);
   for (const cluster of taken.keys()) saved.clusters.add(cluster);

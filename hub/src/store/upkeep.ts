@@ -1,6 +1,6 @@
 import { revisionsKeptPerFleet } from "@flotilla/proto/limits";
 import type pg from "pg";
-import { bodyGraceMs, commandsKeptMs, deadLettersMax, driftsKeptMs, eventDaysAhead, eventDaysKept, upkeepRowsMax } from "../limits.ts";
+import { approvalsKeptMs, bodyGraceMs, commandsKeptMs, deadLettersMax, driftsKeptMs, eventDaysAhead, eventDaysKept, upkeepRowsMax } from "../limits.ts";
 import { inTransaction } from "./pool.ts";
 
 /**
@@ -21,6 +21,7 @@ export async function runUpkeep(pool: pg.Pool): Promise<void> {
   await pool.query(`DELETE FROM drifts WHERE id = ANY(ARRAY(SELECT id FROM drifts WHERE healed_at < now() - $1 * interval '1 ms' LIMIT ${upkeepRowsMax}))`, [
     driftsKeptMs,
   ]);
+  await pool.query("DELETE FROM approvals WHERE settled_at < now() - $1 * interval '1 ms'", [approvalsKeptMs]);
   await dropOldRevisions(pool);
   await dropUnusedBodies(pool);
 }

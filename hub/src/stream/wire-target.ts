@@ -21,6 +21,9 @@ export function wireTarget(target: ReleasedTarget, traceparent: string): Target 
     ...(tombstone !== null && { tombstone: { policy: policies[tombstone], reason: `the cluster no longer belongs to fleet ${fleet}` } }),
     traceparent,
     releasedAt: timestampFromDate(releasedAt),
+    ...(target.pruneApproval !== null && {
+      pruneApproval: { ...target.pruneApproval, approvedAt: timestampFromDate(new Date(target.pruneApproval.approvedAt)) },
+    }),
   });
 }
 

@@ -2,11 +2,13 @@ import { commandLifetimeMs } from "@flotilla/proto/limits";
 import type pg from "pg";
 import type { ApiStore } from "../api/ports.ts";
 import { checkApiToken, recordExpiredToken } from "../store/api-tokens.ts";
+import { approvePrunes } from "../store/approve-prunes.ts";
 import { readAuditLog } from "../store/audit-log.ts";
 import { changeLabels, createCluster, removeCluster } from "../store/change-clusters.ts";
 import { countRows, readChangeMarks, readEvents, readEventsAfter, readDrifts, readRevisions, readTrace } from "../store/read-history.ts";
 import { createFleet } from "../store/create-fleet.ts";
 import { deleteFleet } from "../store/delete-fleet.ts";
+import { readApprovals, readHeldPrunes } from "../store/read-approvals.ts";
 import { readCluster, readClusters } from "../store/read-clusters.ts";
 import { readFleet, readFleets, readTallies } from "../store/read-fleets.ts";
 import { readRendered } from "../store/read-rendered.ts";
@@ -42,6 +44,9 @@ export function apiStore(pool: pg.Pool, sealing: Sealing): ApiStore {
     readEvents: (query) => readEvents(pool, query),
     readEventsAfter: (id, fleet, limit) => readEventsAfter(pool, id, fleet, limit),
     readChangeMarks: () => readChangeMarks(pool),
+    readHeldPrunes: (query) => readHeldPrunes(pool, query),
+    approvePrunes: (actor, wanted) => approvePrunes(pool, actor, wanted),
+    readApprovals: (query) => readApprovals(pool, query),
     readAuditLog: (query) => readAuditLog(pool, query),
     verifyAuditLog: () => verifyAuditLog(pool),
     readTallies: () => readTallies(pool),

@@ -232,6 +232,9 @@ export const ObjectRow = Type.Object({
   message: Type.String(),
   change: Type.String(),
   drift: Type.Array(DriftField),
+  prune: Type.Union([Type.Literal("held"), Type.Literal("waits"), Type.Literal("terminating"), Type.Literal("")], {
+    description: "What keeps an object that is no longer in Git: an approval, something else, its finalizers; empty for all others",
+  }),
   asOf: MaybeTime,
 });
 export type ObjectRow = Static<typeof ObjectRow>;
@@ -325,6 +328,75 @@ export const Rendered = Type.Object({
 });
 export type Rendered = Static<typeof Rendered>;
 
+/** One (fleet, cluster) whose agent holds deletions until a person approves exactly this list for this revision. */
+export const HeldPruneRow = Type.Object({
+  fleet: Type.String(),
+  cluster: Type.String(),
+  clusterPhase: ClusterPhase,
+  revision: Type.String(),
+  digest: Type.String({ description: "SHA-256 over the sorted object ids: what an approval names" }),
+  objects: Type.Integer(),
+  whole: Type.Boolean({ description: "Every object of the list came in; an approval before that is refused" }),
+  reason: Type.String({ description: "Why it is held" }),
+  approvedBy: Type.Union([Type.String(), Type.Null()], { description: "Set once this list is approved and the agent has not told what came of it" }),
+  asOf: MaybeTime,
+});
+export type HeldPruneRow = Static<typeof HeldPruneRow>;
+
+export const PruneApprovalRequest = Type.Object(
+  {
+    clusters: Type.Array(Type.String({ maxLength: 253 }), { minItems: 1, maxItems: 500 }),
+    revision: Type.String({ pattern: "^[0-9a-f]{40,64}$", description: "Full hash" }),
+    digest: Type.String({ pattern: "^[0-9a-f]{64}$", description: "Of the list that was seen" }),
+    reason: Type.Optional(Type.String({ maxLength: 1_000 })),
+  },
+  { additionalProperties: false },
+);
+
+export type PruneApprovalRequest = Static<typeof PruneApprovalRequest>;
+
+export const PruneApproval = Type.Object({
+  id: Type.Integer(),
+  fleet: Type.String(),
+  cluster: Type.String(),
+  revision: Type.String(),
+  digest: Type.String(),
+  generation: Type.Integer({ description: "Of the target that carries it" }),
+  objects: Type.Integer(),
+  approvedBy: Type.String(),
+});
+export type PruneApproval = Static<typeof PruneApproval>;
+
+/** Per cluster: approved, or why not. 409 when none was approved. */
+export const PruneApprovals = Type.Object({
+  approved: Type.Array(PruneApproval),
+  refused: Type.Array(Type.Object({ cluster: Type.String(), code: Type.String(), message: Type.String(), hint: Type.Optional(Type.String()) })),
+});
+export type PruneApprovals = Static<typeof PruneApprovals>;
+
+export const ApprovalKind = Type.Union([Type.Literal("prune"), Type.Literal("removal")], { description: "Objects of a cluster; clusters of a fleet" });
+export const ApprovalOutcome = Type.Union([Type.Literal("waiting"), Type.Literal("used"), Type.Literal("void")], {
+  description: "void: the revision or the list changed before it was used",
+});
+
+export const ApprovalRow = Type.Object({
+  id: Type.Integer(),
+  kind: ApprovalKind,
+  fleet: Type.String(),
+  cluster: Type.String({ description: "Empty for removals" }),
+  revision: Type.String(),
+  digest: Type.String(),
+  subjects: Type.Array(Type.String(), { description: "The list as it was seen: object ids, or names of clusters" }),
+  actor: Type.String({ description: "Id of the token" }),
+  approvedBy: Type.String(),
+  reason: Type.String(),
+  approvedAt: Time,
+  outcome: ApprovalOutcome,
+  why: Type.String({ description: "Why it is void" }),
+  settledAt: MaybeTime,
+});
+export type ApprovalRow = Static<typeof ApprovalRow>;
+
 /** One act of a person or token. `hash` covers everything else here, and through `previous` all acts before (auditHash in proto/src/audit.ts). */
 export const AuditRow = Type.Object({
   seq: Type.Integer({ description: "1, 2, 3 …, without gaps" }),
@@ -377,6 +449,9 @@ export interface Page<Row> {
  *   GET    /api/v1/fleets/{fleet}/revisions                       Page<RevisionRow>
  *   GET    /api/v1/fleets/{fleet}/revisions/{revision}/trace      Trace; the revision may be a unique prefix of ≥ 4 characters
  *   GET    /api/v1/fleets/{fleet}/rendered/{cluster}              Rendered
+ *   GET    /api/v1/fleets/{fleet}/held-prunes ?cluster=           Page<HeldPruneRow>
+ *   POST   /api/v1/fleets/{fleet}/prune-approvals                 PruneApprovalRequest → 201 PruneApprovals
+ *   GET    /api/v1/approvals ?fleet= &cluster= &kind= &outcome=   Page<ApprovalRow>
  *   GET    /api/v1/clusters ?labelSelector= &phase= &fleet=       Page<ClusterRow>
  *   POST   /api/v1/clusters                                       ClusterCreate → 201 Enrolment
  *   GET    /api/v1/clusters/{cluster}                             ClusterRow
@@ -384,7 +459,7 @@ export interface Page<Row> {
  *   DELETE /api/v1/clusters/{cluster}                             204: revoked within 5 s
  *   POST   /api/v1/clusters/{cluster}/tokens ?lifetimeMs=         201 Enrolment
  *   GET    /api/v1/bundles  ?fleet= &cluster= &bundle= &sync= &health=           Page<BundleRow>
- *   GET    /api/v1/objects  ?fleet= &cluster= &bundle= &kind= &namespace= &name= &sync= &health= &troubled=true   Page<ObjectRow>
+ *   GET    /api/v1/objects  ?fleet= &cluster= &bundle= &kind= &namespace= &name= &sync= &health= &troubled=true &prune=held|waits|terminating   Page<ObjectRow>
  *   GET    /api/v1/drift    ?fleet= &cluster= &open=true|false    Page<DriftRow>
  *   GET    /api/v1/events   ?fleet= &cluster= &reason= &after=ID &order=asc|desc   Page<EventRow>
  *   GET    /api/v1/audit    ?fleet= &cluster= &actor= &act= &order=asc|desc     Page<AuditRow>
