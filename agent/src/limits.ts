@@ -109,6 +109,24 @@ export const engineLimits = {
   bundleMessageChars: 100_000,
 } as const;
 
+/** Looking into objects that are not healthy. Together: never more than 4 requests in a quarter of a second, and none when nothing changes. */
+export const explainLimits = {
+  /** After an object stopped being healthy: the first look, and what passes between the looks after it. Images fail within half a minute, volumes within two; after the last nothing is asked until its health changes. */
+  afterMs: [3_000, 10_000, 30_000, 120_000, 600_000],
+  /** One that changes all the time is not looked at more often. */
+  restMs: 10_000,
+  /** Rest after each look. */
+  betweenMs: 250,
+  /** Objects explained at a time: nobody reads more reasons, and a cluster that is ill as a whole is not asked about each part. */
+  objects: 50,
+  /** Pods and events read of one object. */
+  pods: 100,
+  events: 50,
+  /** Pods or events of a namespace that were refused are asked for again after this. */
+  refusalMs: 10 * 60_000,
+  refusalsKept: 1_000,
+} as const;
+
 /** The outbox and what publishes it. */
 export const reportLimits = {
   /** Disk that unconfirmed reports may take: a busy cluster writes this in days without a hub. */

@@ -14,10 +14,11 @@ interface Role {
 }
 
 const nodeName = "harness";
+const nodeLabels: Readonly<Record<string, string>> = { "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64", "kubernetes.io/hostname": nodeName };
 
 /**
- * An image with `fail` in its name cannot be pulled, one with `crash` crashes; pods of Jobs succeed; others run and are
- * ready. PersistentVolumeClaims are bound, Services of type LoadBalancer get an address, CronJobs are left alone.
+ * An image with `fail` in its name cannot be pulled, one with `crash` crashes, one with `oom` runs out of memory again and again; a pod
+ * whose nodeSelector asks for another node is unschedulable; pods of Jobs succeed; others run and are ready. PersistentVolumeClaims are bound, Services of type LoadBalancer get an address, CronJobs are left alone.
  */
 export async function startFakeKubelet(client: KubeClient): Promise<FakeKubelet> {
   const ending = new AbortController();
@@ -70,7 +71,7 @@ async function createNode(client: KubeClient): Promise<void> {
     await client.create("/api/v1/nodes", {
       apiVersion: "v1",
       kind: "Node",
-      metadata: { name: nodeName, labels: { "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64", "kubernetes.io/hostname": nodeName } },
+      metadata: { name: nodeName, labels: nodeLabels },
     });
   }
   const room = { cpu: "64", memory: "256Gi", pods: "5000" };
@@ -94,6 +95,7 @@ async function playPod(client: KubeClient, pod: KubeObject, extraFailures: RegEx
     await client.delete(`${path}?gracePeriodSeconds=0`);
     return;
   }
+  if (!pod.spec.nodeName && !fitsNode(pod)) return sayUnschedulable(client, pod);
   if (!pod.spec.nodeName) {
     await client.create(`${path}/binding`, {
       apiVersion: "v1",
@@ -106,6 +108,18 @@ async function playPod(client: KubeClient, pod: KubeObject, extraFailures: RegEx
   const status = podStatus(pod, extraFailures);
   if (status.phase === pod.status?.phase && status.state === stateOf(pod)) return;
   await client.mergePatch(`${path}/status`, { status: status.written });
+}
+
+function fitsNode(pod: KubeObject): boolean {
+  return Object.entries((pod.spec.nodeSelector as Record<string, string> | undefined) ?? {}).every(([key, value]) => nodeLabels[key] === value);
+}
+
+/** As the scheduler says it. */
+async function sayUnschedulable(client: KubeClient, pod: KubeObject): Promise<void> {
+  if (pod.status?.conditions) return;
+  const message = "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.";
+  const condition = { type: "PodScheduled", status: "False", reason: "Unschedulable", message, lastTransitionTime: now() };
+  await client.mergePatch(`/api/v1/namespaces/${pod.metadata.namespace}/pods/${pod.metadata.name}/status`, { status: { conditions: [condition] } });
 }
 
 type PodState = "waiting" | "running" | "terminated" | "none";
@@ -121,14 +135,16 @@ function podStatus(pod: KubeObject, extraFailures: RegExp | undefined): PlayedSt
   const matches = (pattern: RegExp) => images.find((image) => pattern.test(image));
   const missing = matches(/fail/) ?? (extraFailures && matches(extraFailures));
   if (missing) return written(pod, "Pending", "waiting", { waiting: { reason: "ImagePullBackOff", message: `Back-off pulling image "${missing}"` } });
-  if (matches(/crash/))
-    return written(pod, "Running", "waiting", { waiting: { reason: "CrashLoopBackOff", message: "back-off 10s restarting failed container" } });
+  const loop = { waiting: { reason: "CrashLoopBackOff", message: "back-off 10s restarting failed container" } };
+  const ended = (exitCode: number, reason: string) => ({ terminated: { exitCode, reason, startedAt: now(), finishedAt: now() } });
+  if (matches(/crash/)) return written(pod, "Running", "waiting", loop, ended(1, "Error"));
+  if (matches(/oom/)) return written(pod, "Running", "waiting", loop, ended(137, "OOMKilled"));
   const ofJob = (pod.metadata.ownerReferences as { kind: string }[] | undefined)?.some((owner) => owner.kind === "Job");
   if (ofJob) return written(pod, "Succeeded", "terminated", { terminated: { exitCode: 0, reason: "Completed", startedAt: now(), finishedAt: now() } });
   return written(pod, "Running", "running", { running: { startedAt: now() } });
 }
 
-function written(pod: KubeObject, phase: string, state: PodState, containerState: object): PlayedStatus {
+function written(pod: KubeObject, phase: string, state: PodState, containerState: object, lastState: object = {}): PlayedStatus {
   const ready = state === "running";
   const condition = (type: string, holds: boolean) => ({
     type,
@@ -142,8 +158,9 @@ function written(pod: KubeObject, phase: string, state: PodState, containerState
     imageID: image,
     ready,
     started: ready,
-    restartCount: 0,
+    restartCount: Object.keys(lastState).length > 0 ? 3 : 0,
     state: containerState,
+    lastState,
   });
   return {
     phase,

@@ -22,6 +22,7 @@ import type { StepTracer } from "../telemetry.ts";
 import { ClusterView } from "./cluster-view.ts";
 import { dropObject } from "./drop-object.ts";
 import type { EngineContext } from "./engine-context.ts";
+import { HealthExplainer } from "./explain-health.ts";
 import { FleetReporter, type ReportSink } from "./fleet-reporter.ts";
 import { isDrifted, newFleetRun, type FleetRun } from "./fleet-run.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
@@ -55,6 +56,7 @@ export class Engine {
   readonly #options: EngineOptions;
   readonly #context: EngineContext;
   readonly #view: ClusterView;
+  readonly #explainer: HealthExplainer;
   readonly #fleets = new Map<string, FleetRun>();
   readonly #reporters = new Map<string, FleetReporter>();
   readonly #bundleHealth = new Map<string, string>();
@@ -76,6 +78,13 @@ export class Engine {
       (object, before) => this.#onSeen(object, before),
       () => this.#onGoneBack(),
     );
+    this.#explainer = new HealthExplainer(client, discovery, log, {
+      isTracked: (object) => this.#fleets.get(object.fleet)?.objects.get(object.key) === object,
+      onExplained: (object) => {
+        const run = this.#fleets.get(object.fleet);
+        if (run) this.#reporter(run).touch(object.key);
+      },
+    });
     this.#context = {
       cluster,
       client,
@@ -196,7 +205,7 @@ export class Engine {
       clearTimeout(run.settleTimer);
       clearTimeout(run.wakeTimer);
     }
-    await Promise.all([this.#fleetQueue.stop(), this.#objectQueue.stop()]);
+    await Promise.all([this.#fleetQueue.stop(), this.#objectQueue.stop(), this.#explainer.stop()]);
     this.#view.stop();
     await Promise.all([...this.#reporters.values()].map((reporter) => reporter.flush()));
     for (const reporter of this.#reporters.values()) reporter.close();
@@ -277,6 +286,7 @@ export class Engine {
 
   #onHealth(run: FleetRun, object: TrackedObject, before: Sight | undefined): void {
     run.healthChangedAt = Date.now();
+    this.#explainer.notice(object);
     this.#reporter(run).touch(object.key);
     const isNews = object.live?.verdict.health === "Failed" && before?.verdict.health !== "Failed";
     if (isNews && !object.isHook)

@@ -2,6 +2,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Change, type BundleStateSchema, type ObjectStateSchema, type SummarySchema } from "@flotilla/proto/gen/report";
 import { maxMessageChars } from "@flotilla/proto/limits";
 import type { BundleReadiness } from "../domain/apply-order.ts";
+import { inOneLine } from "../domain/health-reason.ts";
 import type { Verdict } from "../domain/verdict.ts";
 import { describeId, versionOf } from "../domain/object-id.ts";
 import { rollUp, worseOf, type CountedObject, type RollUp } from "../domain/roll-up.ts";
@@ -20,9 +21,14 @@ export interface Judged {
 
 /** Judge one object of a fleet at a time (epoch ms). */
 export function judge(run: FleetRun, object: TrackedObject, now: number): Judged {
-  const verdict = healthOf(run, object, now);
+  const verdict = withWhy(healthOf(run, object, now), object.why);
   const reason = outOfSyncBecause(run, object);
-  return { isSynced: reason === undefined, verdict, message: cut(reason || verdict.message) };
+  return { isSynced: reason === undefined, verdict, message: inOneLine(reason || verdict.message, maxMessageChars) };
+}
+
+function withWhy(verdict: Verdict, why: string): Verdict {
+  if (why === "" || (verdict.health !== "InProgress" && verdict.health !== "Failed")) return verdict;
+  return { ...verdict, message: verdict.message === "" ? why : `${verdict.message}; ${why}` };
 }
 
 /** Why an object is not in sync; undefined when it is, "" when there is no more to say. */

@@ -52,6 +52,8 @@ export interface TrackedObject {
   seenWhileBusy: string | undefined;
   /** The watch showed something that an apply's answer does not explain: look again. */
   isSuspect: boolean;
+  /** Why it is not healthy, beyond what its own status tells: of pods and events. "" when that is not known, or it is healthy. */
+  why: string;
   failure: ApplyFailure | undefined;
   change: ChangeWord | undefined;
   /** Why it is neither applied nor pruned now: waits, held, owned by another. "" when nothing keeps it. */
@@ -88,6 +90,7 @@ export function trackObject(fleet: string, key: ObjectKey, id: ObjectId, apiVers
     blindness: "",
     seenWhileBusy: undefined,
     isSuspect: false,
+    why: "",
     failure: undefined,
     change: undefined,
     note: "",
