@@ -1,5 +1,6 @@
 import Type, { type Static } from "typebox";
 import { fleetApiVersion, maxNameChars } from "@flotilla/proto/names";
+import { words } from "@flotilla/proto/directives";
 import { maxBundlesPerTarget } from "@flotilla/proto/limits";
 
 /**
@@ -141,7 +142,33 @@ const Health = Type.Object(
   closed,
 );
 
-const Prune = Type.Object({ budget: Type.Optional(CountOrPercent) }, closed);
+const Prune = Type.Object(
+  {
+    budget: Type.Optional(CountOrPercent),
+    mode: Type.Optional(
+      Type.Enum([...words.prune], { description: "What becomes of objects that are no longer in Git; an object's annotation flotilla.dev/prune wins" }),
+    ),
+  },
+  closed,
+);
+
+/** All of a bundle's objects with ssa "ignore" would be a bundle that is not there: only single objects may say that. */
+const bundleSsa = words.ssa.filter((word) => word !== "ignore");
+
+const Apply = Type.Object(
+  {
+    ssa: Type.Optional(Type.Enum([...bundleSsa], { description: "Who wins where others hold fields; an object's annotation flotilla.dev/ssa wins" })),
+    force: Type.Optional(
+      Type.Enum([...words.force], {
+        description: "Whether objects are deleted and made again where a field cannot be changed in place; an object's annotation flotilla.dev/force wins",
+      }),
+    ),
+    adopt: Type.Optional(
+      Type.Enum([...words.adopt], { description: "Whether objects that are there already are taken over; an object's annotation flotilla.dev/adopt wins" }),
+    ),
+  },
+  { ...closed, description: "How objects are applied that say nothing themselves" },
+);
 
 const Bundle = Type.Object(
   {
@@ -157,6 +184,7 @@ const Bundle = Type.Object(
     health: Type.Optional(Health),
     serviceAccount: Type.Optional(ServiceAccount),
     prune: Type.Optional(Prune),
+    apply: Type.Optional(Apply),
   },
   { ...closed, description: "A folder released together: plain YAML, kustomization.yaml or Chart.yaml, found by itself" },
 );

@@ -1,4 +1,5 @@
 import type { Json } from "@flotilla/proto/digest";
+import type { DirectiveDefaults } from "@flotilla/proto/directives";
 
 /** A Kubernetes label selector; an empty one selects everything. */
 export interface LabelSelector {
@@ -71,6 +72,8 @@ export interface BundlePolicy {
   readonly healthChecks?: readonly HealthCheck[];
   /** "namespace/name" that is impersonated for the bundle's objects. */
   readonly serviceAccount?: string;
+  /** What holds for objects that say nothing themselves; only what fleet.yaml says. Absent when it says nothing, so that a bundle's digest stays what it was. */
+  readonly defaults?: DirectiveDefaults;
   /** The larger of the two wins. */
   readonly pruneBudget: { readonly objects: number; readonly percent: number };
 }

@@ -369,6 +369,28 @@ describe("fleetWithoutFile", () => {
   });
 });
 
+describe("defaults for objects that say nothing", () => {
+  it("are what fleet.yaml says, and absent where it says nothing", () => {
+    const [a, b] = specOf(
+      fleet("clusters: {}\nbundles:\n  - name: a\n    prune: { mode: confirm }\n    apply: { ssa: merge, force: recreate, adopt: if-no-diff }\n  - name: b"),
+    ).bundles;
+    expect(a?.policy.defaults).toEqual({ prune: "confirm", ssa: "merge", force: "recreate", adopt: "if-no-diff" });
+    expect(b?.policy).not.toHaveProperty("defaults");
+  });
+
+  it.each([
+    ["prune: { mode: off }", "'off'", "enabled, disabled, confirm"],
+    ["apply: { ssa: ignore }", "'ignore'", "override, merge"],
+    ["apply: { force: always }", "'always'", "never"],
+    ["apply: { addopt: never }", "addopt", "adopt"],
+  ])("refuse %s, and name the words that there are", (line, ...texts) => {
+    const problems = problemsOf(fleet(`clusters: {}\nbundles:\n  - name: a\n    ${line}`));
+    expect(problems).toHaveLength(1);
+    expect(problems[0]).toMatch(/^fleet\.yaml:8:/);
+    for (const text of texts) expect(problems[0]).toContain(text);
+  });
+});
+
 describe("docs/schema/fleet.v1.json", () => {
   it("is what the hub checks and serves", () => {
     const file = new URL("../../../docs/schema/fleet.v1.json", import.meta.url);

@@ -207,8 +207,14 @@ function fillPolicy(draft: BundleDocument): BundlePolicy {
     healthTimeoutMs: (timeout === undefined ? undefined : parseDuration(timeout)) ?? defaultHealthTimeoutMs,
     ...(draft.health?.checks?.length && { healthChecks: draft.health.checks }),
     ...(draft.serviceAccount !== undefined && { serviceAccount: draft.serviceAccount }),
+    ...fillObjectDefaults(draft),
     pruneBudget: fillBudget(draft.prune?.budget),
   };
+}
+
+function fillObjectDefaults({ prune, apply }: BundleDocument): Pick<BundlePolicy, "defaults"> {
+  const said = { ...(prune?.mode !== undefined && { prune: prune.mode }), ...apply };
+  return Object.keys(said).length === 0 ? {} : { defaults: said };
 }
 
 /** "10%" keeps the least number of objects beside it (G6); a whole number stands alone. */

@@ -31,6 +31,20 @@ function place(spec: FleetSpec, bodies: Record<string, ReturnType<typeof body> |
   });
 }
 
+describe("a policy that changes alone", () => {
+  it.each([
+    ["prune mode", { defaults: { prune: "disabled" } }],
+    ["ssa", { defaults: { ssa: "merge" } }],
+    ["force", { defaults: { force: "recreate" } }],
+    ["adopt", { defaults: { adopt: "never" } }],
+    ["budget", { pruneBudget: { objects: 1, percent: 0 } }],
+  ])("gives the target another digest, and so a new generation: %s", (_what, more) => {
+    const digest = (changed: object) => place(fleet([bundle("a", { policy: { ...policy, ...changed } })]), { a: body(id("a")) }).targets[0]?.digest;
+    expect(digest(more)).not.toBe(digest({}));
+    expect(digest({})).toBe(digest({}));
+  });
+});
+
 describe("placeBundles", () => {
   it("gives a cluster every bundle, each after those it depends on", () => {
     const { targets } = place(fleet([bundle("app", { dependsOn: ["base"] }), bundle("base")]), { app: body(id("a")), base: body(id("b")) });

@@ -40,6 +40,7 @@ function wireBundle(bundle: TargetBundle): MessageInitShape<typeof TargetBundleS
     healthTimeout: durationOf(policy.healthTimeoutMs),
     pruneBudget: policy.pruneBudget,
     excluded: [...(excluded ?? [])],
+    ...(policy.defaults !== undefined && { defaults: { ...policy.defaults } }),
     serviceAccount: policy.serviceAccount ?? "",
     healthChecks: (policy.healthChecks ?? []).map((check) => ({ ...check })),
   };
