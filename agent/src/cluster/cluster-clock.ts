@@ -1,43 +1,55 @@
 import { agentNamespace } from "@flotilla/proto/names";
 import { kubeLimits } from "../limits.ts";
-import { cachedFor } from "./cached-for.ts";
 import type { KubeClient } from "./kube-client.ts";
 import { isStatus } from "./kube-error.ts";
+
+/** "behind": the API server's newest version is older than one that was seen; "went back": so is the cluster's own database, and nobody was told yet. */
+export type History = "same" | "behind" | "went back";
+
+interface Reading {
+  /** performance.now() before it was asked for. */
+  readonly at: number;
+  readonly newest: Promise<number>;
+}
 
 /**
  * Whether the cluster's database went back in time: its newest resource version is lower than one that was seen. That happens when etcd
  * is restored from a backup. A watch that is resumed from a version of the lost future would be silent until the database has grown past it.
  */
 export class ClusterClock {
-  readonly #readNewest: () => Promise<number>;
-  #highest = 0;
+  readonly #client: KubeClient;
+  #reading: Reading | undefined;
+  #toldAt = -Infinity;
 
   constructor(client: KubeClient) {
-    this.#readNewest = cachedFor(kubeLimits.clockAgeMs, () => readNewest(client)).read;
-  }
-
-  /** A version of a kind that lies in the cluster's own database. */
-  saw(resourceVersion: string): void {
-    const version = Number(resourceVersion);
-    if (version > this.#highest) this.#highest = version;
+    this.#client = client;
   }
 
   /**
-   * Whether the cluster went back behind this version. One request, shared by all who ask at the same time.
+   * Compare a version with the newest. One request, shared by all who ask within clockAgeMs and have not heard anything since.
    *
+   * @param heardAt performance.now() when the version was heard of: what was read before says nothing about it.
+   * @param isOwn whether the version is of the cluster's own database, not of an aggregated API server's.
    * @throws KubeError when the API server does not say.
    */
-  async isBehind(resourceVersion: string): Promise<boolean> {
-    const newest = await this.#readNewest();
-    return Number.isFinite(newest) && Number(resourceVersion) > newest;
+  async compare(resourceVersion: string, heardAt: number, isOwn: boolean): Promise<History> {
+    const newest = await this.#readSince(heardAt);
+    if (!(Number(resourceVersion) > newest)) return "same";
+    if (!isOwn || heardAt < this.#toldAt) return "behind";
+    this.#toldAt = performance.now();
+    return "went back";
   }
 
-  /** Whether the cluster went back behind what was seen of it; told once, and what was seen is forgotten then. */
-  async hasGoneBack(): Promise<boolean> {
-    const newest = await this.#readNewest();
-    if (!(this.#highest > newest)) return false;
-    this.#highest = newest;
-    return true;
+  #readSince(heardAt: number): Promise<number> {
+    const now = performance.now();
+    const known = this.#reading;
+    if (known && known.at > heardAt && now - known.at < kubeLimits.clockAgeMs) return known.newest;
+    const reading = { at: now, newest: readNewest(this.#client) };
+    this.#reading = reading;
+    reading.newest.catch(() => {
+      if (this.#reading === reading) this.#reading = undefined;
+    });
+    return reading.newest;
   }
 }
 

@@ -75,6 +75,7 @@ export class KubeClient implements KubeApi {
         return await this.#attempt(request);
       } catch (error) {
         if (!(error instanceof KubeError) || attempt >= kubeLimits.requestAttempts || !this.#isWorthAnotherTry(error, attempt)) throw error;
+        if (isWarmingUp(error)) await delay((error.retryAfterMs ?? 1_000) * (0.5 + Math.random() / 2));
       }
     }
   }
@@ -92,13 +93,19 @@ export class KubeClient implements KubeApi {
   /**
    * Resolves when there is a connection, or the signal aborts. While there is none, everybody who waits here shares one try after the
    * other, and no request is spent.
+   *
+   * @returns whether there was none to be had at first: the API server itself was away, not only our connection to it.
    */
-  async reachable(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted && !this.#closed) {
-      const problem = await this.#connection(0)
+  async reachable(signal: AbortSignal): Promise<boolean> {
+    for (let tries = 0; ; tries++) {
+      if (signal.aborted || this.#closed) return tries > 0;
+      const isOpen = await this.#connection(0)
         .session()
-        .then(() => undefined, String);
-      if (problem === undefined) return;
+        .then(
+          () => true,
+          () => false,
+        );
+      if (isOpen) return tries > 0;
       await delay(kubeLimits.reachableLookMs, undefined, { signal }).catch(() => undefined);
     }
   }
@@ -200,7 +207,7 @@ export class KubeClient implements KubeApi {
       this.#limiter.leave({ kind: "answered", latencyMs: performance.now() - started });
       return answer;
     } catch (error) {
-      const isThrottled = isStatus(error, 429);
+      const isThrottled = isStatus(error, 429) && !isWarmingUp(error);
       if (isThrottled) this.#limiter.pause(error.retryAfterMs ?? 1_000);
       const answered = error instanceof KubeError && error.code === "status";
       this.#limiter.leave(
@@ -220,7 +227,7 @@ export class KubeClient implements KubeApi {
       this.#endpoint.renew();
       return true;
     }
-    // 429 waits in the limiter; a connection that broke under us is opened again once.
+    // 429 waits in the limiter, or here when it is about one kind only; a connection that broke under us is opened again once.
     return error.status === 429 || (error.code === "unreachable" && attempt === 1);
   }
 
@@ -289,6 +296,11 @@ export class KubeClient implements KubeApi {
       throw new KubeError("unreachable", `${request.method} ${request.path}: ${(cause as Error).message}`, { cause });
     }
   }
+}
+
+/** A kind that was just defined, or an API server that just started, has its storage read first: no reason to hold back requests for other kinds. */
+function isWarmingUp(error: unknown): boolean {
+  return isStatus(error, 429) && error.message.includes("storage is (re)initializing");
 }
 
 function queryString(query: KubeRequest["query"]): string {

@@ -50,6 +50,11 @@ export class Reflector {
   #isListed = false;
   /** The last watch ended before its time: what happened meanwhile may be another history. */
   #isInDoubt = false;
+  /**
+   * The API server ended meanwhile. A new one knows no history and would answer 410: a collection of one page is listed at once, which
+   * makes two requests instead of three.
+   */
+  #wasAway = false;
   /** When a list or an event came last (performance.now()). */
   #heardAt = -Infinity;
   readonly #clock: ClusterClock;
@@ -106,7 +111,7 @@ export class Reflector {
       this.#isInDoubt = true;
       if (problem !== undefined) this.#onFailure(problem, failures);
       // While there is no connection nobody asks; then each comes back at its own moment.
-      if (problem instanceof KubeError && problem.code === "unreachable") await this.#client.reachable(this.#stop.signal);
+      if (problem instanceof KubeError && problem.code === "unreachable") this.#wasAway ||= await this.#client.reachable(this.#stop.signal);
       await this.#pause(failures, problem);
     }
     this.#listed.resolve();
@@ -140,10 +145,18 @@ export class Reflector {
 
   /** After a break: a version of a future that never was is good for nothing, nor one that is too long ago. */
   async #checkHistory(): Promise<void> {
-    const isBehind = this.#resourceVersion !== "" && (await this.#clock.isBehind(this.#resourceVersion));
-    if (isBehind) this.#log.warn({ resource: this.resource.plural, version: this.#resourceVersion }, "the API server is behind what was seen: listing again");
-    if (isBehind || performance.now() - this.#heardAt > this.#client.timing.relistAfterMs) this.#resourceVersion = "";
-    if (await this.#clock.hasGoneBack()) this.#contain(() => this.#handler.onGoneBack());
+    if (this.#resourceVersion === "") return;
+    // Kinds of aggregated API servers lie in databases of their own.
+    const isOwn = !this.resource.group.includes(".");
+    const history = await this.#clock.compare(this.#resourceVersion, this.#heardAt, isOwn);
+    if (history !== "same") {
+      this.#log.warn({ resource: this.resource.plural, version: this.#resourceVersion }, "the API server is behind what was seen: listing again");
+    }
+    if (history === "went back") this.#contain(() => this.#handler.onGoneBack());
+    const isLongAgo = performance.now() - this.#heardAt > this.#client.timing.relistAfterMs;
+    const isOnePage = this.#uids.size < kubeLimits.listPageSize;
+    if (history !== "same" || isLongAgo || (this.#wasAway && isOnePage)) this.#resourceVersion = "";
+    this.#wasAway = false;
     this.#isInDoubt = false;
   }
 
@@ -174,8 +187,6 @@ export class Reflector {
   #heard(resourceVersion: string): void {
     this.#heardAt = performance.now();
     this.#resourceVersion = resourceVersion;
-    // Kinds of aggregated API servers lie in databases of their own.
-    if (!this.resource.group.includes(".")) this.#clock.saw(resourceVersion);
   }
 
   #onEvent(line: Buffer): KubeError | undefined {
