@@ -2,15 +2,17 @@ import { parseArgs } from "node:util";
 import { readConfig, UsageError } from "./config.ts";
 import type { PlacedCluster } from "./domain/target.ts";
 import { findTool, tools } from "./embedded/tools.ts";
+import { neededRights, type RightsBundle } from "./render/needed-rights.ts";
 import { openRenderTools, type RenderTools } from "./render/render-tools.ts";
-import { readFolder } from "./sync/read-folder.ts";
+import { readFolder, type ReadFolder } from "./sync/read-folder.ts";
 
-const usage = `usage: hub start [flags] | hub lint DIR | hub render DIR [--cluster NAME] [--cluster-labels K=V,…]`;
+const usage = `usage: hub start [flags] | hub lint DIR | hub render DIR [--cluster NAME] [--cluster-labels K=V,…] | hub rights DIR… [--cluster NAME] [--cluster-labels K=V,…]`;
 
 /** Exit codes: 0 done, 1 failed, 2 wrong use. */
 async function main(args: readonly string[]): Promise<number> {
   const [command, ...rest] = args;
   if (command === "lint" || command === "render") return printFolder(rest, command === "render");
+  if (command === "rights") return printRights(rest);
   if (command !== "start") throw new UsageError(command === undefined ? usage : `unknown command '${command}'; ${usage}`);
   const config = readConfig(rest, process.env);
   const { startHub } = await import("./start-hub.ts");
@@ -19,18 +21,49 @@ async function main(args: readonly string[]): Promise<number> {
 
 /** JSON on stdout: {problems, warnings, spec?, bundles?}. Problems in what was read are an answer, not a failure. */
 async function printFolder(args: readonly string[], render: boolean): Promise<number> {
+  const { folders, cluster } = readFolderArgs(args);
+  const read = await readFolder({ folder: folders[0] ?? ".", ...(render ? { cluster } : {}), tools: localTools(), signal: stopSignal() });
+  process.stdout.write(`${JSON.stringify(read)}\n`);
+  return 0;
+}
+
+/** JSON on stdout: {problems, warnings, rights?}: what an agent needs for these folders together. */
+async function printRights(args: readonly string[]): Promise<number> {
+  const { folders, cluster } = readFolderArgs(args);
+  const [tools, signal] = [localTools(), stopSignal()];
+  const read = [];
+  for (const folder of folders.length === 0 ? ["."] : folders) read.push(await readFolder({ folder, cluster, tools, signal }));
+  const problems = read.flatMap((one) => one.problems);
+  const answer = {
+    problems,
+    warnings: read.flatMap((one) => one.warnings),
+    ...(problems.length === 0 && { rights: neededRights(read.flatMap(rightsBundles)) }),
+  };
+  process.stdout.write(`${JSON.stringify(answer)}\n`);
+  return 0;
+}
+
+function rightsBundles({ spec, bundles = [] }: ReadFolder): RightsBundle[] {
+  const accounts = new Map(spec?.bundles.map(({ name, policy }) => [name, policy.serviceAccount]));
+  return bundles.map(({ name, objects }) => {
+    const serviceAccount = accounts.get(name);
+    return { objects, ...(serviceAccount !== undefined && { serviceAccount }) };
+  });
+}
+
+function readFolderArgs(args: readonly string[]): { folders: readonly string[]; cluster: PlacedCluster } {
   const { values, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,
     options: { cluster: { type: "string" }, "cluster-labels": { type: "string", multiple: true }, format: { type: "string" }, strict: { type: "boolean" } },
   });
-  const folder = positionals[0] ?? ".";
-  const cluster = clusterOf(values.cluster ?? "cluster", values["cluster-labels"] ?? []);
+  return { folders: positionals, cluster: clusterOf(values.cluster ?? "cluster", values["cluster-labels"] ?? []) };
+}
+
+function stopSignal(): AbortSignal {
   const stopped = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stopped.abort());
-  const read = await readFolder({ folder, ...(render ? { cluster } : {}), tools: localTools(), signal: stopped.signal });
-  process.stdout.write(`${JSON.stringify(read)}\n`);
-  return 0;
+  return stopped.signal;
 }
 
 function clusterOf(name: string, lists: readonly string[]): PlacedCluster {

@@ -97,6 +97,33 @@ await describeWith([...kubeToolsWithControllers, "kubectl"], "what deploy/ holds
     expect(again.status, again.output).toBe(0);
   });
 
+  it("says which rights it grants, and withdraws what it granted before when it is installed with less", async () => {
+    const args = ["agent", "install", ...installFlags, "--kubeconfig", cluster.kubeconfig, "--context", cluster.name, "--no-wait"];
+    const env = { HOME: "/nonexistent", XDG_STATE_HOME: "/nonexistent", XDG_CONFIG_HOME: "/nonexistent" };
+    const rbac = "/apis/rbac.authorization.k8s.io/v1";
+    const folder = await mkdtemp(join(tmpdir(), "flotilla-deploy-"));
+    try {
+      await writeFile(join(folder, "one.yaml"), "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: one, namespace: rights-a }\n");
+      const minimal = await runService("cli", { args: [...args, "--rbac", "minimal", "--for", folder], env });
+      expect(minimal.status, minimal.output).toBe(0);
+      expect(minimal.output).toContain("rights: minimal\nthe agent gets:\n  namespace rights-a: get, list, watch, create, patch, delete configmaps");
+      expect(minimal.output).toContain("clusterrolebinding/flotilla-agent withdrawn");
+      expect(await cluster.client.find(`${rbac}/clusterrolebindings/flotilla-agent`)).toBeUndefined();
+      expect(await cluster.client.find(`${rbac}/namespaces/rights-a/rolebindings/flotilla-agent-fleets`)).toBeDefined();
+      const none = await runService("cli", { args: [...args, "--rbac", "none"], env });
+      expect(none.output).toContain("rights: none but its own memory in flotilla-system");
+      expect(none.output).toContain("role/flotilla-agent-fleets of namespace rights-a withdrawn");
+      expect(await cluster.client.find(`${rbac}/namespaces/rights-a/rolebindings/flotilla-agent-fleets`)).toBeUndefined();
+      expect(await cluster.client.find(`${rbac}/namespaces/flotilla-system/roles/flotilla-agent`)).toBeDefined();
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+    const wrong = await runService("cli", { args: [...args, "--rbac", "minimal"], env });
+    expect([wrong.status, wrong.output]).toEqual([2, expect.stringContaining("give --for DIR")]);
+    const odd = await runService("cli", { args: [...args, "--for", "."], env });
+    expect([odd.status, odd.output]).toEqual([2, expect.stringContaining("--for is for --rbac minimal")]);
+  });
+
   it("runs two hubs from deploy/hub", async () => {
     const { stderr } = await promisify(execFile)(await findTool("kubectl"), [
       "--kubeconfig",

@@ -22,6 +22,8 @@ export interface KubeCluster {
   /** False when it was not there. */
   delete(manifest: KubeManifest): Promise<boolean>;
   read(manifest: KubeManifest): Promise<KubernetesObject | undefined>;
+  /** In all namespaces; without what somebody else labelled. */
+  list(apiVersion: string, kind: string, labelSelector: string): Promise<KubeManifest[]>;
 }
 
 /** Loaded when needed: the client alone takes half a second. Throws FleetError for a kubeconfig or context that is not there. */
@@ -76,6 +78,14 @@ export async function openKubeCluster(choice: KubeChoice, env: Environment): Pro
       } catch (error) {
         if (absent(error)) return false;
         throw failure(`${describeManifest(manifest)} was not deleted`, error);
+      }
+    },
+    async list(apiVersion, kind, labelSelector) {
+      try {
+        const { items } = await inTime(api.list(apiVersion, kind, undefined, undefined, undefined, undefined, undefined, labelSelector));
+        return items.map((item) => ({ ...item, apiVersion, kind }) as KubeManifest);
+      } catch (error) {
+        throw failure(`${kind} objects could not be listed`, error);
       }
     },
     async read(manifest) {

@@ -4,6 +4,7 @@ import type { FleetContext } from "../../fleet-context.ts";
 import { confirm } from "../../input/ask.ts";
 import { helpText, text, yesFlag } from "../../input/parameters.ts";
 import { agentManifests, type KubeManifest } from "../../install/agent-manifests.ts";
+import { givenRights } from "../../install/agent-rights.ts";
 import { describeManifest, openKubeCluster } from "../../install/kube-cluster.ts";
 import { remark, say } from "../../render/print.ts";
 
@@ -41,7 +42,7 @@ export const uninstallCommand = buildCommand({
       "- what fleets applied keeps running, and nothing heals or updates it any more",
     );
     await confirm(this, `Uninstall the agent from ${cluster.context}?`, flags.yes);
-    for (const manifest of installed(flags.keepState)) {
+    for (const manifest of [...(await givenRights(cluster)), ...installed(flags.keepState)]) {
       remark(this, `${describeManifest(manifest)} ${(await cluster.delete(manifest)) ? "deleted" : "was not there"}`);
     }
     say(this, "agent uninstalled; workloads were left alone");
