@@ -38,6 +38,10 @@ export const kubeLimits = {
   discoveryMinAgeMs: 250,
   /** Objects per list page: a page of the largest objects seen (1 MB ConfigMaps) stays under maxAnswerBytes. */
   listPageSize: 100,
+  /** Names and owners only: a page of them is small. */
+  peekPageSize: 500,
+  /** A namespace that is to be deleted is looked through; one with more than this is left to people. */
+  maxPeekedObjects: 50_000,
   /** A server that pages for ever is broken: 20,000 pages are two million objects. */
   maxListPages: 20_000,
   /** Servers bookmark about once a minute; twice that and a little is a watch that died. */
@@ -96,6 +100,18 @@ export const engineLimits = {
   maxPendingEvents: 10_000,
   /** Watches of single namespaces, where the agent may not watch all of them at once: each is a stream on the API server. */
   maxNamespaceWatches: 300,
+  /**
+   * Objects of a bundle that left the target are not deleted for this long: the bundle may be on its way to another fleet, whose target
+   * names it. A hub releases the targets of one commit within seconds.
+   */
+  handOverMs: 10_000,
+  /** A prune that something is in the way of, or that failed, is tried again: first after, at most. */
+  pruneRetryMinMs: 5_000,
+  pruneRetryMaxMs: 5 * 60_000,
+  /** UIDs of deleted objects, so that what they made is known for theirs: those of one large prune. */
+  prunedUidsKept: 5_000,
+  /** Claims given up at once when a cluster leaves a fleet. */
+  releaseWorkers: 8,
   /** A list that takes longer is reported, and the plan goes on without it. */
   observeDeadlineMs: 30_000,
   /** Unsettled inventory is written this long after the last single-object change. */

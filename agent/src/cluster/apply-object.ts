@@ -1,6 +1,6 @@
 import type { KubeObject } from "@flotilla/proto/digest";
 import { fieldManager, fleetLabel, ownerAnnotation, ownerOf } from "@flotilla/proto/names";
-import { objectPath, type KubeResource } from "./discovery.ts";
+import { collectionPath, objectPath, type KubeResource } from "./discovery.ts";
 import type { KubeApi } from "./kube-client.ts";
 import { isStatus, KubeError } from "./kube-error.ts";
 import type { LiveObject } from "./live-object.ts";
@@ -11,6 +11,12 @@ export interface ApplyOptions {
   readonly bundle: string;
   /** Our inventory holds the object: what we once applied, we keep. Otherwise it is an adoption, which only takes over from people's tools. */
   readonly isOurs: boolean;
+  /** The object that is meant: the API server refuses to make another, or to write onto one. Left out or "": whatever is there, or a new one. */
+  readonly uid?: string;
+  /** "never": what others hold stays theirs, ours or not. */
+  readonly force?: "never";
+  /** Its owner annotation was looked at, and may be written over. */
+  readonly mayClaim?: boolean;
   readonly dryRun?: boolean;
   readonly urgent?: boolean;
 }
@@ -49,12 +55,43 @@ export async function applyObject(client: KubeApi, resource: KubeResource, objec
   } catch (error) {
     const holders = isStatus(error, 409) ? conflictsOf(error) : [];
     if (holders.length === 0) throw error;
+    if (options.force === "never" || (!options.isOurs && !options.mayClaim && holdsMark(holders))) throw contested(error as KubeError, holders);
     if (!options.isOurs && !holders.every((holder) => peoplesTools.test(holder.manager))) throw contested(error as KubeError, holders);
     return read(await send(true), [...new Set(holders.map((holder) => holder.manager))]);
   }
 }
 
-function dressed(object: KubeObject, resource: KubeResource, { fleet, bundle }: ApplyOptions): KubeObject {
+/**
+ * Make one object that is not there, with our marks.
+ *
+ * @throws KubeError; reason "AlreadyExists" when it is there.
+ */
+export async function createObject(client: KubeApi, resource: KubeResource, object: KubeObject, owner: { fleet: string; bundle: string }): Promise<Applied> {
+  const path = collectionPath(resource, object.metadata.namespace ?? "default");
+  const body = JSON.stringify(dressed(object, resource, owner));
+  return read(await client.request({ method: "POST", path, query: { fieldManager }, body }), []);
+}
+
+/** Whether an apply was refused because the object of its UID is not there. */
+export function isUidConflict(error: unknown): boolean {
+  return isStatus(error, 409) && conflictsOf(error).length === 0 && /\buid\b/i.test(error.message);
+}
+
+/** Whether an apply was refused because others hold its fields. */
+export function isOwnershipConflict(error: unknown): error is KubeError {
+  return isStatus(error, 409) && conflictsOf(error).length > 0;
+}
+
+/** Whether an apply was refused because somebody else holds the owner annotation. */
+export function isMarkConflict(error: unknown): boolean {
+  return isStatus(error, 409) && holdsMark(conflictsOf(error));
+}
+
+function holdsMark(conflicts: readonly Conflict[]): boolean {
+  return conflicts.some(({ field }) => field === `.metadata.annotations.${ownerAnnotation}`);
+}
+
+function dressed(object: KubeObject, resource: KubeResource, { fleet, bundle, uid }: { fleet: string; bundle: string; uid?: string }): KubeObject {
   const { namespace, ...metadata } = object.metadata;
   return {
     ...withoutStringData(object),
@@ -62,6 +99,7 @@ function dressed(object: KubeObject, resource: KubeResource, { fleet, bundle }: 
       ...metadata,
       // The renderer cannot know the scope of a kind that only this cluster defines.
       ...(resource.isNamespaced && { namespace: namespace ?? "default" }),
+      ...(uid && { uid }),
       labels: { ...object.metadata.labels, [fleetLabel]: fleet },
       annotations: { ...object.metadata.annotations, [ownerAnnotation]: ownerOf(fleet, bundle) },
     },

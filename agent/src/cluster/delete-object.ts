@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { ownerAnnotation, ownerOf, pruneAnnotation } from "@flotilla/proto/names";
+import { ownerAnnotation, ownerOf } from "@flotilla/proto/names";
+import { liveGuardOf } from "../domain/guard.ts";
 import { kubeLimits } from "../limits.ts";
 import { objectPath, type KubeResource } from "./discovery.ts";
 import { getObject } from "./get-object.ts";
@@ -7,12 +8,13 @@ import type { KubeApi, KubeClient } from "./kube-client.ts";
 import { isStatus } from "./kube-error.ts";
 import type { LiveObject } from "./live-object.ts";
 
-/** What a delete came to. "left": it was not ours to delete, and why. */
+/** What a delete came to. "left": it is not ours to delete; "waits": it may not be deleted now. Both with why. */
 export type Deleted =
   | { readonly outcome: "deleted" }
   | { readonly outcome: "terminating"; readonly object: LiveObject }
   | { readonly outcome: "absent" }
-  | { readonly outcome: "left"; readonly reason: string };
+  | { readonly outcome: "left"; readonly reason: string }
+  | { readonly outcome: "waits"; readonly reason: string };
 
 /** The object that may be deleted (G7). An empty UID stands for an apply whose answer was never seen. */
 export interface DeletionWarrant {
@@ -21,10 +23,14 @@ export interface DeletionWarrant {
   readonly uid: string;
   /** The fleet that applied it: the owner annotation must say so. */
   readonly fleet: string;
+  /** A person agreed to this very deletion. */
+  readonly isApproved?: boolean;
+  /** Asked last, with the object as the quorum has it: what is in the way of its deletion, or undefined. */
+  readonly obstacle?: (live: LiveObject) => Promise<string | undefined>;
 }
 
 /**
- * Delete one object if it still is the one we applied: read as the quorum has it, same UID, claimed by us, and deleted with
+ * Delete one object if it still is the one we applied: read as the quorum has it, same UID, claimed by us, guarded by nobody, and deleted with
  * both UID and resource version as preconditions, so that nothing that happened in between is lost. What is already being
  * deleted is not deleted again.
  *
@@ -38,6 +44,8 @@ export async function deleteObject(client: KubeClient, resource: KubeResource, w
     const objection = objectionTo(live, warrant);
     if (objection) return { outcome: "left", reason: objection };
     if (live.metadata.deletionTimestamp) return { outcome: "terminating", object: live };
+    const obstacle = await obstacleTo(live, warrant);
+    if (obstacle) return { outcome: "waits", reason: obstacle };
     try {
       return await send(client.as(account), resource, live);
     } catch (error) {
@@ -55,8 +63,12 @@ function objectionTo(live: LiveObject, warrant: DeletionWarrant): string | undef
   const isClaimed = owner?.startsWith(ownerOf(warrant.fleet, "")) ?? false;
   if (warrant.uid === "" && !isClaimed) return "it was there before and was never applied by Flotilla";
   if (owner !== undefined && !isClaimed) return `it now belongs to ${owner}`;
-  if (live.metadata.annotations?.[pruneAnnotation] === "disabled") return `its annotation ${pruneAnnotation} is "disabled"`;
-  return undefined;
+  return liveGuardOf(live.metadata).prune === "disabled" ? "its annotations ask that it is not deleted" : undefined;
+}
+
+async function obstacleTo(live: LiveObject, warrant: DeletionWarrant): Promise<string | undefined> {
+  if (liveGuardOf(live.metadata).prune === "confirm" && !warrant.isApproved) return "its annotations ask that a person confirms";
+  return await warrant.obstacle?.(live);
 }
 
 async function send(client: KubeApi, resource: KubeResource, live: LiveObject): Promise<Deleted> {

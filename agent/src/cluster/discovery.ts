@@ -35,6 +35,14 @@ export class Discovery {
     return this.#known.get(`${apiVersion}/${kind}`);
   }
 
+  /** Every kind that can be listed and watched, in one version each. */
+  watchable(): KubeResource[] {
+    const byPlural = new Map(
+      [...this.#known.values()].filter(({ canWatch }) => canWatch).map((resource) => [`${resource.group}/${resource.plural}`, resource]),
+    );
+    return [...byPlural.values()];
+  }
+
   /**
    * How a kind is reached.
    *

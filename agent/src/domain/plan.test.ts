@@ -5,7 +5,8 @@ import { stages } from "./apply-order.ts";
 import type { InventoryEntry } from "./inventory.ts";
 import { parseObjectKey } from "./object-id.ts";
 import { planChanges, type DesiredObject, type Observation, type Plan, type PlanInput } from "./plan.ts";
-import { allowedPrunes, isProtected, pruneListDigest } from "./prune-policy.ts";
+import { whyProtected } from "./protected-kinds.ts";
+import { allowedPrunes, pruneListDigest } from "./prune-policy.ts";
 
 const key = (name: string, kind = "ConfigMap") => `/${kind}/default/${name}`;
 const desired = (name: string, more: Partial<DesiredObject> = {}): DesiredObject => {
@@ -50,6 +51,10 @@ function plan(wanted: readonly DesiredObject[], held: readonly InventoryEntry[],
     blocked: () => undefined,
     stays: () => false,
     budgets: new Map(),
+    namedBy: () => undefined,
+    rests: () => undefined,
+    revision: "r1",
+    approval: undefined,
     ...more,
   });
 }
@@ -105,7 +110,8 @@ describe("a plan", () => {
 
   it("lets go of excluded objects instead of pruning them", () => {
     const result = plan([desired("a")], [entry("a"), entry("theirs")], { excluded: new Set([key("theirs")]) });
-    expect(result).toMatchObject({ letGo: [key("theirs")], prunes: [], held: undefined });
+    expect([...result.letGo.keys()]).toEqual([key("theirs")]);
+    expect(result).toMatchObject({ prunes: [], held: undefined });
   });
 
   it("prunes within the budget, workloads before what they stand on", () => {
@@ -153,7 +159,7 @@ describe("any plan", () => {
           expect(heldKeys.has(of)).toBe(true);
           expect(wanted.map(anyKind)).not.toContain(of);
           expect(excludedKeys.has(of) || claimedKeys.has(of)).toBe(false);
-          expect(isProtected(parseObjectKey(of))).toBe(false);
+          expect(whyProtected(parseObjectKey(of))).toBeUndefined();
         }
         expect(result.prunes.length).toBeLessThanOrEqual(allowedPrunes({ objects: 5, percent: 10 }, held.length));
         for (const step of stages.flatMap((stage) => result.applies.get(stage) ?? [])) expect(claimedKeys.has(step.object.key)).toBe(false);

@@ -1,8 +1,10 @@
 import type { Directives } from "@flotilla/proto/directives";
 import { inApplyOrder, stageOf, stages, type Stage } from "./apply-order.ts";
-import type { Inventory } from "./inventory.ts";
+import { strictest, unguarded, type Guard } from "./guard.ts";
+import type { Inventory, InventoryEntry } from "./inventory.ts";
 import { parseObjectKey, type ObjectId, type ObjectKey } from "./object-id.ts";
-import { holdPrunes, type HeldPrunes, type PruneBudget } from "./prune-policy.ts";
+import { isOwnHouse } from "./protected-kinds.ts";
+import { holdPrunes, type Approval, type HeldPrunes, type PruneBudget, type PruneCandidate } from "./prune-policy.ts";
 
 /** What the target wants of one object. */
 export interface DesiredObject {
@@ -23,7 +25,7 @@ export interface DesiredObject {
 
 /** What the watch knows of a live object. "unseen": its kind cannot be listed, or has not been yet. */
 export type Observation =
-  | { readonly state: "present"; readonly uid: string; readonly owned: string }
+  | { readonly state: "present"; readonly uid: string; readonly owned: string; readonly guard?: Guard; readonly isGoing?: boolean }
   | { readonly state: "absent" }
   | { readonly state: "unseen" };
 
@@ -39,12 +41,18 @@ export interface PlanInput {
   readonly observe: (key: ObjectKey) => Observation;
   /** Whether an inventory of another fleet in this cluster holds the object: its name, or undefined. */
   readonly claimedBy: (key: ObjectKey) => string | undefined;
+  /** The other fleet in this cluster whose target names the object: a prune becomes a hand-over. */
+  readonly namedBy: (key: ObjectKey) => string | undefined;
   readonly driftMode: (bundle: string) => DriftMode;
   /** Why an object may not be applied yet, or undefined. */
   readonly blocked: (object: DesiredObject) => string | undefined;
   /** Why an object of the inventory that the target does not name stays as it is: it is a hook, or its bundle is suspended. */
   readonly stays: (key: ObjectKey, bundle: string) => boolean;
   readonly budgets: ReadonlyMap<string, PruneBudget>;
+  readonly revision: string;
+  readonly approval: Approval | undefined;
+  /** Why the objects of a bundle that is in the target no more may not be deleted yet, or undefined. */
+  readonly rests: (bundle: string) => string | undefined;
 }
 
 /** One object to apply, and why. */
@@ -66,67 +74,126 @@ export interface Plan {
   readonly claimed: ReadonlyMap<ObjectKey, string>;
   /** Changed by hand in a bundle that asks not to overwrite that. */
   readonly kept: readonly ObjectKey[];
-  /** In the inventory, no longer ours by the target's own word: forgotten, not deleted. */
-  readonly letGo: readonly ObjectKey[];
+  /** Git itself, or an annotation on the live object, asks that they are left as they are: key → why. In sync, and never awaited. */
+  readonly exempt: ReadonlyMap<ObjectKey, string>;
+  /** In the inventory, no longer ours or guarded: forgotten, not deleted. Key → why. */
+  readonly letGo: ReadonlyMap<ObjectKey, string>;
   /** In the inventory, not in the target: last applied first. Deleted only when every apply succeeded. */
   readonly prunes: readonly ObjectKey[];
+  /** Deleted after all others are, when everything is applied and healthy. */
+  readonly lastPrunes: readonly ObjectKey[];
+  /** Of these, a person agreed to the deletion. */
+  readonly approved: ReadonlySet<ObjectKey>;
+  /** To be pruned, and not yet: key → why. */
+  readonly resting: ReadonlyMap<ObjectKey, string>;
+  /** Deleted, and held by finalizers: nothing more to do, and nobody's budget. */
+  readonly going: readonly ObjectKey[];
   readonly held: HeldPrunes | undefined;
 }
 
 /**
  * Decide what to do so that the cluster runs the target. Pure. Rules: G5 (nothing is pruned but what the target, whole and
- * not empty, no longer names), G6 (budget, protected kinds: prunes held as a whole, applies go on), G7 (only what the inventory holds).
+ * not empty, no longer names), G6 (budget, protected kinds: prunes held as a whole, applies go on; an approval lets exactly the held list
+ * go for exactly its revision), G7 (only what the inventory holds).
  * Whether a target is whole is judged before, by refuseTarget.
  */
 export function planChanges(input: PlanInput): Plan {
-  const sorted = sortDesired(input);
-  const { prunes, letGo } = sortInventory(input);
-  const held = holdPrunes(prunes, sizesByBundle(input.inventory), input.budgets);
-  return { ...sorted, letGo, prunes: held ? [] : inPruneOrder(prunes.map(({ key }) => key)), held };
+  return { ...sortDesired(input), ...sortInventory(input) };
 }
 
-type DesiredPart = Omit<Plan, "letGo" | "prunes" | "held">;
+type PrunePart = Pick<Plan, "letGo" | "prunes" | "lastPrunes" | "approved" | "resting" | "going" | "held">;
 
-function sortDesired(input: PlanInput): DesiredPart {
+function sortDesired(input: PlanInput): Omit<Plan, keyof PrunePart> {
   const steps: ApplyStep[] = [];
   const [drifted, unchanged, kept]: [ObjectKey[], ObjectKey[], ObjectKey[]] = [[], [], []];
-  const [waiting, claimed] = [new Map<ObjectKey, string>(), new Map<ObjectKey, string>()];
+  const [waiting, claimed, exempt] = [new Map<ObjectKey, string>(), new Map<ObjectKey, string>(), new Map<ObjectKey, string>()];
   for (const object of input.desired.values()) {
     const { key } = object;
     const owner = input.claimedBy(key);
-    const verdict = owner === undefined ? compare(object, input) : "claimed";
+    const exemption = owner === undefined ? exemptionOf(object, input) : undefined;
+    const verdict = owner !== undefined ? "claimed" : exemption !== undefined ? "exempt" : compare(object, input);
     const wait = verdict === "new" || verdict === "changed" ? input.blocked(object) : undefined;
     if (owner !== undefined) claimed.set(key, owner);
+    else if (exemption !== undefined) exempt.set(key, exemption);
     else if (wait !== undefined) waiting.set(key, wait);
     else if (verdict === "new" || verdict === "changed") steps.push({ object, reason: verdict });
     else if (verdict === "drifted") drifted.push(key);
     else if (verdict === "kept") kept.push(key);
     else unchanged.push(key);
   }
-  return { applies: byStage(steps), drifted, unchanged, waiting, claimed, kept };
+  return { applies: byStage(steps), drifted, unchanged, waiting, claimed, kept, exempt };
 }
 
-type Comparison = "new" | "changed" | "drifted" | "kept" | "unchanged" | "claimed";
+type Comparison = "new" | "changed" | "drifted" | "kept" | "unchanged";
 
 function compare(object: DesiredObject, input: PlanInput): Comparison {
   const entry = input.inventory.get(object.key);
   if (!entry || entry.desired === "") return "new";
   const live = input.observe(object.key);
   const drifted = live.state === "absent" || (live.state === "present" && (live.uid !== entry.uid || live.owned !== entry.owned));
-  if (entry.desired === object.hash) return drifted ? "drifted" : "unchanged";
+  // An object that moved to another bundle is applied once more: its owner annotation says where it belongs.
+  if (entry.desired === object.hash && entry.bundle === object.bundle) return drifted ? "drifted" : "unchanged";
   const editedByHand = live.state === "present" && live.uid === entry.uid && live.owned !== entry.owned;
-  return editedByHand && input.driftMode(object.bundle) === "heal-unless-drifted" ? "kept" : "changed";
+  return editedByHand && (object.directives.drift ?? input.driftMode(object.bundle)) === "heal-unless-drifted" ? "kept" : "changed";
 }
 
-function sortInventory(input: PlanInput): { prunes: { key: ObjectKey; bundle: string }[]; letGo: ObjectKey[] } {
-  const prunes: { key: ObjectKey; bundle: string }[] = [];
-  const letGo: ObjectKey[] = [];
-  for (const { key, bundle } of input.inventory.values()) {
+/** Why an object is left as it is although the target names it, or undefined. */
+function exemptionOf({ key, directives }: DesiredObject, input: PlanInput): string | undefined {
+  if (directives.reconcile === "disabled") return "not reconciled, as its annotation in Git says";
+  if (directives.ssa === "ignore") return "never applied (ssa: ignore)";
+  const live = input.observe(key);
+  if (live.state === "present" && live.guard?.paused) return "not reconciled, as its annotation in the cluster says";
+  const isKnown = (input.inventory.get(key)?.uid ?? "") !== "";
+  return directives.ssa === "ifNotPresent" && isKnown && live.state !== "absent" ? "there already, and never changed (ssa: ifNotPresent)" : undefined;
+}
+
+function sortInventory(input: PlanInput): PrunePart {
+  const letGo = new Map<ObjectKey, string>();
+  const going: ObjectKey[] = [];
+  const unwanted: (PruneCandidate & { readonly entry: InventoryEntry; readonly guard: Guard })[] = [];
+  for (const entry of input.inventory.values()) {
+    const { key, bundle } = entry;
     if (input.desired.has(key) || input.stays(key, bundle)) continue;
-    if (input.excluded.has(key) || input.claimedBy(key) !== undefined) letGo.push(key);
-    else prunes.push({ key, bundle });
+    const live = input.observe(key);
+    const said = entry.guard ?? unguarded;
+    const guard = live.state === "present" ? strictest(said, live.guard ?? unguarded) : said;
+    const why = whyLetGo(key, guard, input);
+    if (why !== undefined) letGo.set(key, why);
+    else if (live.state === "present" && live.isGoing && live.uid === entry.uid) going.push(key);
+    else unwanted.push({ key, bundle, entry, guard, asksFirst: guard.prune === "confirm" });
   }
-  return { prunes, letGo };
+  const { held, approved } = hold(unwanted, input);
+  const stays = new Set(held?.keys);
+  const resting = new Map(unwanted.flatMap(({ key, bundle }) => (stays.has(key) ? [] : reasonTo(key, input.rests(bundle)))));
+  const free = unwanted.filter(({ key }) => !stays.has(key) && !resting.has(key));
+  const [last, first] = [free.filter(({ guard }) => guard.prune === "last"), free.filter(({ guard }) => guard.prune !== "last")];
+  const ordered = (candidates: readonly PruneCandidate[]) => inPruneOrder(candidates.map(({ key }) => key));
+  return { letGo, held, approved, resting, going, prunes: ordered(first), lastPrunes: ordered(last) };
+}
+
+function reasonTo(key: ObjectKey, why: string | undefined): [ObjectKey, string][] {
+  return why === undefined ? [] : [[key, why]];
+}
+
+function whyLetGo(key: ObjectKey, guard: Guard, input: PlanInput): string | undefined {
+  if (input.excluded.has(key) || input.claimedBy(key) !== undefined) return "now belongs to another fleet or bundle and is left alone";
+  const taker = input.namedBy(key);
+  if (taker !== undefined) return `goes over to fleet ${taker}, which names it`;
+  if (isOwnHouse(parseObjectKey(key))) return "is the agent's own and never deleted";
+  return guard.prune === "disabled" ? "is no longer in Git and stays: it asks not to be deleted" : undefined;
+}
+
+/** What waits for an approval. What was approved before, as part of a list that is being deleted, goes on. */
+function hold(
+  unwanted: readonly (PruneCandidate & { readonly entry: InventoryEntry })[],
+  input: PlanInput,
+): { held: HeldPrunes | undefined; approved: ReadonlySet<ObjectKey> } {
+  const digest = input.approval?.revision === input.revision ? input.approval.digest : "";
+  const approved = new Set(unwanted.filter(({ entry }) => digest !== "" && entry.approved === digest).map(({ key }) => key));
+  const open = unwanted.filter(({ key }) => !approved.has(key));
+  const held = holdPrunes(open, sizesByBundle(input.inventory), input.budgets);
+  if (!held || held.digest !== digest) return { held, approved };
+  return { held: undefined, approved: new Set([...approved, ...held.keys]) };
 }
 
 function byStage(steps: readonly ApplyStep[]): ReadonlyMap<Stage, readonly ApplyStep[]> {

@@ -1,25 +1,7 @@
 import { digestOf } from "@flotilla/proto/digest";
 import { defaultPruneBudget } from "@flotilla/proto/limits";
-import { agentNamespace } from "@flotilla/proto/names";
-import { describeId, parseObjectKey, type ObjectId, type ObjectKey } from "./object-id.ts";
-
-/** Kinds whose deletion takes other objects or data with it: never pruned without an approval (G6). */
-const protectedKinds: ReadonlySet<string> = new Set([
-  "/Namespace",
-  "/PersistentVolume",
-  "/PersistentVolumeClaim",
-  "apps/StatefulSet",
-  "apiextensions.k8s.io/CustomResourceDefinition",
-  "apiregistration.k8s.io/APIService",
-  "storage.k8s.io/StorageClass",
-  "snapshot.storage.k8s.io/VolumeSnapshot",
-  "snapshot.storage.k8s.io/VolumeSnapshotContent",
-]);
-
-/** Whether an object may never be pruned without an approval: a protected kind, or part of the agent's own house. */
-export function isProtected(id: ObjectId): boolean {
-  return protectedKinds.has(`${id.group}/${id.kind}`) || id.namespace === agentNamespace;
-}
+import { describeId, parseObjectKey, type ObjectKey } from "./object-id.ts";
+import { whyProtected } from "./protected-kinds.ts";
 
 /** How many objects may be pruned without approval: the larger of a number and a percentage (rounded down). */
 export interface PruneBudget {
@@ -35,6 +17,12 @@ export interface HeldPrunes {
   readonly reason: string;
 }
 
+/** A person's word that a list may go, as a target carries it. */
+export interface Approval {
+  readonly revision: string;
+  readonly digest: string;
+}
+
 /** The number of objects that a budget lets go out of a total. */
 export function allowedPrunes(budget: PruneBudget, total: number): number {
   return Math.max(budget.objects, Math.floor((total * budget.percent) / 100));
@@ -44,11 +32,14 @@ export function allowedPrunes(budget: PruneBudget, total: number): number {
 export interface PruneCandidate {
   readonly key: ObjectKey;
   readonly bundle: string;
+  /** Its own annotation, or its bundle, asks that a person agrees. */
+  readonly asksFirst: boolean;
 }
 
 /**
- * Why a list of prunes has to wait, or undefined when it may go. Candidates of a bundle with a budget of its own are held
- * against that bundle's objects; all others together against the whole inventory. One protected object holds all.
+ * The prunes that have to wait for an approval, or undefined when all may go. One protected object holds all of them, and so does a list
+ * over the budget; an object that only asks for itself holds itself. Candidates of a bundle with a budget of its own are held against that
+ * bundle's objects; all others together against the whole inventory.
  *
  * @param inventorySizes objects per bundle before the prune.
  * @param budgets budgets of bundles that set their own; the default is the same as none.
@@ -58,8 +49,27 @@ export function holdPrunes(
   inventorySizes: ReadonlyMap<string, number>,
   budgets: ReadonlyMap<string, PruneBudget>,
 ): HeldPrunes | undefined {
-  const precious = candidates.find(({ key }) => isProtected(parseObjectKey(key)));
-  if (precious) return held(candidates, `${describeId(parseObjectKey(precious.key))} is of a protected kind`);
+  const ordinary = candidates.filter(({ asksFirst }) => !asksFirst);
+  const reason = holdsProtected(candidates) ?? exceedsBudget(ordinary, inventorySizes, budgets);
+  if (reason !== undefined) return held(candidates, reason);
+  const asking = candidates.filter(({ asksFirst }) => asksFirst);
+  const [first] = asking;
+  return first && held(asking, `${describeId(parseObjectKey(first.key))} asks for confirmation (prune: confirm)`);
+}
+
+function holdsProtected(candidates: readonly PruneCandidate[]): string | undefined {
+  for (const { key } of candidates) {
+    const why = whyProtected(parseObjectKey(key));
+    if (why !== undefined) return `${describeId(parseObjectKey(key))} is of a protected kind (${why})`;
+  }
+  return undefined;
+}
+
+function exceedsBudget(
+  candidates: readonly PruneCandidate[],
+  inventorySizes: ReadonlyMap<string, number>,
+  budgets: ReadonlyMap<string, PruneBudget>,
+): string | undefined {
   const own = (bundle: string) => {
     const budget = budgets.get(bundle);
     return budget && (budget.objects !== defaultPruneBudget.objects || budget.percent !== defaultPruneBudget.percent) ? budget : undefined;
@@ -67,13 +77,13 @@ export function holdPrunes(
   const pooled = candidates.filter(({ bundle }) => !own(bundle));
   const total = [...inventorySizes.values()].reduce((sum, size) => sum + size, 0);
   const allowed = allowedPrunes(defaultPruneBudget, total);
-  if (pooled.length > allowed) return held(candidates, `${pooled.length} of ${total} objects would be deleted, ${allowed} are allowed without approval`);
+  if (pooled.length > allowed) return `${pooled.length} of ${total} objects would be deleted, ${allowed} are allowed without approval`;
   for (const bundle of new Set(candidates.map((candidate) => candidate.bundle))) {
     const budget = own(bundle);
     if (!budget) continue;
     const [size, many] = [inventorySizes.get(bundle) ?? 0, candidates.filter((candidate) => candidate.bundle === bundle).length];
     if (many > allowedPrunes(budget, size))
-      return held(candidates, `${many} of ${size} objects of bundle ${bundle} would be deleted, ${allowedPrunes(budget, size)} are allowed without approval`);
+      return `${many} of ${size} objects of bundle ${bundle} would be deleted, ${allowedPrunes(budget, size)} are allowed without approval`;
   }
   return undefined;
 }

@@ -1,22 +1,26 @@
 import { failpoint } from "@flotilla/proto/failpoint";
 import type { KubeObject } from "@flotilla/proto/digest";
-import { agentNamespace } from "@flotilla/proto/names";
-import { applyObject, type Applied } from "../cluster/apply-object.ts";
+import type { Applied } from "../cluster/apply-object.ts";
 import { getObject } from "../cluster/get-object.ts";
 import { isStatus, KubeError, retryClassOf, tellError } from "../cluster/kube-error.ts";
 import type { KubeResource } from "../cluster/discovery.ts";
+import { guardOf } from "../domain/guard.ts";
 import { withoutPaths } from "../domain/ignore.ts";
+import { unansweredEntry, withGuard } from "../domain/inventory.ts";
 import { describeId } from "../domain/object-id.ts";
 import { ownsPointer } from "../domain/owned-fields.ts";
 import type { DesiredObject } from "../domain/plan.ts";
+import { isOwnState } from "../domain/protected-kinds.ts";
 import { retryDelayMs } from "../domain/retry-delay.ts";
+import { applyByPolicy, type PolicyOutcome } from "./apply-by-policy.ts";
 import { sightOf } from "./cluster-view.ts";
 import type { EngineContext } from "./engine-context.ts";
 import { accountOf, type FleetRun } from "./fleet-run.ts";
+import { saveInventorySoon } from "./save-inventory.ts";
 import type { TrackedObject } from "./tracked-object.ts";
 
-/** What an apply of one object came to; the failure is on the object. */
-export type ApplyOutcome = Applied | "failed";
+/** What an apply of one object came to; the failure, or why it was left alone, is on the object. */
+export type ApplyOutcome = Applied | "failed" | "left";
 
 /**
  * Apply one object of the target and note what it came to: in the inventory, in what is known of the object, in the
@@ -40,15 +44,12 @@ export async function applyTracked(
     const entry = run.inventory.get(object.key);
     const isOurs = entry !== undefined && entry.uid !== "";
     const toSend = isOurs ? await withoutForeignIgnored(body, wanted, resource, engine) : body;
-    const applied = await applyObject(engine.client.as(accountOf(run, wanted.bundle)), resource, toSend, {
-      fleet: run.name,
-      bundle: wanted.bundle,
-      isOurs,
-      urgent: options.urgent ?? false,
-    });
+    const outcome = await applyByPolicy({ run, object, wanted, resource, body: toSend, urgent: options.urgent ?? false, engine });
     failpoint("after-apply-object");
-    remember(run, object, wanted, applied, versionBefore, engine);
-    return applied;
+    if (outcome.kind !== "applied") return leave(run, object, wanted, outcome, engine);
+    remember(run, object, wanted, outcome.applied, versionBefore, engine);
+    if (outcome.isAdopted) tellAdopted(run, object, engine);
+    return outcome.applied;
   } catch (error) {
     fail(run, object, error, engine);
     return "failed";
@@ -69,7 +70,7 @@ function remember(
   object.bundle = wanted.bundle;
   object.ignored = wanted.ignored;
   const sight = sightOf(object, applied.object);
-  run.inventory.set(object.key, {
+  const entry = {
     key: object.key,
     apiVersion: wanted.apiVersion,
     bundle: wanted.bundle,
@@ -77,9 +78,12 @@ function remember(
     desired: wanted.hash,
     owned: sight.owned,
     ...(accountOf(run, wanted.bundle) !== "" && { account: accountOf(run, wanted.bundle) }),
-  });
+  };
+  run.inventory.set(object.key, withGuard(entry, guardOf(wanted.directives)));
   if (object.failure) engine.log.info({ fleet: run.name, object: object.key }, "applied at last");
+  run.interrupted.delete(object.key);
   object.failure = undefined;
+  object.foreign = "";
   object.note = "";
   object.drift = [];
   object.change = applied.isCreated ? "Created" : isSame ? "Unchanged" : "Configured";
@@ -93,6 +97,42 @@ function remember(
       .event("TookOver", `took over fields of ${describeId(object.id)} from ${applied.tookOverFrom.join(", ")}`, { bundle: object.bundle, object: object.id });
   }
   engine.reporter(run).touch(object.key);
+}
+
+/** The object is there and stays as it is: somebody else's, or never changed by its own word. What is not ours leaves the inventory. */
+function leave(
+  run: FleetRun,
+  object: TrackedObject,
+  wanted: DesiredObject,
+  outcome: Exclude<PolicyOutcome, { kind: "applied" }>,
+  engine: EngineContext,
+): "left" {
+  const details = { bundle: object.bundle, object: object.id };
+  const live = outcome.kind === "exempt" ? outcome.live : undefined;
+  if (live) {
+    const sight = sightOf(object, live);
+    const entry = unansweredEntry(object.key, wanted.apiVersion, wanted.bundle);
+    run.inventory.set(object.key, withGuard({ ...entry, uid: sight.uid, desired: wanted.hash, owned: sight.owned }, guardOf(wanted.directives)));
+    engine.view.take(object, sight);
+  } else {
+    run.inventory.delete(object.key);
+    engine.claimsChanged(run);
+  }
+  const before = object.foreign;
+  Object.assign(object, { failure: undefined, drift: [], change: "Skipped", note: "" });
+  if (outcome.kind === "exempt") object.exempt = outcome.why;
+  else Object.assign(object, { foreign: outcome.why, note: outcome.why });
+  if (outcome.kind === "foreign" && before !== outcome.why)
+    engine.reporter(run).event("NotAdopted", `${describeId(object.id)} is left alone: ${outcome.why}`, { ...details, warning: true });
+  saveInventorySoon(run, engine);
+  engine.reporter(run).touch(object.key);
+  return "left";
+}
+
+function tellAdopted(run: FleetRun, object: TrackedObject, engine: EngineContext): void {
+  engine
+    .reporter(run)
+    .event("Adopted", `${describeId(object.id)} was there before and belongs to this fleet now`, { bundle: object.bundle, object: object.id });
 }
 
 /** First tries of what passes by itself (a definition being established) are no news. */
@@ -123,8 +163,7 @@ function isKindGone(error: unknown): boolean {
 
 /** A fleet that writes the agent's own state would make it forget what it owns. */
 function refuseOwnHouse({ id }: TrackedObject): void {
-  const isState = id.namespace === agentNamespace && /^flotilla-(target|body|inventory|order|agent-identity)/.test(id.name);
-  if (isState) throw new KubeError("unusable", `${describeId(id)} is the agent's own state: no fleet may write it`);
+  if (isOwnState(id)) throw new KubeError("unusable", `${describeId(id)} is the agent's own state: no fleet may write it`);
 }
 
 /**

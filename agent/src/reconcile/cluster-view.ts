@@ -1,5 +1,6 @@
 import { readDirectives } from "@flotilla/proto/directives";
 import { fleetLabel } from "@flotilla/proto/names";
+import { liveGuardOf } from "../domain/guard.ts";
 import { isIgnoredBy } from "../domain/ignore.ts";
 import { assessHook } from "../domain/hook-run.ts";
 import { assessHealth } from "../domain/health.ts";
@@ -91,8 +92,21 @@ export class ClusterView implements ReflectorHandler {
 
   /** What is known of an object, for a plan. */
   observe(object: TrackedObject | undefined): Observation {
-    if (object?.live) return { state: "present", uid: object.live.uid, owned: object.live.owned };
+    if (object?.live)
+      return {
+        state: "present",
+        uid: object.live.uid,
+        owned: object.live.owned,
+        guard: object.live.guard,
+        isGoing: object.live.verdict.health === "Terminating",
+      };
     return object?.isVisible ? { state: "absent" } : { state: "unseen" };
+  }
+
+  /** Whether something of Flotilla's lies under this name, seen or only listed. */
+  isTaken(object: TrackedObject, resource: KubeResource): boolean {
+    const watched = this.#watched.get(keyOf(resource));
+    return object.live !== undefined || (watched !== undefined && this.#reflectorFor(watched, object)?.uidOf(nameIn(object, resource)) !== undefined);
   }
 
   /** Take in an object that was read or given back by an apply. */
@@ -267,7 +281,8 @@ export function sightOf(object: TrackedObject, live: LiveObject): Sight {
   if (before && !isUnjudged && before.uid === uid && before.resourceVersion === resourceVersion && before.ignored === ignored && resourceVersion !== "")
     return before;
   const verdict = object.isHook ? assessHook(live, checks) : assessHealth(live, checks);
-  return { uid, resourceVersion, ignored, owned: hashOwned(live, isIgnoredBy(ignored)), stage: readDirectives(live).directives.stage, verdict };
+  const { stage } = readDirectives(live).directives;
+  return { uid, resourceVersion, ignored, owned: hashOwned(live, isIgnoredBy(ignored)), stage, guard: liveGuardOf(live.metadata), verdict };
 }
 
 function keyOf(resource: KubeResource): string {

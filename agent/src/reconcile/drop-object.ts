@@ -7,5 +7,6 @@ export function dropObject(run: FleetRun, object: TrackedObject, engine: EngineC
   run.inventory.delete(object.key);
   run.objects.delete(object.key);
   engine.view.detach(object);
+  engine.claimsChanged(run);
   engine.reporter(run).forget(object.key, object.id);
 }

@@ -29,6 +29,14 @@ export interface EngineContext {
   reporter(run: FleetRun): FleetReporter;
   /** The other fleet whose inventory holds an object, or undefined. */
   claimedBy(run: FleetRun, key: ObjectKey): string | undefined;
+  /** The other fleet whose target, read or still to be read, names an object, or undefined. */
+  namedBy(run: FleetRun, key: ObjectKey): string | undefined;
+  /** Another fleet whose newest target was not read yet: it may name anything. */
+  unreadFleet(run: FleetRun): string | undefined;
+  /** Whether the owner annotation of a live object speaks for nobody any more: its fleet is in this cluster, and let go of it. */
+  hasLetGo(fleet: string, key: ObjectKey): boolean;
+  /** What a fleet holds or names has changed: others may have waited for that. */
+  claimsChanged(run: FleetRun): void;
   queueFleet(run: FleetRun, due?: Due): void;
   queueObject(run: FleetRun, key: ObjectKey, due?: Due): void;
   /** The cluster has left the fleet and nothing of it is held any more. */

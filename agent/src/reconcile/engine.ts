@@ -20,7 +20,6 @@ import { engineLimits } from "../limits.ts";
 import type { Log } from "../log.ts";
 import type { StepTracer } from "../telemetry.ts";
 import { ClusterView } from "./cluster-view.ts";
-import { dropObject } from "./drop-object.ts";
 import type { EngineContext } from "./engine-context.ts";
 import { HealthExplainer } from "./explain-health.ts";
 import { FleetReporter, type ReportSink } from "./fleet-reporter.ts";
@@ -30,7 +29,6 @@ import type { Totals } from "./object-state.ts";
 import { refuse } from "./receive-target.ts";
 import { reconcileObject } from "./reconcile-object.ts";
 import { reconcileTarget } from "./reconcile-target.ts";
-import { saveInventorySoon } from "./save-inventory.ts";
 import { readKept, recoverFleet, type KeptInventories } from "./recover-fleet.ts";
 import { tellPhase } from "./tell-phase.ts";
 import type { Sight, TrackedObject } from "./tracked-object.ts";
@@ -99,6 +97,10 @@ export class Engine {
       hashKey: randomBytes(32),
       reporter: (run) => this.#reporter(run),
       claimedBy: (run, key) => this.#claimedBy(run, key),
+      namedBy: (run, key) => this.#otherFleet(run, (other) => [other.desired.objects, other.desired.excluded, other.desired.hooks].some((named) => named.has(key))),
+      unreadFleet: (run) => this.#otherFleet(run, (other) => other.pending !== undefined && !other.pending.target.tombstone),
+      hasLetGo: (fleet, key) => this.#hasLetGo(fleet, key),
+      claimsChanged: (run) => this.#wakeWaiting(run),
       queueFleet: (run, due) => this.#fleetQueue.add(run.name, due),
       queueObject: (run, key, due) => this.#objectQueue.add(`${run.name}\n${key}`, due),
       forgetFleet: (run) => this.#forget(run),
@@ -119,7 +121,11 @@ export class Engine {
       if (inventory instanceof KubeError) {
         run.inventoryProblem = `${inventory.message}. Nothing is applied or pruned until it can be read; delete these ConfigMaps to adopt the fleet's objects anew`;
         this.#options.log.error({ fleet, problem: run.inventoryProblem }, "inventory unreadable");
-      } else for (const [key, entry] of inventory) run.inventory.set(key, entry);
+      } else
+        for (const [key, entry] of inventory) {
+          run.inventory.set(key, entry);
+          if (entry.uid === "") run.interrupted.add(key);
+        }
     }
     for (const [fleet, memory] of await this.#context.orders.load()) {
       const run = this.#fleet(fleet);
@@ -276,6 +282,7 @@ export class Engine {
     const isChanged =
       before?.verdict.health !== object.live?.verdict.health || before?.verdict.message !== object.live?.verdict.message || before?.uid !== object.live?.uid;
     if (isChanged) this.#onHealth(run, object, before);
+    if (before && object.live && before.guard !== object.live.guard) this.#onGuard(run, object);
     if (run.awaitedObjects.has(object.key) && before?.resourceVersion !== object.live?.resourceVersion) this.#goOn(run, engineLimits.suspicionMs);
     if (object.isHook && run.desired.hooks.has(object.key)) return;
     if (!run.desired.objects.has(object.key)) return this.#onSeenUnwanted(run, object, before);
@@ -295,6 +302,7 @@ export class Engine {
         object: object.id,
         warning: true,
       });
+    if (run.prunesWait?.isForHealth && object.live?.verdict.health === "Current") this.#goOn(run, engineLimits.suspicionMs);
     if (!object.isHook && !run.awaited.has(object.bundle)) return;
     const isEnd = object.isHook || object.live?.verdict.health === "Current" || object.live?.verdict.health === "Failed";
     this.#goOn(run, isEnd ? engineLimits.suspicionMs : engineLimits.awaitedMs);
@@ -305,12 +313,17 @@ export class Engine {
     if (!this.#stopped) this.#fleetQueue.add(run.name, { delayMs });
   }
 
-  /** An object that is to be pruned, or whose prune is held, is gone by now: whoever did it, it is out of the inventory. */
+  /** Somebody guarded an object by hand, or took the guard away: what waits for it, or would be pruned, is planned anew. */
+  #onGuard(run: FleetRun, object: TrackedObject): void {
+    const isKept = run.desired.objects.has(object.key);
+    if (!object.busy && (!isKept || object.exempt !== "" || object.live?.guard.paused)) this.#fleetQueue.add(run.name, { delayMs: engineLimits.suspicionMs });
+  }
+
+  /** An object that is to be pruned, or whose prune is held, is gone by now, whoever did it. */
   #onSeenUnwanted(run: FleetRun, object: TrackedObject, before: Sight | undefined): void {
     if (object.live || !before || object.busy || !run.inventory.has(object.key)) return;
-    dropObject(run, object, this.#context);
-    saveInventorySoon(run, this.#context);
-    if (run.held || run.prunesWait) this.#fleetQueue.add(run.name, { delayMs: engineLimits.suspicionMs });
+    // Gone, or only without the label that is watched for: it is read before it is forgotten.
+    this.#context.queueObject(run, object.key, { urgent: true });
   }
 
   /** Once per report: tell bundles whose health changed, and the end of the path. */
@@ -331,8 +344,22 @@ export class Engine {
   }
 
   #claimedBy(run: FleetRun, key: ObjectKey): string | undefined {
-    for (const other of this.#fleets.values()) if (other !== run && other.inventory.has(key)) return other.name;
+    return this.#otherFleet(run, (other) => other.inventory.has(key));
+  }
+
+  #otherFleet(run: FleetRun, matches: (other: FleetRun) => boolean): string | undefined {
+    for (const other of this.#fleets.values()) if (other !== run && matches(other)) return other.name;
     return undefined;
+  }
+
+  #hasLetGo(fleet: string, key: ObjectKey): boolean {
+    const run = this.#fleets.get(fleet);
+    return run !== undefined && run.inventoryProblem === "" && !run.inventory.has(key);
+  }
+
+  #wakeWaiting(run: FleetRun): void {
+    for (const other of this.#fleets.values())
+      if (other !== run && other.waitsForOthers) this.#fleetQueue.add(other.name, { delayMs: engineLimits.suspicionMs });
   }
 
   #fleet(name: string): FleetRun {
@@ -360,6 +387,7 @@ export class Engine {
     for (const bundle of run.desired.bundles.keys()) this.#bundleHealth.delete(`${run.name}/${bundle}`);
     // A newer target may have brought the fleet back meanwhile.
     this.#fleets.delete(run.name);
+    this.#wakeWaiting(run);
     if (run.pending) this.accept(run.pending.target);
   }
 }

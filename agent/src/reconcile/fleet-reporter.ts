@@ -29,6 +29,7 @@ export interface ReportSink {
 
 /** Stable reasons of events, as `fleet events` prints them. */
 export type EventReason =
+  | "Adopted"
   | "Applied"
   | "ApplyFailed"
   | "DriftDetected"
@@ -41,8 +42,11 @@ export type EventReason =
   | "Fight"
   | "HealthChanged"
   | "LetGo"
+  | "NotAdopted"
+  | "PruneBlocked"
   | "PruneHeld"
   | "Pruned"
+  | "Recreated"
   | "TargetRefused"
   | "TargetRemoved"
   | "TookOver"

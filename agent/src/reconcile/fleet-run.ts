@@ -58,9 +58,19 @@ export interface FleetRun {
   leftAlone: ReadonlySet<ObjectKey>;
   /** The next moment at which time alone changes something: a deadline, a window. */
   wakeTimer: NodeJS.Timeout | undefined;
+  /** Entries that a process before this one widened: what is found under their names may be its work. */
+  readonly interrupted: Set<ObjectKey>;
+  /** Bundles of the inventory that the target names no more, since when (epoch ms): another fleet may take them over. */
+  readonly leftBundles: Map<string, number>;
+  /** UIDs of what was deleted since the start: the garbage collector is busy with what those made. */
+  readonly prunedUids: Set<string>;
+  /** Plans in a row whose prunes did not all come to an end. */
+  pruneTries: number;
+  /** Whether the last plan left something to another fleet, or waited for one's target. */
+  waitsForOthers: boolean;
   held: HeldPrunes | undefined;
   /** Prunes that wait because not everything is applied yet, and why. */
-  prunesWait: { readonly count: number; readonly reason: string } | undefined;
+  prunesWait: { readonly count: number; readonly reason: string; readonly isForHealth: boolean } | undefined;
   /** Why the inventory cannot be read; nothing is done for the fleet then. "" when it can. */
   inventoryProblem: string;
   /** The cluster's database went back in time, and what is kept in it was not written anew yet. */
@@ -105,6 +115,11 @@ export function newFleetRun(name: string): FleetRun {
     expressions: new Map(),
     leftAlone: new Set(),
     wakeTimer: undefined,
+    interrupted: new Set(),
+    leftBundles: new Map(),
+    prunedUids: new Set(),
+    pruneTries: 0,
+    waitsForOthers: false,
     held: undefined,
     prunesWait: undefined,
     inventoryProblem: "",
@@ -126,6 +141,7 @@ export function newFleetRun(name: string): FleetRun {
 /** Whether the object is what the target wants as far as is known: applied with the wanted content, and not failed. */
 export function isApplied(run: FleetRun, key: ObjectKey): boolean {
   const wanted = run.desired.objects.get(key);
+  if (wanted !== undefined && run.objects.get(key)?.exempt) return true;
   return wanted !== undefined && run.inventory.get(key)?.desired === wanted.hash && !run.objects.get(key)?.failure;
 }
 
@@ -153,6 +169,7 @@ export function noteAccounts(run: FleetRun): void {
 /** Whether the live object differs from what was applied. */
 export function isDrifted(run: FleetRun, object: TrackedObject): boolean {
   const entry = run.inventory.get(object.key);
+  if (object.exempt !== "" || object.live?.guard.paused) return false;
   if (!entry || entry.desired === "" || !run.desired.objects.has(object.key)) return false;
   if (!object.live) return object.isVisible;
   return object.live.uid !== entry.uid || object.live.owned !== entry.owned;

@@ -1,5 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { Change, type BundleStateSchema, type ObjectStateSchema, type SummarySchema } from "@flotilla/proto/gen/report";
+import { Change, PruneState, type BundleStateSchema, type ObjectStateSchema, type SummarySchema } from "@flotilla/proto/gen/report";
 import { maxMessageChars } from "@flotilla/proto/limits";
 import type { BundleReadiness } from "../domain/apply-order.ts";
 import { inOneLine } from "../domain/health-reason.ts";
@@ -9,7 +9,7 @@ import { rollUp, worseOf, type CountedObject, type RollUp } from "../domain/roll
 import { engineLimits } from "../limits.ts";
 import { isApplied, isDrifted, type FleetRun, type OrderState } from "./fleet-run.ts";
 import { tellOrderPhase } from "./tell-order-phase.ts";
-import { changeCode, healthCode, syncCode } from "./report-words.ts";
+import { changeCode, healthCode, pruneCode, syncCode } from "./report-words.ts";
 import type { TrackedObject } from "./tracked-object.ts";
 
 /** What is said of one object. */
@@ -23,7 +23,7 @@ export interface Judged {
 export function judge(run: FleetRun, object: TrackedObject, now: number): Judged {
   const verdict = withWhy(healthOf(run, object, now), object.why);
   const reason = outOfSyncBecause(run, object);
-  return { isSynced: reason === undefined, verdict, message: inOneLine(reason || verdict.message, maxMessageChars) };
+  return { isSynced: reason === undefined, verdict, message: inOneLine(reason || verdict.message || object.exempt, maxMessageChars) };
 }
 
 function withWhy(verdict: Verdict, why: string): Verdict {
@@ -54,6 +54,8 @@ function driftedFields(object: TrackedObject): string {
 /** Health with the bundle's patience: what is in progress for longer than the health timeout has failed. */
 function healthOf(run: FleetRun, object: TrackedObject, now: number): Verdict {
   if (run.desired.excluded.has(object.key)) return { health: "Current", message: object.note };
+  if (object.foreign !== "") return { health: "Current", message: object.foreign };
+  if (object.exempt !== "" && !object.live) return { health: "Current", message: object.exempt };
   if (object.blindness) return { health: "Unknown", message: object.blindness };
   if (!object.live) return object.isVisible || object.failure ? { health: "NotFound", message: "not there" } : { health: "Unknown", message: "not seen yet" };
   const { verdict } = object.live;
@@ -86,6 +88,7 @@ export function objectState(run: FleetRun, object: TrackedObject, now: number): 
     change: object.change ? changeCode[object.change] : Change.UNSPECIFIED,
     uid: object.live?.uid ?? "",
     drift: object.drift.map((field) => ({ ...field })),
+    prune: run.desired.objects.has(object.key) || !object.pruneHold ? PruneState.UNSPECIFIED : pruneCode[object.pruneHold],
   };
 }
 

@@ -1,100 +1,104 @@
-import { failpoint } from "@flotilla/proto/failpoint";
-import { deleteObject, type Deleted } from "../cluster/delete-object.ts";
-import { KubeError, tellError } from "../cluster/kube-error.ts";
 import { describeId, parseObjectKey, type ObjectKey } from "../domain/object-id.ts";
 import type { Plan } from "../domain/plan.ts";
-import { sightOf } from "./cluster-view.ts";
-import type { EngineContext } from "./engine-context.ts";
-import { accountOfEntry, isApplied, type FleetRun } from "./fleet-run.ts";
+import { engineLimits } from "../limits.ts";
 import { dropObject } from "./drop-object.ts";
-import { exclusively } from "./tracked-object.ts";
+import type { EngineContext } from "./engine-context.ts";
+import { isApplied, type FleetRun } from "./fleet-run.ts";
+import { judge } from "./object-state.ts";
+import { pruneOne } from "./prune-object.ts";
+import type { PruneHold } from "./tracked-object.ts";
+
+/** What keeps prunes, and whether health alone would end it. */
+interface Wait {
+  readonly reason: string;
+  readonly isForHealth: boolean;
+}
 
 /**
  * Do the prunes of a plan, last applied first; but only when everything the target wants is applied: a target that is
- * half there is no reason to delete the other half (fault 5). Held prunes are said, with the list's digest (G6).
+ * half there is no reason to delete the other half (fault 5). Held prunes are said, with the list's digest (G6). What asks to be the last
+ * goes when all else is gone and everything is healthy.
  *
- * @returns how many could not be done and want another plan.
+ * @returns after how many milliseconds another plan should look at what is left, or undefined when nothing is, or what is left comes by itself.
  */
-export async function prunePlan(run: FleetRun, plan: Plan, engine: EngineContext, signal: AbortSignal): Promise<number> {
-  for (const key of plan.letGo) letGo(run, key, engine);
+export async function prunePlan(run: FleetRun, plan: Plan, engine: EngineContext, signal: AbortSignal): Promise<number | undefined> {
+  for (const [key, why] of plan.letGo) letGo(run, key, why, engine);
   announceHeld(run, plan, engine);
-  const reason = waitsFor(run, plan);
-  run.prunesWait = reason !== undefined && plan.prunes.length > 0 ? { count: plan.prunes.length, reason } : undefined;
-  noteWaiting(run, plan, engine);
-  if (reason !== undefined) return 0;
-  let failed = 0;
-  for (const key of plan.prunes) {
-    if (signal.aborted) return failed;
-    if (!(await pruneOne(run, key, engine))) failed += 1;
+  const wait = unreadBy(run, engine) ?? unapplied(run, plan);
+  note(run, plan.held?.keys ?? [], "Held", `prune waits for approval: ${plan.held?.reason}`, engine);
+  note(run, plan.going, "Terminating", "deleted, and held by finalizers", engine);
+  for (const [key, why] of plan.resting) note(run, [key], "Waits", `prune waits: ${why}`, engine);
+  if (wait) {
+    waitFor(run, [...plan.prunes, ...plan.lastPrunes], wait, engine);
+    return restMs(run, plan);
   }
-  return failed;
+  const left = await pruneAll(run, plan, plan.prunes, engine, signal);
+  const lastWait = plan.lastPrunes.length > 0 ? waitsForAll(run, plan) : undefined;
+  waitFor(run, lastWait ? plan.lastPrunes : [], lastWait, engine);
+  const stuck = left + (lastWait ? 0 : await pruneAll(run, plan, plan.lastPrunes, engine, signal));
+  run.pruneTries = stuck > 0 ? run.pruneTries + 1 : 0;
+  const againMs = Math.min(engineLimits.pruneRetryMaxMs, engineLimits.pruneRetryMinMs * 2 ** Math.min(run.pruneTries - 1, 10));
+  return stuck > 0 ? Math.min(againMs, restMs(run, plan) ?? againMs) : restMs(run, plan);
+}
+
+async function pruneAll(run: FleetRun, plan: Plan, keys: readonly ObjectKey[], engine: EngineContext, signal: AbortSignal): Promise<number> {
+  let left = 0;
+  for (const key of keys) {
+    if (signal.aborted) return left;
+    if (!(await pruneOne(run, key, engine, { isApproved: plan.approved.has(key) }))) left += 1;
+  }
+  return left;
+}
+
+/** Another fleet's target may name what this one would delete: it is read first. */
+function unreadBy(run: FleetRun, engine: EngineContext): Wait | undefined {
+  const other = engine.unreadFleet(run);
+  if (other === undefined) return undefined;
+  run.waitsForOthers = true;
+  return { reason: `the target of fleet ${other} was not read yet`, isForHealth: false };
 }
 
 /** Why prunes must wait, or undefined. */
-function waitsFor(run: FleetRun, plan: Plan): string | undefined {
+function unapplied(run: FleetRun, plan: Plan): Wait | undefined {
   for (const [key, object] of run.desired.objects) {
-    if (plan.claimed.has(key) || plan.kept.includes(key)) continue;
+    if (plan.claimed.has(key) || plan.kept.includes(key) || run.objects.get(key)?.foreign) continue;
     if (isApplied(run, key)) continue;
     const failure = run.objects.get(key)?.failure;
-    return failure ? `${describeId(object.id)} is not applied: ${failure.message}` : `${describeId(object.id)} is not applied yet`;
+    return {
+      reason: failure ? `${describeId(object.id)} is not applied: ${failure.message}` : `${describeId(object.id)} is not applied yet`,
+      isForHealth: false,
+    };
   }
   return undefined;
 }
 
-/** Delete one object and forget it when it is gone. Returns whether it came to an end. */
-export async function pruneOne(run: FleetRun, key: ObjectKey, engine: EngineContext): Promise<boolean> {
-  const object = run.objects.get(key);
-  if (!object) return true;
-  return await exclusively(object, async () => {
-    try {
-      const deleted = await remove(run, key, engine);
-      failpoint("after-prune-object");
-      if (deleted.outcome === "terminating") {
-        object.note = "deleted, and held by finalizers";
-        object.failure = undefined;
-        engine.view.take(object, sightOf(object, deleted.object));
-        engine.reporter(run).touch(key);
-        return true;
-      }
-      const details = { bundle: object.bundle, object: object.id };
-      if (deleted.outcome === "left") engine.reporter(run).event("LetGo", `${describeId(object.id)} is left alone: ${deleted.reason}`, details);
-      else engine.reporter(run).event("Pruned", `${describeId(object.id)} ${deleted.outcome === "deleted" ? "deleted" : "was gone already"}`, details);
-      dropObject(run, object, engine);
-      return true;
-    } catch (error) {
-      const message = `cannot be deleted: ${tellError(error, object.id.kind)}`;
-      if (object.failure?.message !== message)
-        engine.reporter(run).event("ApplyFailed", `${describeId(object.id)} ${message}`, { bundle: object.bundle, object: object.id, warning: true });
-      object.failure = { message, attempts: (object.failure?.attempts ?? 0) + 1, passes: false };
-      object.change = "Failed";
-      engine.reporter(run).touch(key);
-      return false;
-    }
-  });
-}
-
-async function remove(run: FleetRun, key: ObjectKey, engine: EngineContext): Promise<Deleted> {
-  const id = parseObjectKey(key);
-  const entry = run.inventory.get(key);
-  if (!entry) return { outcome: "absent" };
-  try {
-    const resource = await engine.discovery.resolve(entry.apiVersion, id.kind);
-    return await deleteObject(engine.client, resource, { namespace: id.namespace, name: id.name, uid: entry.uid, fleet: run.name }, accountOfEntry(run, entry));
-  } catch (error) {
-    // Its definition is gone, and with it every object of the kind.
-    if (error instanceof KubeError && error.code === "no-match") return { outcome: "absent" };
-    throw error;
+/** Why what asks to be the last must wait, or undefined: other prunes, or an object that is not healthy. */
+function waitsForAll(run: FleetRun, plan: Plan): Wait | undefined {
+  const last = new Set(plan.lastPrunes);
+  for (const key of run.inventory.keys()) {
+    const object = run.objects.get(key);
+    if (!run.desired.objects.has(key) && !last.has(key)) return { reason: `${describeId(parseObjectKey(key))} is to be deleted before`, isForHealth: false };
+    if (!object || last.has(key) || object.exempt !== "") continue;
+    const { verdict } = judge(run, object, Date.now());
+    if (verdict.health !== "Current") return { reason: `${describeId(object.id)} is not healthy yet: ${verdict.message || verdict.health}`, isForHealth: true };
   }
+  return undefined;
 }
 
-/** Forget without deleting: the target says that another owns it. */
-function letGo(run: FleetRun, key: ObjectKey, engine: EngineContext): void {
+/** When what rests may be looked at again. */
+function restMs(run: FleetRun, plan: Plan): number | undefined {
+  if (plan.resting.size === 0) return undefined;
+  const soonest = Math.min(...run.leftBundles.values());
+  return Math.max(50, soonest + engineLimits.handOverMs - Date.now() + 10);
+}
+
+/** Forget without deleting. */
+function letGo(run: FleetRun, key: ObjectKey, why: string, engine: EngineContext): void {
   const object = run.objects.get(key);
   run.inventory.delete(key);
+  engine.claimsChanged(run);
   if (!object) return;
-  engine
-    .reporter(run)
-    .event("LetGo", `${describeId(object.id)} now belongs to another fleet or bundle and is left alone`, { bundle: object.bundle, object: object.id });
+  engine.reporter(run).event("LetGo", `${describeId(object.id)} ${why}`, { bundle: object.bundle, object: object.id });
   if (!run.desired.excluded.has(key) && !run.desired.objects.has(key)) dropObject(run, object, engine);
 }
 
@@ -113,13 +117,16 @@ function announceHeld(run: FleetRun, plan: Plan, engine: EngineContext): void {
     );
 }
 
-function noteWaiting(run: FleetRun, plan: Plan, engine: EngineContext): void {
-  const wait = plan.held ? `prune waits for approval: ${plan.held.reason}` : run.prunesWait ? `prune waits: ${run.prunesWait.reason}` : "";
-  for (const key of plan.held?.keys ?? plan.prunes) {
+function waitFor(run: FleetRun, keys: readonly ObjectKey[], wait: Wait | undefined, engine: EngineContext): void {
+  run.prunesWait = wait !== undefined && keys.length > 0 ? { count: keys.length, ...wait } : undefined;
+  if (wait) note(run, keys, "Waits", `prune waits: ${wait.reason}`, engine);
+}
+
+function note(run: FleetRun, keys: readonly ObjectKey[], hold: PruneHold, text: string, engine: EngineContext): void {
+  for (const key of keys) {
     const object = run.objects.get(key);
-    if (!object || wait === "" || object.note === wait) continue;
-    object.note = wait;
-    object.change = "Skipped";
+    if (!object || (hold === "Terminating" && object.pruneHold === hold) || (object.note === text && object.pruneHold === hold)) continue;
+    Object.assign(object, { note: text, pruneHold: hold, change: "Skipped" });
     engine.reporter(run).touch(key);
   }
 }

@@ -26,6 +26,8 @@ export async function receiveTarget(run: FleetRun, engine: EngineContext): Promi
     run.target = target;
     run.refusal = "";
     track(run, desired, engine);
+    noteLeftBundles(run);
+    engine.claimsChanged(run);
     // What a target's arrival took was told by the process to which it arrived.
     if (isRestored) run.restored = target.generation;
     if (isRestored) for (const phase of ["receive", "plan"]) run.told.set(phase, target.generation);
@@ -37,6 +39,13 @@ export async function receiveTarget(run: FleetRun, engine: EngineContext): Promi
     return run.target !== undefined;
   }
   return true;
+}
+
+/** Since when the bundles of the inventory have been gone from the target: once for each time that they leave it. */
+function noteLeftBundles(run: FleetRun): void {
+  const left = new Set([...run.inventory.values()].map(({ bundle }) => bundle).filter((bundle) => !run.desired.bundles.has(bundle)));
+  for (const bundle of run.leftBundles.keys()) if (!left.has(bundle)) run.leftBundles.delete(bundle);
+  for (const bundle of left) if (!run.leftBundles.has(bundle)) run.leftBundles.set(bundle, Date.now());
 }
 
 /** Say that a target is not followed. */

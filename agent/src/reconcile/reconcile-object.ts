@@ -12,6 +12,7 @@ import { describeId, type ObjectKey } from "../domain/object-id.ts";
 import type { DesiredObject } from "../domain/plan.ts";
 import { applyTracked } from "./apply-tracked.ts";
 import { sightOf } from "./cluster-view.ts";
+import { confirmGone } from "./confirm-gone.ts";
 import type { EngineContext } from "./engine-context.ts";
 import { accountOf, isDrifted, type FleetRun } from "./fleet-run.ts";
 import { holdOf } from "./hold-of.ts";
@@ -30,7 +31,7 @@ export async function reconcileObject(run: FleetRun, key: ObjectKey, engine: Eng
   if (!object || run.planned.has(key) || run.pending || run.target?.tombstone) return;
   await exclusively(object, async () => {
     const wanted = run.desired.objects.get(key);
-    if (!wanted) return;
+    if (!wanted) return await confirmGone(run, object, engine);
     if (object.isUnjudged) await judgeAnew(object, wanted, engine);
     if (object.failure) await retry(run, object, wanted, engine);
     else if (object.isSuspect || isDrifted(run, object)) await answerDrift(run, object, wanted, engine);
@@ -49,7 +50,7 @@ async function retry(run: FleetRun, object: TrackedObject, wanted: DesiredObject
   // It waits for something now: the plan that lets it go applies it.
   if (holdOf(run, wanted.bundle, Date.now()) || isClosed(run, wanted)) return;
   const outcome = await applyTracked(run, object, wanted, engine);
-  if (outcome === "failed") return;
+  if (typeof outcome === "string") return;
   engine.reporter(run).event("Applied", `${describeId(object.id)} ${(object.change ?? "").toLowerCase()}`, { bundle: object.bundle, object: object.id });
   saveInventorySoon(run, engine);
   // What waited for this object (prunes, other bundles, the end of the apply) is the plan's to go on with.
@@ -116,7 +117,7 @@ async function answerConfirmed(
 /** Apply over the drift; the difference between what was there and what the server gives back is the drift. */
 async function heal(run: FleetRun, object: TrackedObject, wanted: DesiredObject, live: LiveObject | undefined, engine: EngineContext): Promise<void> {
   const applied = await applyTracked(run, object, wanted, engine, { urgent: true });
-  if (applied === "failed") return;
+  if (typeof applied === "string") return;
   const fields = live ? driftFields(applied.object, live, isIgnoredBy(wanted.ignored), engine.hashKey) : [deletedField];
   saveInventorySoon(run, engine);
   // The server changed nothing: what differed was not ours after all, and the hash is now right.

@@ -1,7 +1,9 @@
 import { failpoint } from "@flotilla/proto/failpoint";
 import { stages } from "../domain/apply-order.ts";
-import { widen } from "../domain/inventory.ts";
+import { guardOf, unguarded } from "../domain/guard.ts";
+import { widen, withGuard } from "../domain/inventory.ts";
 import { planChanges, type Plan } from "../domain/plan.ts";
+import { engineLimits } from "../limits.ts";
 import { applyPlan, type ChangeCounts } from "./apply-plan.ts";
 import type { EngineContext } from "./engine-context.ts";
 import { isApplied, noteAccounts, type FleetRun } from "./fleet-run.ts";
@@ -29,7 +31,7 @@ export async function reconcileTarget(run: FleetRun, engine: EngineContext, sign
   clearTimeout(run.wakeTimer);
 
   const plannedAt = Date.now();
-  await engine.view.look(ours(run), signal);
+  await engine.view.look(ours(run, engine), signal);
   if (signal.aborted) return;
   await settleHooks(run, engine, plannedAt);
   await readReadiness(run, engine, plannedAt);
@@ -46,7 +48,7 @@ export async function reconcileTarget(run: FleetRun, engine: EngineContext, sign
   const hooks = [...orders.states.values()].flatMap(({ start }) => start);
   const counts = await applyPlan(run, plan, engine, signal, () => startHooks(run, hooks, engine, signal));
   failpoint("after-apply-before-inventory");
-  const unpruned = signal.aborted ? 0 : await prunePlan(run, plan, engine, signal);
+  const pruneAgainMs = signal.aborted ? undefined : await prunePlan(run, plan, engine, signal);
   await saveInventory(run, engine);
   if (signal.aborted) return;
 
@@ -55,14 +57,16 @@ export async function reconcileTarget(run: FleetRun, engine: EngineContext, sign
   await saveOrder(run, engine);
   tellOutcome(run, plan, counts, applyAt, engine);
   for (const key of plan.drifted) engine.queueObject(run, key, { urgent: true });
-  if (unpruned > 0) engine.queueFleet(run, { delayMs: 10_000 });
-  else if (mayGoOn(run, plan, reached)) engine.queueFleet(run);
+  if (pruneAgainMs !== undefined) engine.queueFleet(run, { delayMs: pruneAgainMs });
+  if (mayGoOn(run, plan, reached)) engine.queueFleet(run);
   wakeAt(run, reached.wakeAt, engine);
 }
 
 /** What there is to look at: not what belongs to others. */
-function ours(run: FleetRun): TrackedObject[] {
-  return [...run.objects.values()].filter((object) => !run.desired.excluded.has(object.key));
+function ours(run: FleetRun, engine: EngineContext): TrackedObject[] {
+  return [...run.objects.values()].filter(
+    (object) => !run.desired.excluded.has(object.key) && (run.inventory.has(object.key) || !engine.claimedBy(run, object.key)),
+  );
 }
 
 /** The plan for the world as it is known now. */
@@ -78,6 +82,10 @@ function planFor(run: FleetRun, orders: Orders, engine: EngineContext): Plan {
     driftMode: (bundle) => run.desired.bundles.get(bundle)?.driftMode ?? "heal",
     blocked: (object) => orders.gate(object),
     stays: (key, bundle) => run.desired.hooks.has(key) || holdOf(run, bundle, now) !== undefined,
+    namedBy: (key) => engine.namedBy(run, key),
+    rests: (bundle) => restOf(run, bundle, now),
+    revision: run.target?.revision ?? "",
+    approval: run.target?.pruneApproval,
     budgets: new Map(bundles.flatMap(({ name, budget }) => (budget ? [[name, budget] as const] : []))),
   });
 }
@@ -121,8 +129,10 @@ function notePlan(run: FleetRun, plan: Plan, engine: EngineContext): void {
     object.failure = undefined;
     engine.reporter(run).touch(key);
   };
+  run.waitsForOthers = plan.claimed.size > 0;
+  noteExempt(run, plan, engine);
   for (const [key, why] of plan.waiting) note(key, why);
-  for (const [key, owner] of plan.claimed) note(key, `belongs to fleet ${owner} in this cluster, which keeps it`);
+  for (const key of plan.claimed.keys()) note(key, run.objects.get(key)?.foreign ?? "");
   for (const key of plan.kept) note(key, "was changed by hand: the new revision does not overwrite that (drift mode heal-unless-drifted)");
   for (const key of plan.unchanged) {
     const object = run.objects.get(key);
@@ -133,6 +143,32 @@ function notePlan(run: FleetRun, plan: Plan, engine: EngineContext): void {
     object.change ??= "Unchanged";
     engine.reporter(run).touch(key);
   }
+}
+
+/** What is left as it is by Git's own word is in sync, and says why. */
+function noteExempt(run: FleetRun, plan: Plan, engine: EngineContext): void {
+  const inventoried = (key: string) => run.inventory.has(key);
+  for (const { key, directives } of run.desired.objects.values()) {
+    const object = run.objects.get(key);
+    if (!object) continue;
+    // What is there and not ours is not in the inventory: it is looked at again, and in sync meanwhile.
+    const why = plan.exempt.get(key) ?? (directives.ssa === "ifNotPresent" && plan.applies.size > 0 && !inventoried(key) ? object.exempt : "");
+    object.pruneHold = undefined;
+    const owner = plan.claimed.get(key);
+    if (owner !== undefined) object.foreign = `belongs to fleet ${owner} in this cluster, which keeps it`;
+    else if (run.inventory.get(key)?.uid) object.foreign = "";
+    if (object.exempt === why) continue;
+    object.exempt = why;
+    if (why !== "") Object.assign(object, { change: "Skipped", failure: undefined, note: "", drift: [] });
+    engine.reporter(run).touch(key);
+  }
+}
+
+/** A bundle that has left the target may be on its way to another fleet, whose target is not here yet. */
+function restOf(run: FleetRun, bundle: string, now: number): string | undefined {
+  const since = run.leftBundles.get(bundle);
+  if (since === undefined || now >= since + engineLimits.handOverMs) return undefined;
+  return `bundle ${bundle} has just left the target: another fleet may take it over until ${new Date(since + engineLimits.handOverMs).toISOString()}`;
 }
 
 /** After a restart with nothing to apply, apply and healthy were told by the process before. */
@@ -147,12 +183,28 @@ async function widenInventory(run: FleetRun, plan: Plan, engine: EngineContext):
   const attempts = stages.flatMap((stage) => plan.applies.get(stage) ?? []).map(({ object }) => object);
   noteAccounts(run);
   const wide = widen(run.inventory, attempts);
-  if (wide.size === run.inventory.size) return;
-  failpoint("before-widen-inventory");
+  const isWider = wide.size !== run.inventory.size;
   for (const [key, entry] of wide) run.inventory.set(key, entry);
   noteAccounts(run);
+  const isNoted = noteGuards(run, plan);
+  if (!isWider && !isNoted) return;
+  failpoint("before-widen-inventory");
   await saveInventory(run, engine);
   failpoint("after-widen-inventory");
+}
+
+/** Write into the inventory what only the present target knows: guards, which hold when it has gone, and what was approved. */
+function noteGuards(run: FleetRun, plan: Plan): boolean {
+  let changed = false;
+  for (const entry of [...run.inventory.values()]) {
+    const wanted = run.desired.objects.get(entry.key);
+    const guard = wanted ? guardOf(wanted.directives) : (entry.guard ?? unguarded);
+    const approved = plan.approved.has(entry.key) ? (run.target?.pruneApproval?.digest ?? "") : "";
+    if ((entry.guard ?? unguarded) === guard && (entry.approved ?? "") === approved) continue;
+    run.inventory.set(entry.key, withGuard(entry, guard, approved));
+    changed = true;
+  }
+  return changed;
 }
 
 function tellOutcome(run: FleetRun, plan: Plan, counts: ChangeCounts, applyAt: number, engine: EngineContext): void {
@@ -164,7 +216,9 @@ function tellOutcome(run: FleetRun, plan: Plan, counts: ChangeCounts, applyAt: n
       .reporter(run)
       .event("Applied", `revision ${revision}: ${created} created, ${configured} configured, ${unchanged} unchanged${failed > 0 ? `, ${failed} failed` : ""}`);
   }
-  const missing = [...run.desired.objects.keys()].filter((key) => !isApplied(run, key) && !plan.claimed.has(key) && !plan.kept.includes(key));
+  const missing = [...run.desired.objects.keys()].filter(
+    (key) => !isApplied(run, key) && !plan.claimed.has(key) && !plan.kept.includes(key) && !run.objects.get(key)?.foreign,
+  );
   const failed = missing.filter((key) => run.objects.get(key)?.failure && !run.objects.get(key)?.failure?.passes);
   const endedAt = Date.now();
   if (missing.length === 0) run.appliedAt = endedAt;

@@ -1,21 +1,27 @@
 import { RemovalPolicy, type Tombstone } from "@flotilla/proto/gen/target";
+import { strictest, unguarded } from "../domain/guard.ts";
+import type { InventoryEntry } from "../domain/inventory.ts";
 import { describeId, parseObjectKey } from "../domain/object-id.ts";
 import { inPruneOrder } from "../domain/plan.ts";
-import { isProtected } from "../domain/prune-policy.ts";
+import { whyProtected } from "../domain/protected-kinds.ts";
 import { KubeError } from "../cluster/kube-error.ts";
+import { releaseObject } from "../cluster/release-object.ts";
+import { engineLimits } from "../limits.ts";
 import type { EngineContext } from "./engine-context.ts";
-import type { FleetRun } from "./fleet-run.ts";
-import { pruneOne } from "./prune-plan.ts";
+import { accountOfEntry, type FleetRun } from "./fleet-run.ts";
+import { pruneOne } from "./prune-object.ts";
 import { saveInventory } from "./save-inventory.ts";
 
 /**
  * The cluster leaves the fleet. By default every object stays and is only forgotten; with the policy "delete" what the
- * inventory holds is deleted, by the same rules as a prune, apart from protected kinds, which stay (G6).
+ * inventory holds is deleted, by the same rules as a prune, apart from what stays: protected kinds (G6), what is guarded, and what
+ * another fleet names. What stays is free for others: our marks are taken off.
  *
  * @throws KubeError when something could not be deleted or written; the caller tries again, and nothing is forgotten before.
  */
 export async function removeFleet(run: FleetRun, tombstone: Tombstone, engine: EngineContext): Promise<void> {
   const kept = tombstone.policy === RemovalPolicy.DELETE ? await deleteObjects(run, engine) : [...run.inventory.keys()];
+  await release(run, engine);
   const why = tombstone.reason === "" ? "" : ` (${tombstone.reason})`;
   const stays = kept.length === 0 ? "nothing of it stays" : `${kept.length} objects stay`;
   engine.reporter(run).event("TargetRemoved", `this cluster left fleet ${run.name}${why}: ${stays}`);
@@ -29,12 +35,40 @@ export async function removeFleet(run: FleetRun, tombstone: Tombstone, engine: E
 async function deleteObjects(run: FleetRun, engine: EngineContext): Promise<string[]> {
   const kept: string[] = [];
   const failed: string[] = [];
+  const unread = engine.unreadFleet(run);
+  if (unread !== undefined)
+    throw new KubeError("unusable", `nothing is deleted before the target of fleet ${unread} was read: it may name what this fleet leaves`);
   await engine.view.look(run.objects.values(), AbortSignal.timeout(10_000));
   for (const key of inPruneOrder([...run.inventory.keys()])) {
-    if (isProtected(parseObjectKey(key))) kept.push(key);
-    else if (!(await pruneOne(run, key, engine))) failed.push(describeId(parseObjectKey(key)));
+    const entry = run.inventory.get(key);
+    if (!entry || staysOnRemoval(run, entry, engine)) kept.push(key);
+    else if (!(await pruneOne(run, key, engine, { isApproved: false }))) failed.push(describeId(parseObjectKey(key)));
   }
   await saveInventory(run, engine);
   if (failed.length > 0) throw new KubeError("unusable", `${failed.length} objects could not be deleted: ${failed.slice(0, 5).join(", ")}`);
   return kept;
+}
+
+/** A removal asks nobody: what only a person may let go stays. */
+function staysOnRemoval(run: FleetRun, entry: InventoryEntry, engine: EngineContext): boolean {
+  const live = run.objects.get(entry.key)?.live;
+  const guard = strictest(entry.guard ?? unguarded, live?.guard ?? unguarded);
+  const isGuarded = guard.keep || guard.prune === "disabled" || guard.prune === "confirm";
+  return isGuarded || whyProtected(parseObjectKey(entry.key)) !== undefined || engine.namedBy(run, entry.key) !== undefined;
+}
+
+/** Give up every claim. One that cannot be given up (no right to write, gone, changed by others) holds up nothing. */
+async function release(run: FleetRun, engine: EngineContext): Promise<void> {
+  const entries = [...run.inventory.values()].filter(({ key, uid }) => uid !== "" && engine.namedBy(run, key) === undefined).values();
+  const worker = async () => {
+    for (const entry of entries)
+      await releaseOne(run, entry, engine).catch((error: unknown) => engine.log.debug({ object: entry.key, err: error }, "a claim stays on an object"));
+  };
+  await Promise.all(Array.from({ length: engineLimits.releaseWorkers }, worker));
+}
+
+async function releaseOne(run: FleetRun, entry: InventoryEntry, engine: EngineContext): Promise<void> {
+  const { kind, namespace, name } = parseObjectKey(entry.key);
+  const resource = await engine.discovery.resolve(entry.apiVersion, kind);
+  await releaseObject(engine.client.as(accountOfEntry(run, entry)), resource, { fleet: run.name, bundle: entry.bundle, namespace, name, uid: entry.uid });
 }

@@ -1,7 +1,7 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { Change, EventSeverity, Health, SyncState } from "@flotilla/proto/gen/report";
+import { Change, EventSeverity, Health, PruneState, SyncState } from "@flotilla/proto/gen/report";
 import type { HealthWord } from "../domain/verdict.ts";
-import type { ChangeWord } from "./tracked-object.ts";
+import type { ChangeWord, PruneHold } from "./tracked-object.ts";
 
 /** The engine's words in the wire's numbers. */
 export const healthCode: Readonly<Record<HealthWord, Health>> = {
@@ -20,6 +20,12 @@ export const changeCode: Readonly<Record<ChangeWord, Change>> = {
   Skipped: Change.SKIPPED,
   Deleted: Change.DELETED,
   Failed: Change.FAILED,
+};
+
+export const pruneCode: Readonly<Record<PruneHold, PruneState>> = {
+  Held: PruneState.HELD,
+  Waits: PruneState.WAITS,
+  Terminating: PruneState.TERMINATING,
 };
 
 export function syncCode(isSynced: boolean): SyncState {

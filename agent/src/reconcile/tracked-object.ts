@@ -1,4 +1,5 @@
 import type { FieldDrift } from "../domain/drift.ts";
+import type { Guard } from "../domain/guard.ts";
 import { noHealthChecks, type HealthChecks } from "../domain/health-checks.ts";
 import { inProgress, type Verdict } from "../domain/verdict.ts";
 import type { ObjectId, ObjectKey } from "../domain/object-id.ts";
@@ -13,6 +14,8 @@ export interface Sight {
   readonly owned: string;
   /** The stage that it says it is of: deletes go backwards. */
   readonly stage: number;
+  /** How its own annotations guard it. */
+  readonly guard: Guard;
   readonly verdict: Verdict;
 }
 
@@ -23,6 +26,9 @@ export interface ApplyFailure {
   /** Whether it passes by itself: then nobody is alarmed by the first tries. */
   readonly passes: boolean;
 }
+
+/** Why an object that is in Git no more is still there. */
+export type PruneHold = "Held" | "Waits" | "Terminating";
 
 /** What the last plan did to an object. */
 export type ChangeWord = "Created" | "Configured" | "Unchanged" | "Skipped" | "Deleted" | "Failed";
@@ -58,6 +64,12 @@ export interface TrackedObject {
   change: ChangeWord | undefined;
   /** Why it is neither applied nor pruned now: waits, held, owned by another. "" when nothing keeps it. */
   note: string;
+  /** Why it is left as it is, by Git's own word or its annotations: it is in sync then, and nothing waits for it. "" when it is kept as Git says. */
+  exempt: string;
+  /** Why it is left to somebody else: out of sync, never touched, and nothing waits for it. "" when it is ours or may become ours. */
+  foreign: string;
+  /** What keeps it from being pruned, while it is in Git no more. */
+  pruneHold: PruneHold | undefined;
   drift: readonly FieldDrift[];
   /** Another controller keeps changing it back; until when it is left alone (epoch ms). */
   fightUntil: number;
@@ -94,6 +106,9 @@ export function trackObject(fleet: string, key: ObjectKey, id: ObjectId, apiVers
     failure: undefined,
     change: undefined,
     note: "",
+    exempt: "",
+    foreign: "",
+    pruneHold: undefined,
     drift: [],
     fightUntil: 0,
     heals: [],
