@@ -97,7 +97,8 @@ export class Engine {
       hashKey: randomBytes(32),
       reporter: (run) => this.#reporter(run),
       claimedBy: (run, key) => this.#claimedBy(run, key),
-      namedBy: (run, key) => this.#otherFleet(run, (other) => [other.desired.objects, other.desired.excluded, other.desired.hooks].some((named) => named.has(key))),
+      namedBy: (run, key) =>
+        this.#otherFleet(run, (other) => [other.desired.objects, other.desired.excluded, other.desired.hooks].some((named) => named.has(key))),
       unreadFleet: (run) => this.#otherFleet(run, (other) => other.pending !== undefined && !other.pending.target.tombstone),
       hasLetGo: (fleet, key) => this.#hasLetGo(fleet, key),
       claimsChanged: (run) => this.#wakeWaiting(run),

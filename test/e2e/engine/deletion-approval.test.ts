@@ -157,6 +157,7 @@ await describeWith(kubeTools, "deletion that waits for a person", () => {
     const state = configMap("flotilla-inventory-own-1-0", { entries: "" }, "flotilla-system");
     await agent.accept(testTarget("own", 5, web([configMap("own-stays"), state])));
     await agent.waitForEvent("ApplyFailed", /agent's own state/);
+    await agent.sync(testTarget("own", 6, web([configMap("own-stays")])));
   });
 
   it("prunes what asks for confirmation only when a person approves, the rest without", async () => {
