@@ -138,6 +138,62 @@ describe("fleet approve prune", () => {
   });
 });
 
+describe("fleet approve removal", () => {
+  const held = { policy: "orphan" as const, clusters: ["berlin-1", "paris-1"], digest: "3".repeat(64), of: 8, leftLately: 0, allowed: 1 };
+  const leaving = (answer: typeof held | null) =>
+    withHub({
+      "GET /fleets/shop/held-removal": () => ({ held: answer }),
+      "POST /fleets/shop/removal-approvals": () =>
+        new Reply(201, { id: 1, fleet: "shop", digest: held.digest, policy: "orphan", clusters: 2, approvedBy: "ops" }),
+    });
+  const sent = () => hub?.seen.filter(({ method }) => method === "POST").map(({ body }) => body);
+
+  it("shows every cluster before it lets them go, and names the list that it showed", async () => {
+    const fleet = await leaving(held);
+    const { status, stdout, stderr } = await fleet("approve removal shop --yes --reason closed");
+    expect(status).toBe(0);
+    expect(stderr).toContain("2 of 8 clusters would leave fleet shop, 1 may without a person");
+    expect(stderr).toMatch(/^ {2}berlin-1\n {2}paris-1$/m);
+    expect(stdout).toBe("shop: 2 clusters may leave (objects: orphan)\n");
+    expect(sent()).toEqual([{ digest: held.digest, reason: "closed" }]);
+  });
+
+  it.each([
+    ["", 2, "no terminal"],
+    ["--digest 444444444444", 1, "other clusters would leave"],
+    ["-o json", 0, ""],
+  ])("with '%s' ends with %i and lets nobody go", async (flags, status, message) => {
+    const fleet = await leaving(held);
+    const result = await fleet(`approve removal shop${flags === "" ? "" : ` ${flags}`}`);
+    expect([result.status, sent()]).toEqual([status, []]);
+    expect(result.stderr).toContain(message);
+  });
+
+  it("takes the digest that somebody saw, and has nothing to do where nobody leaves", async () => {
+    let fleet = await leaving(held);
+    expect((await fleet("approve removal shop --digest 333333333333")).status).toBe(0);
+    expect(sent()).toHaveLength(1);
+    await hub?.stop();
+    fleet = await leaving(null);
+    expect((await fleet("approve removal shop --yes")).status).toBe(0);
+    expect((await fleet("approve removal shop --digest 333333333333")).status).toBe(1);
+    expect(sent()).toEqual([]);
+  });
+
+  it("is what the status of a fleet leads to, as is the approval of held deletions", async () => {
+    const rows = [
+      targetRow({ leaving: { since: "2026-11-24T00:00:00Z", at: "2026-11-24T01:30:00.000Z" } }),
+      targetRow({ cluster: "oslo-1", leaving: { since: "2026-11-24T00:00:00Z", at: null } }),
+      targetRow({ cluster: "rome-1", prunesHeld: 3, sync: "OutOfSync" }),
+    ];
+    const fleet = await withHub({ "GET /fleets/shop": () => fleetRow(), "GET /fleets/shop/targets": () => page(rows) });
+    const { stdout } = await fleet("status shop");
+    expect(stdout).toMatch(/^berlin-1 .* leaving .*leaves the fleet at 2026-11-24 01:30 UTC$/m);
+    expect(stdout).toMatch(/^oslo-1 .* leaving .*once a person lets it go$/m);
+    expect(stdout).toMatch(/^rome-1 .*3 deletions held: fleet approve prune shop --cluster rome-1$/m);
+  });
+});
+
 describe("fleet audit", () => {
   const acts = (): AuditRow[] => {
     const rows: AuditRow[] = [];

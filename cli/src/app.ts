@@ -15,6 +15,7 @@ import { runCommand } from "./commands/agent/run.ts";
 import { uninstallCommand } from "./commands/agent/uninstall.ts";
 import { approveListCommand } from "./commands/approve/list.ts";
 import { approvePruneCommand } from "./commands/approve/prune.ts";
+import { approveRemovalCommand } from "./commands/approve/removal.ts";
 import { auditListCommand } from "./commands/audit/list.ts";
 import { auditVerifyCommand } from "./commands/audit/verify.ts";
 import { addCommand } from "./commands/cluster/add.ts";
@@ -79,7 +80,10 @@ const root = buildRouteMap<string, FleetContext>({
     render: renderCommand,
     lint: lintCommand,
     events: eventsCommand,
-    approve: buildRouteMap({ docs: { brief: "Let what is held for a person go: prunes" }, routes: { prune: approvePruneCommand, list: approveListCommand } }),
+    approve: buildRouteMap({
+      docs: { brief: "Let what is held for a person go: deletions, clusters that leave" },
+      routes: { prune: approvePruneCommand, removal: approveRemovalCommand, list: approveListCommand },
+    }),
     audit: buildRouteMap({ docs: { brief: "Who did what, and whether that record is whole" }, routes: { list: auditListCommand, verify: auditVerifyCommand } }),
     drift: buildRouteMap({ docs: { brief: "What differs from Git on the clusters" }, routes: { list: driftListCommand, show: driftShowCommand } }),
     cluster: buildRouteMap({

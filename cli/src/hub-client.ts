@@ -9,11 +9,14 @@ import type {
   FleetCreate,
   FleetCreated,
   FleetRow,
+  HeldRemovalAnswer,
   HubInfo,
   ObjectRow,
   Page,
   PruneApprovalRequest,
   PruneApprovals,
+  RemovalApproval,
+  RemovalApprovalRequest,
   Rendered,
   RevisionRow,
   TargetRow,
@@ -67,6 +70,14 @@ export class HubClient {
 
   approvePrunes(fleet: string, request: PruneApprovalRequest): Promise<PruneApprovals> {
     return this.#write("POST", `${fleetPath(fleet)}/prune-approvals`, request);
+  }
+
+  heldRemoval(fleet: string): Promise<HeldRemovalAnswer> {
+    return this.#read(`${fleetPath(fleet)}/held-removal`);
+  }
+
+  approveRemoval(fleet: string, request: RemovalApprovalRequest): Promise<RemovalApproval> {
+    return this.#write("POST", `${fleetPath(fleet)}/removal-approvals`, request);
   }
 
   targets(fleet: string, query: Query = {}): Promise<TargetRow[]> {

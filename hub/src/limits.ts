@@ -365,6 +365,14 @@ export const brokerUserUnrevocableMs = 3_600_000;
 export const brokerRetryMs = 1_000;
 export const brokerRequestMs = 3_000;
 
+// Clusters that leave (domain/plan-removals.ts).
+
+/** Removals within this time count together: whoever edits labels one by one within an hour makes one change. */
+export const removalWindowMs = 3_600_000;
+
+/** Events of clusters that begin to leave, or stay after all, in one release; the rest are counted. */
+export const leavingToldMax = 50;
+
 // Audit log (store/).
 
 /** A reason given for an act, and the text of a refusal: a paragraph. */

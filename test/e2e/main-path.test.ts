@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Forge, forgeOf } from "../harness/forge.ts";
@@ -123,12 +124,14 @@ describe("the path of a commit", () => {
     expect((await platform.hub.api.fleet("shop")).problems).toEqual([]);
   });
 
-  it("takes in a cluster whose labels come to match, and lets go of its objects without deleting them when they no longer do", async () => {
+  it("takes in a cluster whose labels come to match, and lets go of its objects without deleting them when they no longer do and its grace is over", async () => {
     await platform.hub.api.labelCluster("aside", { shop: "true", env: "staging" });
     await waitFor(async () => !(await absent("aside", "/api/v1/namespaces/payments/configmaps/note")), {
       what: "the fleet on cluster aside",
       timeoutMs: 60_000,
     });
+    const written = await readFile(join(shopFolder, "fleet.yaml"), "utf8");
+    await forge.push({ "fleet.yaml": written.replace("\nspec:\n", "\nspec:\n  removal: { grace: 1s }\n") });
     await platform.hub.api.labelCluster("aside", { shop: "false" });
     await waitForValue(
       async () => (await platform.hub.api.targets("shop")).map(({ cluster }) => cluster).sort(),

@@ -11,6 +11,12 @@ export function positiveInteger(input: string): number {
   return Number(input);
 }
 
+/** A digest of a list that waits for approval, or its beginning. */
+export function parseDigest(input: string): string {
+  if (!/^[0-9a-f]{12,64}$/.test(input)) throw new Error("it takes a digest as the list shows it, at least 12 characters");
+  return input;
+}
+
 export const outputFlag = { kind: "enum", values: listFormats, optional: true, brief: "Format: table, wide, json, yaml or name" } as const;
 
 export const documentFormats = ["json", "yaml"] as const;

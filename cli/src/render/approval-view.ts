@@ -1,4 +1,4 @@
-import type { ApprovalRow, HeldPruneRow, ObjectRow } from "@flotilla/proto/rest/contract";
+import type { ApprovalRow, HeldPruneRow, HeldRemovalAnswer, ObjectRow } from "@flotilla/proto/rest/contract";
 import { ageOf, agoOf } from "./age.ts";
 import { cleanText } from "./clean-text.ts";
 import { counted } from "./counted.ts";
@@ -51,4 +51,14 @@ export function heldObjectLines(objects: readonly ObjectRow[], paint: Paint): st
     { title: "BUNDLE", cell: ({ bundle }: ObjectRow) => bundle },
   ];
   return tableLines(columns, objects, paint).map((line) => `  ${line}`);
+}
+
+/** The clusters of a removal that waits, one a line. */
+export function heldRemovalLines(fleet: string, held: NonNullable<HeldRemovalAnswer["held"]>): string[] {
+  const lately = held.leftLately === 0 ? "" : `; ${held.leftLately} left within the last hour`;
+  return [
+    `${held.clusters.length} of ${held.of} clusters would leave fleet ${fleet}, ${held.allowed} may without a person${lately}`,
+    `  objects: ${held.policy}, list ${held.digest}`,
+    ...held.clusters.map((cluster) => `  ${cluster}`),
+  ].map(cleanText);
 }

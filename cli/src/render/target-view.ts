@@ -1,9 +1,11 @@
 import type { BundleRow, FleetRow, TargetRow } from "@flotilla/proto/rest/contract";
+import { counted } from "./counted.ts";
 import { agoOf, shortRevision } from "./age.ts";
 import { refText } from "./fleet-view.ts";
 import type { Paint } from "./palette.ts";
 import { toneOf } from "./palette.ts";
 import type { ListView } from "./print.ts";
+import type { Cell } from "./table.ts";
 import { problemLine } from "./problem-lines.ts";
 import { asOfCell, countCell, wordUnless } from "./status-cells.ts";
 
@@ -18,7 +20,7 @@ export function targetView(now: number): ListView<TargetRow> {
       { title: "SYNC", cell: (row) => wordUnless(unknown(row), row.sync) },
       { title: "HEALTH", cell: (row) => wordUnless(unknown(row), row.health) },
       { title: "RUNS", cell: ({ running }) => shortRevision(running?.revision) },
-      { title: "WANTED", cell: ({ wanted }) => (wanted.removing ? "removing" : shortRevision(wanted.revision)) },
+      { title: "WANTED", cell: ({ wanted, leaving }) => wantedCell(wanted, leaving) },
       { title: "OBJECTS", cell: ({ healthy, objects }) => `${healthy}/${objects}` },
       { title: "DRIFTED", cell: ({ drifted }) => countCell(drifted, "busy") },
       { title: "FAILED", cell: ({ failed }) => countCell(failed, "bad") },
@@ -49,10 +51,23 @@ export function bundleView(now: number): ListView<BundleRow> {
   };
 }
 
+function wantedCell(wanted: TargetRow["wanted"], leaving: TargetRow["leaving"]): string | Cell {
+  if (wanted.removing) return "removing";
+  return leaving === null ? shortRevision(wanted.revision) : { text: "leaving", tone: "busy" };
+}
+
+function leavingText({ at }: NonNullable<TargetRow["leaving"]>): string {
+  return at === null
+    ? "no longer selected; leaves the fleet once a person lets it go"
+    : `no longer selected; leaves the fleet at ${at.slice(0, 16).replace("T", " ")} UTC`;
+}
+
 function targetMessage(row: TargetRow): string {
   if (row.clusterPhase === "Unknown") return "cluster cannot be reached";
   if (row.clusterPhase === "Pending") return "no agent has joined yet";
-  if (row.prunesHeld > 0) return `${row.prunesHeld} deletions held: they need approval${row.message === "" ? "" : `; ${row.message}`}`;
+  if (row.leaving !== null) return leavingText(row.leaving);
+  if (row.prunesHeld > 0)
+    return `${counted(row.prunesHeld, "deletion")} held: fleet approve prune ${row.fleet} --cluster ${row.cluster}${row.message === "" ? "" : `; ${row.message}`}`;
   return row.message || (row.problems[0]?.message ?? "");
 }
 

@@ -123,6 +123,7 @@ export function targetRow(more: Partial<TargetRow> = {}): TargetRow {
     clusterPhase: "Connected",
     wanted: { generation: 3, revision, releasedAt: "2026-11-24T00:59:50Z", removing: false },
     running: { generation: 3, revision },
+    leaving: null,
     sync: "Synced",
     health: "Current",
     message: "",

@@ -1,9 +1,20 @@
 import Type from "typebox";
-import { apiPrefix, ApprovalKind, ApprovalOutcome, ApprovalRow, HeldPruneRow, PruneApprovals, PruneApprovalRequest } from "@flotilla/proto/rest/contract";
+import {
+  apiPrefix,
+  ApprovalKind,
+  ApprovalOutcome,
+  ApprovalRow,
+  HeldPruneRow,
+  HeldRemovalAnswer,
+  PruneApprovals,
+  PruneApprovalRequest,
+  RemovalApproval,
+  RemovalApprovalRequest,
+} from "@flotilla/proto/rest/contract";
 import { actorOf } from "./actor-of.ts";
 import { ApiProblem, asApiProblem, notFound } from "./api-problem.ts";
 import type { ApiOptions } from "./ports.ts";
-import { answers, boundsOf, listQuery, nameParameter, pageOf } from "./query-schemas.ts";
+import { answers, boundsOf, listQuery, nameParameter, noQuery, pageOf } from "./query-schemas.ts";
 import type { ApiApp } from "./typed-app.ts";
 
 const fleetParams = Type.Object({ fleet: nameParameter });
@@ -64,6 +75,42 @@ export function addApprovalRoutes(app: ApiApp, { store }: ApiOptions): void {
       if (answer.approved.length === 0 && first !== undefined)
         throw new ApiProblem(first.code === "not-found" ? 404 : 409, first.code, first.message, { hint: first.hint, problems: answer.refused });
       return reply.code(201).send(answer);
+    },
+  );
+
+  app.get(
+    `${apiPrefix}/fleets/:fleet/held-removal`,
+    {
+      schema: {
+        operationId: "readHeldRemoval",
+        summary: "Clusters that wait for a person before they leave the fleet",
+        tags,
+        params: fleetParams,
+        querystring: noQuery,
+        response: answers({ 200: HeldRemovalAnswer }),
+      },
+    },
+    async (request) => {
+      await checkFleet(request.params.fleet);
+      return { held: await store.readHeldRemoval(request.params.fleet) };
+    },
+  );
+
+  app.post(
+    `${apiPrefix}/fleets/:fleet/removal-approvals`,
+    {
+      schema: {
+        operationId: "approveRemoval",
+        summary: "Let exactly these clusters leave the fleet",
+        tags,
+        params: fleetParams,
+        body: RemovalApprovalRequest,
+        response: answers({ 201: RemovalApproval }),
+      },
+    },
+    async (request, reply) => {
+      const { digest, reason } = request.body;
+      return reply.code(201).send(await store.approveRemoval(actorOf(request, reason), { fleet: request.params.fleet, digest }));
     },
   );
 

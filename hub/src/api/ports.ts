@@ -15,6 +15,7 @@ import type {
   ProblemRow,
   PruneApproval,
   Ref,
+  RemovalApproval,
   Rendered,
   RevisionRow,
   TargetRow,
@@ -22,6 +23,7 @@ import type {
   Trace,
 } from "@flotilla/proto/rest/contract";
 import type { Actor } from "../domain/actor.ts";
+import type { HeldRemoval } from "../domain/plan-removals.ts";
 import type { LabelExpression, LabelSelector } from "../domain/fleet-spec.ts";
 
 /** What every list takes. */
@@ -75,6 +77,8 @@ export interface ApiStore {
     actor: Actor,
     wanted: { readonly fleet: string; readonly cluster: string; readonly revision: string; readonly digest: string },
   ): Promise<PruneApproval>;
+  readHeldRemoval(fleet: string): Promise<HeldRemoval | null>;
+  approveRemoval(actor: Actor, wanted: { readonly fleet: string; readonly digest: string }): Promise<RemovalApproval>;
   readApprovals(query: Filters<"fleet" | "cluster" | "kind" | "outcome">): Promise<Page<ApprovalRow>>;
   readAuditLog(query: Filters<"fleet" | "cluster" | "actor" | "act"> & { readonly order?: "asc" | "desc" | undefined }): Promise<Page<AuditRow>>;
   verifyAuditLog(): Promise<AuditVerdict>;

@@ -217,11 +217,20 @@ const Rollout = Type.Object(
   { ...closed, description: "Waves in which a revision reaches the fleet" },
 );
 
+const Removal = Type.Object(
+  {
+    policy: Type.Optional(Type.Enum(["orphan", "delete"], { description: "What becomes of their objects; default orphan" })),
+    grace: Type.Optional(Duration),
+  },
+  { ...closed, description: "Clusters that the fleet no longer selects: how long they keep what they have (default 1h), and what then" },
+);
+
 const Spec = Type.Object(
   {
     clusters: Type.Optional(Selector),
     values: Type.Optional(Values),
     bundles: Type.Array(Bundle, { minItems: 1, maxItems: maxBundlesPerTarget }),
+    removal: Type.Optional(Removal),
     rollout: Type.Optional(Rollout),
   },
   closed,

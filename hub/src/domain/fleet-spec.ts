@@ -21,8 +21,18 @@ export interface FleetSpec {
   readonly clusters: LabelSelector;
   readonly values: Values;
   readonly bundles: readonly BundleSpec[];
+  /** Absent: defaultRemoval of plan-removals.ts. */
+  readonly removal?: RemovalSpec;
   /** Accepted and validated; kept as written. */
   readonly rollout?: Json;
+}
+
+/** What becomes of clusters that the fleet no longer selects. */
+export interface RemovalSpec {
+  /** Of their objects. */
+  readonly policy: "orphan" | "delete";
+  /** How long they keep what they have, and may come back. */
+  readonly graceMs: number;
 }
 
 export interface BundleSpec {

@@ -27,6 +27,7 @@ const durationMaxMs = 7 * 24 * 3_600_000;
 /** Problems of meaning in the bundles: names, order, selectors, durations, folders. */
 export function checkBundles(draft: FleetDraft, checks: FleetChecks, tree: SourceTree | undefined, root: string): void {
   checkSelector(draft.spec?.clusters, checks, "spec/clusters");
+  checkDuration(draft.spec?.removal?.grace, checks, "spec/removal/grace");
   const bundles = draft.spec?.bundles ?? [];
   checkUniqueNames(bundles, checks, "spec/bundles", "bundle");
   const names = bundles.map((bundle) => bundle?.name).filter((name) => name !== undefined);

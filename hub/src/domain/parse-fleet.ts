@@ -8,6 +8,7 @@ import type { BundlePolicy, BundleSpec, FleetSpec, LabelSelector, OverlaySpec, P
 import { checkBundles, checkRollout, type FleetChecks, type FleetDraft } from "./parse-fleet-checks.ts";
 import { parseDuration } from "./parse-duration.ts";
 import type { Problem } from "./problem.ts";
+import { defaultRemoval } from "./plan-removals.ts";
 import { resolveInside, type SourceTree } from "./source-tree.ts";
 
 /** The file that makes a folder a fleet. */
@@ -162,11 +163,24 @@ function byPlace(left: Problem, right: Problem): number {
   return (left.line ?? 0) - (right.line ?? 0) || (left.column ?? 0) - (right.column ?? 0);
 }
 
+function fillRemoval(removal: FleetDocument["spec"]["removal"]): Pick<FleetSpec, "removal"> {
+  if (removal === undefined) return {};
+  const { policy = defaultRemoval.policy, grace } = removal;
+  return { removal: { policy, graceMs: (grace === undefined ? undefined : parseDuration(grace)) ?? defaultRemoval.graceMs } };
+}
+
 type BundleDocument = FleetDocument["spec"]["bundles"][number];
 
 function fillDefaults({ metadata, spec }: FleetDocument, clusters: LabelSelector, fleetName: string | undefined): FleetSpec {
   const rollout = spec.rollout === undefined ? {} : { rollout: spec.rollout as Json };
-  return { name: fleetName ?? metadata.name, clusters, values: (spec.values ?? {}) as Values, bundles: spec.bundles.map(fillBundle), ...rollout };
+  return {
+    name: fleetName ?? metadata.name,
+    clusters,
+    values: (spec.values ?? {}) as Values,
+    bundles: spec.bundles.map(fillBundle),
+    ...fillRemoval(spec.removal),
+    ...rollout,
+  };
 }
 
 function fillBundle(draft: BundleDocument): BundleSpec {

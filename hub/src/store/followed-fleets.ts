@@ -2,8 +2,10 @@ import type pg from "pg";
 import { clusterNameLabel } from "@flotilla/proto/names";
 import type { Owner } from "../domain/claims.ts";
 import type { LabelSelector } from "../domain/fleet-spec.ts";
+import type { TargetedCluster } from "../domain/plan-removals.ts";
 import type { Problem } from "../domain/problem.ts";
 import type { PlacedCluster } from "../domain/target.ts";
+import { removalWindowMs } from "../limits.ts";
 
 export type StoredRef = { readonly branch: string } | { readonly tag: string } | { readonly commit: string } | { readonly semver: string };
 
@@ -17,12 +19,16 @@ export interface FollowedFleetRow {
   readonly seenRevision: string | null;
   readonly problems: readonly Problem[];
   readonly deleting: "orphan" | "delete" | null;
+  /** Until the grace of the first cluster that leaves is over; null when none leaves. */
+  readonly leavesInMs: number | null;
 }
 
 export async function listFleetsOfRepository(pool: pg.Pool, repositoryId: string): Promise<readonly FollowedFleetRow[]> {
   const { rows } = await pool.query<FollowedFleetRow>({
     name: "list-fleets-of-repository",
-    text: `SELECT name, ref, path, selector, revision, seen_revision AS "seenRevision", problems, deleting FROM fleets WHERE repository_id = $1 ORDER BY name`,
+    text: `SELECT name, ref, path, selector, revision, seen_revision AS "seenRevision", problems, deleting,
+             (SELECT (EXTRACT(EPOCH FROM min(t.leaves_at) - now()) * 1000)::float8 FROM targets t WHERE t.fleet = name AND t.tombstone IS NULL AND t.leaving_since IS NOT NULL) AS "leavesInMs"
+           FROM fleets WHERE repository_id = $1 ORDER BY name`,
     values: [repositoryId],
   });
   return rows;
@@ -58,14 +64,23 @@ export async function readOwners(pool: pg.Pool, clusters: readonly string[]): Pr
   return owners;
 }
 
-/** Clusters that hold a target of the fleet without a tombstone. */
-export async function readTargeted(pool: pg.Pool, fleet: string): Promise<readonly string[]> {
-  const { rows } = await pool.query<{ cluster: string }>({
+/** Clusters that hold a target of the fleet without a tombstone, and what is known of those that leave. */
+export async function readTargeted(
+  pool: pg.Pool,
+  fleet: string,
+): Promise<{ readonly clusters: readonly TargetedCluster[]; readonly leftLately: number; readonly approved: readonly string[] }> {
+  const clusters = await pool.query<TargetedCluster>({
     name: "read-targeted",
-    text: "SELECT cluster FROM targets WHERE fleet = $1 AND tombstone IS NULL ORDER BY cluster",
+    text: `SELECT cluster, (EXTRACT(EPOCH FROM now() - leaving_since) * 1000)::float8 AS "leavingForMs" FROM targets WHERE fleet = $1 AND tombstone IS NULL ORDER BY cluster`,
     values: [fleet],
   });
-  return rows.map(({ cluster }) => cluster);
+  const left = await pool.query<{ lately: number; approved: string[] }>({
+    name: "read-left-lately",
+    text: `SELECT (SELECT count(*)::integer FROM targets WHERE fleet = $1 AND tombstone IS NOT NULL AND left_at > now() - $2 * interval '1 ms') AS lately,
+                  ARRAY(SELECT digest FROM approvals WHERE kind = 'removal' AND fleet = $1 AND outcome IS NULL) AS approved`,
+    values: [fleet, removalWindowMs],
+  });
+  return { clusters: clusters.rows, leftLately: left.rows[0]?.lately ?? 0, approved: left.rows[0]?.approved ?? [] };
 }
 
 /** traceparent of a revision's root span; null when the revision or its trace is not known. */

@@ -1,5 +1,6 @@
 import { apiPrefix, type FleetRow } from "@flotilla/proto/rest/contract";
 import type pg from "pg";
+import { type HeldRemoval, problemOfHeldRemoval } from "../domain/plan-removals.ts";
 import { isoOrNull } from "./iso-time.ts";
 import { Conditions, readPage, type PageOf } from "./read-page.ts";
 
@@ -28,6 +29,7 @@ interface StoredFleet {
   readonly sync: FleetRow["sync"];
   readonly health: FleetRow["health"];
   readonly as_of: Date | null;
+  readonly removal_held: HeldRemoval | null;
 }
 
 /** Clusters that leave the fleet count only while the whole fleet is being deleted. */
@@ -51,7 +53,7 @@ const allProblems = `f.problems
        SELECT c.cluster, c.problem FROM contests c WHERE c.owner_fleet = f.name AND c.claimant_fleet <> f.name ORDER BY c.cluster, c.object_id LIMIT ${clusterProblemsShown}) x), '[]')`;
 
 const select = `f.name, r.url, f.ref, f.path, f.selector, f.created_at, f.revision, f.seen_revision, ${allProblems} AS problems, f.warnings, f.deleting,
-  r.fetched_at, r.last_fetch_at, r.error, r.id AS repository_id, s.as_of,
+  r.fetched_at, r.last_fetch_at, r.error, r.id AS repository_id, s.as_of, f.removal_held,
   json_build_object('clusters', s.clusters, 'synced', s.synced, 'outOfSync', s.out_of_sync, 'unknown', s.unknown, 'current', s.current,
                     'inProgress', s.in_progress, 'failed', s.failed, 'drifted', s.drifted) AS tally,
   CASE WHEN s.out_of_sync > 0 THEN 'OutOfSync' WHEN s.unknown > 0 OR s.clusters = 0 THEN 'Unknown' ELSE 'Synced' END AS sync,
@@ -80,7 +82,7 @@ function fleetRow(row: StoredFleet): FleetRow {
     sync: row.sync,
     health: row.health,
     tally: row.tally,
-    problems: row.problems,
+    problems: row.removal_held === null ? row.problems : [...row.problems, problemOfHeldRemoval(row.name, row.removal_held)],
     warnings: row.warnings,
     deleting: row.deleting,
     source: {
@@ -91,6 +93,12 @@ function fleetRow(row: StoredFleet): FleetRow {
     },
     asOf: isoOrNull(row.as_of),
   };
+}
+
+/** Clusters that wait for a person before they leave; null when none does. */
+export async function readHeldRemoval(pool: pg.Pool, fleet: string): Promise<HeldRemoval | null> {
+  const { rows } = await pool.query<{ removal_held: HeldRemoval | null }>("SELECT removal_held FROM fleets WHERE name = $1", [fleet]);
+  return rows[0]?.removal_held ?? null;
 }
 
 /** Counts for /metrics: one row per fleet. */

@@ -24,6 +24,8 @@ interface StoredTarget {
   readonly failed: number;
   readonly prunes_held: number;
   readonly as_of: Date | null;
+  readonly leaving_since: Date | null;
+  readonly leaves_at: Date | null;
 }
 
 /** Targets of a fleet by cluster; `seen_targets` says what is Unknown. */
@@ -42,8 +44,8 @@ export async function readTargets(
     .add("t.sync = ¤", query.sync)
     .add("t.health = ¤", query.health);
   const page = await readPage<StoredTarget>(pool, {
-    from: "seen_targets t",
-    select: "t.*",
+    from: "seen_targets t JOIN targets w ON w.fleet = t.fleet AND w.cluster = t.cluster",
+    select: "t.*, w.leaving_since, w.leaves_at",
     where,
     keys: [["t.cluster", "text"]],
     limit: query.limit,
@@ -61,6 +63,7 @@ function targetRow(row: StoredTarget): TargetRow {
     wanted: { generation: Number(row.generation), revision: row.revision, releasedAt: row.released_at.toISOString(), removing: row.tombstone !== null },
     running:
       row.running_generation === null || row.running_revision === null ? null : { generation: Number(row.running_generation), revision: row.running_revision },
+    leaving: row.leaving_since === null ? null : { since: row.leaving_since.toISOString(), at: isoOrNull(row.leaves_at) },
     sync,
     health,
     message,

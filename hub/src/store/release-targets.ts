@@ -1,6 +1,7 @@
 import { targetDigest } from "@flotilla/proto/digest";
 import type pg from "pg";
 import type { Claim, Contest } from "../domain/claims.ts";
+import type { HeldRemoval } from "../domain/plan-removals.ts";
 import { problemsOfContest } from "../domain/place-bundles.ts";
 import type { PlacedTarget } from "../domain/target.ts";
 import { batchRowsMax, contestsToldMax } from "../limits.ts";
@@ -8,6 +9,7 @@ import { eventOf } from "./create-fleet.ts";
 import { inFencedTransaction, type Lease } from "./leases.ts";
 import { notify } from "./listen.ts";
 import { saveEvents } from "./save-events.ts";
+import { type Leaver, type LeavingToSave, saveLeaving, stillLeaving } from "./save-leaving.ts";
 import { voidApprovals } from "./settle-approvals.ts";
 import { inBatches } from "./unnest.ts";
 
@@ -20,7 +22,12 @@ export interface TargetRelease {
   /** Objects that another fleet or bundle owns, by cluster. */
   readonly contests: ReadonlyMap<string, readonly Contest[]>;
   /** Clusters that leave the fleet. */
-  readonly removals: readonly { readonly cluster: string; readonly policy: "orphan" | "delete" }[];
+  readonly removals: readonly Leaver[];
+  /** Clusters that the fleet selects, those that leave and keep what they have meanwhile, and what waits for a person. */
+  readonly staying?: readonly string[];
+  readonly leaving?: LeavingToSave["leaving"];
+  readonly heldRemoval?: HeldRemoval | null;
+  readonly usedApproval?: string | null;
   readonly traceparent: string | null;
 }
 
@@ -32,12 +39,16 @@ export interface TargetRelease {
  *
  * @throws StoreError `fenced`.
  */
-export async function releaseTargets(pool: pg.Pool, lease: Lease, release: TargetRelease): Promise<{ readonly released: number }> {
+export async function releaseTargets(pool: pg.Pool, lease: Lease, wanted: TargetRelease): Promise<{ readonly released: number }> {
   return inFencedTransaction(pool, lease, async (client) => {
+    const release = { ...wanted, removals: await stillLeaving(client, wanted.removals) };
     const released = [...(await upsertTargets(client, release)), ...(await entomb(client, release))];
     const moved = await replaceClaims(client, release);
     await replaceContests(client, release);
     if (moved.fleets.length > 0) await notify(client, "flotilla_placement", { fleets: moved.fleets });
+    const { fleet, staying = [], leaving = [], heldRemoval = null, usedApproval = null } = release;
+    const isSeen = await saveLeaving(client, { fleet, staying, leaving, heldRemoval, usedApproval });
+    if (isSeen && released.length === 0) await notify(client, "flotilla_changes", { fleets: [fleet], clusters: leaving.map(({ cluster }) => cluster) });
     if (released.length === 0) return { released: 0 };
     await notify(client, "flotilla_targets", { clusters: released });
     await notify(client, "flotilla_changes", { fleets: [release.fleet], clusters: released });
@@ -65,7 +76,7 @@ async function upsertTargets(client: pg.ClientBase, { fleet, revision, placed, t
              FROM unnest($4::text[], $5::text[], $6::jsonb[], $7::jsonb[]) AS r (cluster, digest, bundles, problems)
              JOIN clusters c ON c.name = r.cluster AND c.removed_at IS NULL
              ON CONFLICT (fleet, cluster) DO UPDATE SET generation = t.generation + 1, revision = EXCLUDED.revision, digest = EXCLUDED.digest, bundles = EXCLUDED.bundles,
-               problems = EXCLUDED.problems, traceparent = EXCLUDED.traceparent, released_at = EXCLUDED.released_at, tombstone = NULL, removed_at = NULL,
+               problems = EXCLUDED.problems, traceparent = EXCLUDED.traceparent, released_at = EXCLUDED.released_at, tombstone = NULL, removed_at = NULL, left_at = NULL,
                prune_approval = CASE WHEN t.revision = EXCLUDED.revision AND t.tombstone IS NULL THEN t.prune_approval END
              WHERE t.digest <> EXCLUDED.digest OR t.revision <> EXCLUDED.revision OR t.tombstone IS NOT NULL
              RETURNING cluster`,
@@ -89,14 +100,23 @@ async function upsertTargets(client: pg.ClientBase, { fleet, revision, placed, t
   return released;
 }
 
-async function entomb(client: pg.ClientBase, { fleet, removals, traceparent }: TargetRelease): Promise<string[]> {
+async function entomb(client: pg.ClientBase, { fleet, removals, traceparent, usedApproval }: TargetRelease): Promise<string[]> {
   if (removals.length === 0) return [];
   const { rows } = await client.query<{ cluster: string }>({
     name: "entomb-targets",
     text: `UPDATE targets t SET generation = t.generation + 1, tombstone = r.policy, digest = $2, bundles = '[]', problems = '[]', traceparent = $3, prune_approval = NULL,
+             leaving_since = NULL, leaves_at = NULL, left_at = CASE WHEN $6 THEN now() END,
              released_at = clock_timestamp(), removed_at = NULL
            FROM unnest($4::text[], $5::text[]) AS r (cluster, policy) WHERE t.fleet = $1 AND t.cluster = r.cluster AND t.tombstone IS NULL RETURNING t.cluster`,
-    values: [fleet, targetDigest([]), traceparent, removals.map(({ cluster }) => cluster), removals.map(({ policy }) => policy)],
+    values: [
+      fleet,
+      targetDigest([]),
+      traceparent,
+      removals.map(({ cluster }) => cluster),
+      removals.map(({ policy }) => policy),
+      // What a person asked for does not count against what may leave without one.
+      (usedApproval ?? null) === null && removals.some(({ labels }) => labels !== undefined),
+    ],
   });
   const left = rows.map(({ cluster }) => cluster);
   await voidApprovals(client, fleet, left, "the cluster left the fleet");

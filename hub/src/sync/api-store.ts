@@ -2,6 +2,7 @@ import { commandLifetimeMs } from "@flotilla/proto/limits";
 import type pg from "pg";
 import type { ApiStore } from "../api/ports.ts";
 import { checkApiToken, recordExpiredToken } from "../store/api-tokens.ts";
+import { approveRemoval } from "../store/approve-removal.ts";
 import { approvePrunes } from "../store/approve-prunes.ts";
 import { readAuditLog } from "../store/audit-log.ts";
 import { changeLabels, createCluster, removeCluster } from "../store/change-clusters.ts";
@@ -10,7 +11,7 @@ import { createFleet } from "../store/create-fleet.ts";
 import { deleteFleet } from "../store/delete-fleet.ts";
 import { readApprovals, readHeldPrunes } from "../store/read-approvals.ts";
 import { readCluster, readClusters } from "../store/read-clusters.ts";
-import { readFleet, readFleets, readTallies } from "../store/read-fleets.ts";
+import { readFleet, readFleets, readHeldRemoval, readTallies } from "../store/read-fleets.ts";
 import { readRendered } from "../store/read-rendered.ts";
 import { readBundles, readObjects, readTargets } from "../store/read-targets.ts";
 import { markWanted, readWebhook, wantSync } from "../store/repositories.ts";
@@ -46,6 +47,8 @@ export function apiStore(pool: pg.Pool, sealing: Sealing): ApiStore {
     readChangeMarks: () => readChangeMarks(pool),
     readHeldPrunes: (query) => readHeldPrunes(pool, query),
     approvePrunes: (actor, wanted) => approvePrunes(pool, actor, wanted),
+    readHeldRemoval: (fleet) => readHeldRemoval(pool, fleet),
+    approveRemoval: (actor, wanted) => approveRemoval(pool, actor, wanted),
     readApprovals: (query) => readApprovals(pool, query),
     readAuditLog: (query) => readAuditLog(pool, query),
     verifyAuditLog: () => verifyAuditLog(pool),

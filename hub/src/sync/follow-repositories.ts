@@ -130,9 +130,10 @@ async function followRepository(ports: FollowPorts, hints: FollowHints, slots: W
     const fleets = await ports.listFleets(id);
     const now = new Date();
     const dueAt = isFirst || (repository.failures === 0 && fleets.some(isNew)) ? now : ports.nextDueAt(repository, now);
-    const placementDue = fleets.some(({ name }) => (placedAt.get(name) ?? 0) + placementNetMs <= now.getTime()) || hints.hasPlacement(fleets);
+    const placementDue = fleets.some((fleet) => isPlacementDue(fleet, placedAt, now.getTime())) || hints.hasPlacement(fleets);
     if (dueAt > now && !placementDue) {
-      await hints.wait(Math.min(dueAt.getTime() - now.getTime(), hintPollMs), signal);
+      const leavesInMs = fleets.map((fleet) => Math.max(leavingRetryMs, fleet.leavesInMs ?? hintPollMs));
+      await hints.wait(Math.min(dueAt.getTime() - now.getTime(), hintPollMs, ...leavesInMs), signal);
       continue;
     }
     isFirst = false;
@@ -140,6 +141,15 @@ async function followRepository(ports: FollowPorts, hints: FollowHints, slots: W
     if (fetched?.changesNothing === true && !placementDue) continue;
     await slots.sync.run(() => syncFleets(ports, hints, lease, repository, fleets, { fetched, placedAt, newestHint }, signal));
   }
+}
+
+/** A grace that is over is not asked about more often than this. */
+const leavingRetryMs = 1_000;
+
+/** The net is due, or the grace of a cluster that leaves is over. */
+function isPlacementDue({ name, leavesInMs }: FollowedFleet, placedAt: ReadonlyMap<string, number>, now: number): boolean {
+  const last = placedAt.get(name) ?? 0;
+  return last + placementNetMs <= now || (leavesInMs !== null && leavesInMs <= 0 && last + leavingRetryMs <= now);
 }
 
 function isNew(fleet: FollowedFleet): boolean {
@@ -170,7 +180,7 @@ async function syncFleets(
   const { fetched } = due;
   for (const fleet of fleets) {
     if (signal.aborted) return;
-    const placementWanted = hints.takePlacement(fleet.name, due.newestHint) || (due.placedAt.get(fleet.name) ?? 0) + placementNetMs <= Date.now();
+    const placementWanted = hints.takePlacement(fleet.name, due.newestHint) || isPlacementDue(fleet, due.placedAt, Date.now());
     if (fetched === undefined && !placementWanted) continue;
     const found = fetched?.found.get(refKey(fleet.ref)) ?? unchanged(fleet);
     try {

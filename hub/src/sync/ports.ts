@@ -1,4 +1,5 @@
 import type { LabelSelector } from "../domain/fleet-spec.ts";
+import type { TargetedCluster } from "../domain/plan-removals.ts";
 import type { Problem } from "../domain/problem.ts";
 
 /** A right to do what must be single; every write under it checks the fence. */
@@ -21,6 +22,8 @@ export interface FollowedFleet {
   readonly seenRevision: string | null;
   readonly problems: readonly Problem[];
   readonly deleting: "orphan" | "delete" | null;
+  /** Until the grace of the first cluster that leaves is over, by the database's clock; null when none leaves. */
+  readonly leavesInMs: number | null;
 }
 
 export type GitRef = { readonly branch: string } | { readonly tag: string } | { readonly commit: string } | { readonly semver: string };
@@ -50,4 +53,15 @@ export interface SyncCause {
 export interface Removal {
   readonly cluster: string;
   readonly policy: "orphan" | "delete";
+  /** Set when the fleet no longer selects the cluster: the labels that say so. It goes only while it still has them. */
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
+/** What the store knows of clusters that may leave. */
+export interface Targeted {
+  readonly clusters: readonly TargetedCluster[];
+  /** Clusters that left within removalWindowMs when their grace ended. */
+  readonly leftLately: number;
+  /** Digests of removals that people approved and that were not used. */
+  readonly approved: readonly string[];
 }

@@ -13,7 +13,18 @@ const [good, newer] = ["a".repeat(40), "b".repeat(40)];
 const configMap = (name: string) => `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: ${name} }\n`;
 
 function fleet(more: Partial<FollowedFleet> = {}): FollowedFleet {
-  return { name: "shop", ref: { branch: "main" }, path: "", selector: {}, revision: null, seenRevision: null, problems: [], deleting: null, ...more };
+  return {
+    name: "shop",
+    ref: { branch: "main" },
+    path: "",
+    selector: {},
+    revision: null,
+    seenRevision: null,
+    problems: [],
+    deleting: null,
+    leavesInMs: null,
+    ...more,
+  };
 }
 
 function found(revision: string, more: Partial<FoundRevision> = {}): FoundRevision {
@@ -26,7 +37,10 @@ function cause(): SyncCause {
 }
 
 /** A store that remembers what it was told, over trees by revision. */
-function rig(trees: Record<string, Record<string, string>>, options: { clusters?: readonly string[]; targeted?: readonly string[] } = {}) {
+function rig(
+  trees: Record<string, Record<string, string>>,
+  options: { clusters?: readonly string[]; targeted?: readonly string[]; leavingForMs?: number; approved?: readonly string[] } = {},
+) {
   const told = {
     saved: [] as SavedRevision[],
     failed: [] as (readonly Problem[])[],
@@ -46,7 +60,11 @@ function rig(trees: Record<string, Record<string, string>>, options: { clusters?
     },
     readClusters: async () => clusters,
     readOwners: async () => new Map(),
-    readTargeted: async () => options.targeted ?? [],
+    readTargeted: async () => ({
+      clusters: (options.targeted ?? []).map((cluster) => ({ cluster, leavingForMs: options.leavingForMs ?? null })),
+      leftLately: 0,
+      approved: options.approved ?? [],
+    }),
     readTraceparent: async () => null,
     saveFailure: async (_lease, { problems }) => void told.failed.push(problems),
     saveRevision: async (_lease, saved) => void told.saved.push(saved),
@@ -56,7 +74,7 @@ function rig(trees: Record<string, Record<string, string>>, options: { clusters?
   };
   const run = (state: FollowedFleet, seen: FoundRevision | readonly Problem[], placementWanted = false) =>
     syncFleet(ports, { lease, fleet: state, found: seen, cause: cause(), placementWanted, signal: new AbortController().signal });
-  return { told, run };
+  return { told, run, ports };
 }
 
 describe("syncing a fleet", () => {
@@ -105,10 +123,27 @@ describe("syncing a fleet", () => {
     expect(told.failed).toHaveLength(1);
   });
 
-  it("lets clusters go that the fleet no longer selects, without deleting what runs there", async () => {
-    const { told, run } = rig({ [good]: { "a.yaml": configMap("a") } }, { clusters: ["one"], targeted: ["one", "gone"] });
+  it("keeps a cluster that it no longer selects for an hour, and lets it go then without deleting what runs there", async () => {
+    const files = { [good]: { "a.yaml": configMap("a") } };
+    const leaving = rig(files, { clusters: ["one"], targeted: ["one", "gone"] });
+    await leaving.run(fleet(), found(good));
+    expect(leaving.told.released[0]).toMatchObject({ removals: [], leaving: [{ cluster: "gone", graceMs: 3_600_000 }], staying: ["one"] });
+    const over = rig(files, { clusters: ["one"], targeted: ["one", "gone"], leavingForMs: 3_600_000 });
+    await over.run(fleet(), found(good));
+    expect(over.told.released[0]).toMatchObject({ removals: [{ cluster: "gone", policy: "orphan" }], leaving: [] });
+  });
+
+  it("removes nobody while more leave than may without a person, and adds whom it selects all the same", async () => {
+    const { told, run } = rig({ [good]: { "a.yaml": configMap("a") } }, { clusters: ["one", "new"], targeted: ["one", "x", "y"], leavingForMs: 10 ** 9 });
     await run(fleet(), found(good));
-    expect(told.released[0]?.removals).toEqual([{ cluster: "gone", policy: "orphan" }]);
+    expect(told.released[0]).toMatchObject({ removals: [], heldRemoval: { clusters: ["x", "y"], of: 3 }, placed: [{ cluster: "one" }, { cluster: "new" }] });
+  });
+
+  it("keeps everything as it is when clusters and their labels cannot be read (fault 2)", async () => {
+    const { told, run, ports } = rig({ [good]: { "a.yaml": configMap("a") } }, { clusters: ["one"], targeted: ["one", "x"], leavingForMs: 10 ** 9 });
+    ports.readClusters = () => Promise.reject(new Error("the inventory answered 500"));
+    await expect(run(fleet({ revision: good, seenRevision: good }), found(good), true)).rejects.toThrow("500");
+    expect(told.released).toEqual([]);
   });
 
   it("takes a deleted fleet from every cluster by the policy that was asked for, without looking at Git", async () => {

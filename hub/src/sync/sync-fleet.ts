@@ -2,6 +2,7 @@ import type { Tracer } from "@opentelemetry/api";
 import type { Claim, Contest, Owner } from "../domain/claims.ts";
 import type { FleetSpec } from "../domain/fleet-spec.ts";
 import { fleetFileName, fleetWithoutFile, parseFleet } from "../domain/parse-fleet.ts";
+import { defaultRemoval, type HeldRemoval, planRemovals, type RemovalPlan } from "../domain/plan-removals.ts";
 import { placeBundles } from "../domain/place-bundles.ts";
 import { describeProblem, type Problem } from "../domain/problem.ts";
 import { RefusedPathError, type SourceTree } from "../domain/source-tree.ts";
@@ -10,7 +11,7 @@ import { renderFleet, type RenderCache, type RenderedInputs } from "../render/re
 import type { RenderTools } from "../render/render-tools.ts";
 import type { SurveyMemory } from "../render/survey-bundle.ts";
 import { PhaseRecorder, type PhaseTime } from "./phase-recorder.ts";
-import type { FollowedFleet, FoundRevision, Lease, Removal, SyncCause } from "./ports.ts";
+import type { FollowedFleet, FoundRevision, Lease, Removal, SyncCause, Targeted } from "./ports.ts";
 
 /** What the story needs from Git, the store and the tools; main binds it. */
 export interface SyncFleetPorts {
@@ -22,8 +23,7 @@ export interface SyncFleetPorts {
   readClusters(): Promise<readonly PlacedCluster[]>;
   /** Who owns which object, by cluster. */
   readOwners(clusters: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<string, Owner>>>;
-  /** Clusters that hold a target of the fleet without a tombstone. */
-  readTargeted(fleet: string): Promise<readonly string[]>;
+  readTargeted(fleet: string): Promise<Targeted>;
   /** Root traceparent of a revision that was rendered before. */
   readTraceparent(fleet: string, revision: string): Promise<string | null>;
   saveFailure(lease: Lease, failure: { fleet: string; found: FoundRevision; problems: readonly Problem[]; trace: RevisionTrace }): Promise<void>;
@@ -57,6 +57,13 @@ export interface Release {
   /** Objects that another fleet or bundle owns, by cluster. */
   readonly contests: ReadonlyMap<string, readonly Contest[]>;
   readonly removals: readonly Removal[];
+  /** Clusters that the fleet selects: whatever was said of their leaving is over. */
+  readonly staying: readonly string[];
+  /** Clusters that it no longer selects and that keep what they have; graceMs null: until a person has spoken. */
+  readonly leaving: RemovalPlan["leaving"];
+  readonly heldRemoval: HeldRemoval | null;
+  /** Digest of the approval that let the removals go. */
+  readonly usedApproval: string | null;
   readonly traceparent: string | null;
 }
 
@@ -140,7 +147,7 @@ async function placeAgain(ports: SyncFleetPorts, job: SyncFleetJob, revision: st
 }
 
 async function releaseRemovals(ports: SyncFleetPorts, { fleet, lease }: SyncFleetJob, policy: "orphan" | "delete"): Promise<void> {
-  const removals = (await ports.readTargeted(fleet.name)).map((cluster) => ({ cluster, policy }));
+  const removals = (await ports.readTargeted(fleet.name)).clusters.map(({ cluster }) => ({ cluster, policy }));
   await ports.releaseTargets(lease, {
     fleet: fleet.name,
     revision: fleet.revision ?? "",
@@ -148,6 +155,10 @@ async function releaseRemovals(ports: SyncFleetPorts, { fleet, lease }: SyncFlee
     claims: [],
     contests: new Map(),
     removals,
+    staying: [],
+    leaving: [],
+    heldRemoval: null,
+    usedApproval: null,
     traceparent: null,
   });
 }
@@ -242,14 +253,26 @@ async function place(
     ownersIn: (cluster) => owners.get(cluster),
   });
   const staying = new Set([...placement.targets.map(({ cluster }) => cluster), ...placement.held]);
-  const left = (await ports.readTargeted(fleet.name)).filter((cluster) => !staying.has(cluster));
+  const targeted = await ports.readTargeted(fleet.name);
+  const plan = planRemovals({
+    targeted: targeted.clusters,
+    staying,
+    leftLately: targeted.leftLately,
+    approved: targeted.approved,
+    removal: spec.removal ?? defaultRemoval,
+  });
+  const labels = new Map(clusters.map((cluster) => [cluster.name, cluster.labels]));
   return {
     fleet: fleet.name,
     revision,
     placed: placement.targets,
     claims: placement.claims,
     contests: placement.contests,
-    removals: left.map((cluster) => ({ cluster, policy: "orphan" })),
+    removals: plan.removals.map((removal) => ({ ...removal, labels: labels.get(removal.cluster) ?? {} })),
+    staying: [...staying],
+    leaving: plan.leaving,
+    heldRemoval: plan.held ?? null,
+    usedApproval: plan.approval ?? null,
   };
 }
 

@@ -142,6 +142,10 @@ export const TargetRow = Type.Object({
   clusterPhase: ClusterPhase,
   wanted: Type.Object({ generation: Type.Integer(), revision: Type.String(), releasedAt: Time, removing: Type.Boolean() }),
   running: Type.Union([Type.Object({ generation: Type.Integer(), revision: Type.String() }), Type.Null()]),
+  leaving: Type.Union(
+    [Type.Object({ since: Time, at: Type.Union([Time, Type.Null()], { description: "null: not before a person lets it go" }) }), Type.Null()],
+    { description: "Set while the fleet no longer selects the cluster, which keeps what it has until then" },
+  ),
   sync: SyncWord,
   health: HealthWord,
   message: Type.String(),
@@ -374,6 +378,38 @@ export const PruneApprovals = Type.Object({
 });
 export type PruneApprovals = Static<typeof PruneApprovals>;
 
+/** Clusters that a fleet no longer selects and that are too many to leave without a person. */
+export const HeldRemovalAnswer = Type.Object({
+  held: Type.Union([
+    Type.Object({
+      policy: Type.Union([Type.Literal("orphan"), Type.Literal("delete")], { description: "What becomes of their objects" }),
+      clusters: Type.Array(Type.String()),
+      digest: Type.String({ description: "Of policy and clusters: what an approval names" }),
+      of: Type.Integer({ description: "Clusters that the fleet has, these among them, and those that left within the last hour" }),
+      leftLately: Type.Integer(),
+      allowed: Type.Integer({ description: "How many may leave without a person" }),
+    }),
+    Type.Null(),
+  ]),
+});
+export type HeldRemovalAnswer = Static<typeof HeldRemovalAnswer>;
+
+export const RemovalApprovalRequest = Type.Object(
+  { digest: Type.String({ pattern: "^[0-9a-f]{64}$", description: "Of the list that was seen" }), reason: Type.Optional(Type.String({ maxLength: 1_000 })) },
+  { additionalProperties: false },
+);
+export type RemovalApprovalRequest = Static<typeof RemovalApprovalRequest>;
+
+export const RemovalApproval = Type.Object({
+  id: Type.Integer(),
+  fleet: Type.String(),
+  digest: Type.String(),
+  policy: Type.Union([Type.Literal("orphan"), Type.Literal("delete")]),
+  clusters: Type.Integer(),
+  approvedBy: Type.String(),
+});
+export type RemovalApproval = Static<typeof RemovalApproval>;
+
 export const ApprovalKind = Type.Union([Type.Literal("prune"), Type.Literal("removal")], { description: "Objects of a cluster; clusters of a fleet" });
 export const ApprovalOutcome = Type.Union([Type.Literal("waiting"), Type.Literal("used"), Type.Literal("void")], {
   description: "void: the revision or the list changed before it was used",
@@ -451,6 +487,8 @@ export interface Page<Row> {
  *   GET    /api/v1/fleets/{fleet}/rendered/{cluster}              Rendered
  *   GET    /api/v1/fleets/{fleet}/held-prunes ?cluster=           Page<HeldPruneRow>
  *   POST   /api/v1/fleets/{fleet}/prune-approvals                 PruneApprovalRequest → 201 PruneApprovals
+ *   GET    /api/v1/fleets/{fleet}/held-removal                    HeldRemovalAnswer
+ *   POST   /api/v1/fleets/{fleet}/removal-approvals               RemovalApprovalRequest → 201 RemovalApproval
  *   GET    /api/v1/approvals ?fleet= &cluster= &kind= &outcome=   Page<ApprovalRow>
  *   GET    /api/v1/clusters ?labelSelector= &phase= &fleet=       Page<ClusterRow>
  *   POST   /api/v1/clusters                                       ClusterCreate → 201 Enrolment

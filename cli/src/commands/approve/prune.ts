@@ -6,7 +6,7 @@ import type { FleetContext } from "../../fleet-context.ts";
 import { FleetError, wrongUse } from "../../fleet-error.ts";
 import type { HubClient } from "../../hub-client.ts";
 import { confirm } from "../../input/ask.ts";
-import { clusterFilter, documentFlag, fleetName, helpText, reasonFlag, text, yesFlag } from "../../input/parameters.ts";
+import { clusterFilter, documentFlag, fleetName, helpText, parseDigest, reasonFlag, text, yesFlag } from "../../input/parameters.ts";
 import { approvalsAtOnce } from "../../limits.ts";
 import { heldHeading, heldObjectLines } from "../../render/approval-view.ts";
 import { counted } from "../../render/counted.ts";
@@ -78,11 +78,6 @@ export const approvePruneCommand = buildCommand({
     await report(this, fleet, results, flags.output);
   },
 });
-
-function parseDigest(input: string): string {
-  if (!/^[0-9a-f]{12,64}$/.test(input)) throw new Error("it takes a digest as the list shows it, at least 12 characters");
-  return input;
-}
 
 async function heldGroups(client: HubClient, fleet: string, flags: Flags): Promise<readonly HeldGroup[]> {
   if (flags.cluster !== undefined && flags.allClusters) throw wrongUse("--cluster and --all-clusters exclude each other");
