@@ -10,6 +10,8 @@ import { KubeError } from "./cluster/kube-error.ts";
 import { kubeconfigEndpoint } from "./cluster/kubeconfig-endpoint.ts";
 import { StateObjects } from "./cluster/state-objects.ts";
 import { type AgentConfig, readConfig, usage, UsageError } from "./config.ts";
+import { listLibrary } from "./domain/health-library.ts";
+import { listBuiltIn } from "./domain/health-rules.ts";
 import { mainLimits, reportLimits } from "./limits.ts";
 import { enrol, EnrolError } from "./link/enrol.ts";
 import { type Identity, type LinkHandlers, openLink } from "./link/link.ts";
@@ -137,7 +139,14 @@ function aborted(signal: AbortSignal): Promise<void> {
   });
 }
 
+/** JSON on stdout, for `fleet health rules`: what the agent knows about kinds by itself. */
+function printHealthRules(): number {
+  process.stdout.write(`${JSON.stringify({ rules: [...listBuiltIn(), ...listLibrary()] })}\n`);
+  return 0;
+}
+
 async function main(): Promise<number> {
+  if (process.argv[2] === "health-rules") return printHealthRules();
   let config: ReturnType<typeof readConfig>;
   try {
     config = readConfig(process.argv.slice(2), process.env);

@@ -872,6 +872,7 @@ describe("help", () => {
       "events",
       "drift list",
       "drift show",
+      "health rules",
       "cluster add",
       "cluster list",
       "cluster show",

@@ -38,6 +38,7 @@ import { statusCommand } from "./commands/fleet/status.ts";
 import { syncCommand } from "./commands/fleet/sync.ts";
 import { traceCommand } from "./commands/fleet/trace.ts";
 import { waitCommand } from "./commands/fleet/wait.ts";
+import { rulesCommand } from "./commands/health/rules.ts";
 import { doctorCommand } from "./commands/hub/doctor.ts";
 import { startCommand } from "./commands/hub/start.ts";
 import { contextListCommand } from "./commands/login/context-list.ts";
@@ -86,6 +87,7 @@ const root = buildRouteMap<string, FleetContext>({
     }),
     audit: buildRouteMap({ docs: { brief: "Who did what, and whether that record is whole" }, routes: { list: auditListCommand, verify: auditVerifyCommand } }),
     drift: buildRouteMap({ docs: { brief: "What differs from Git on the clusters" }, routes: { list: driftListCommand, show: driftShowCommand } }),
+    health: buildRouteMap({ docs: { brief: "How health is judged" }, routes: { rules: rulesCommand } }),
     cluster: buildRouteMap({
       docs: { brief: "Clusters: add, list, show, label, remove" },
       routes: { add: addCommand, list: clusterListCommand, show: clusterShowCommand, label: labelCommand, remove: removeCommand, token: tokenCommand },

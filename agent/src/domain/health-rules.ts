@@ -14,35 +14,37 @@ import {
   type Verdict,
 } from "./verdict.ts";
 
-/** Rules by "group/kind". A kind that is not here is judged by its conditions. */
-const rules: ReadonlyMap<string, Rule> = new Map<string, Rule>([
-  ["apps/Deployment", deployment],
-  ["apps/StatefulSet", statefulSet],
-  ["apps/DaemonSet", daemonSet],
-  ["apps/ReplicaSet", replicas],
-  ["/ReplicationController", replicas],
-  ["/Pod", pod],
-  ["batch/Job", job],
-  ["batch/CronJob", cronJob],
-  ["/PersistentVolumeClaim", claim],
-  ["/PersistentVolume", volume],
-  ["/Service", service],
-  ["/Namespace", namespace],
-  ["apiextensions.k8s.io/CustomResourceDefinition", definition],
-  ["apiregistration.k8s.io/APIService", wantsCondition("Available")],
-  ["policy/PodDisruptionBudget", disruptionBudget],
-  ["autoscaling/HorizontalPodAutoscaler", autoscaler],
-  ["/Node", wantsCondition("Ready")],
-  ["networking.k8s.io/Ingress", ingress],
-  ["networking.k8s.io/ServiceCIDR", wantsCondition("Ready")],
-  ["certificates.k8s.io/CertificateSigningRequest", signingRequest],
-  ["storagemigration.k8s.io/StorageVersionMigration", migration],
-  ["storage.k8s.io/VolumeAttachment", attachment],
-  ["flowcontrol.apiserver.k8s.io/FlowSchema", flowSchema],
-  ["admissionregistration.k8s.io/MutatingWebhookConfiguration", webhooks],
-  ["admissionregistration.k8s.io/ValidatingWebhookConfiguration", webhooks],
-  ["admissionregistration.k8s.io/ValidatingAdmissionPolicy", admissionPolicy],
-]);
+/** Rules by "group/kind", with the words for a listing: when it is Current, and what else there is. A kind that is not here is judged by its conditions. */
+const table: readonly (readonly [key: string, rule: Rule, words: string])[] = [
+  ["apps/Deployment", deployment, "all replicas updated, available and ready, no old ones left, or paused and available; past its progress deadline Failed"],
+  ["apps/StatefulSet", statefulSet, "all replicas ready and updated as far as the partition; with OnDelete ready"],
+  ["apps/DaemonSet", daemonSet, "all pods scheduled, updated, available and ready"],
+  ["apps/ReplicaSet", replicas, "all replicas exist, available and ready"],
+  ["/ReplicationController", replicas, "as ReplicaSet"],
+  ["/Pod", pod, "ready or succeeded; CrashLoopBackOff, ImagePullBackOff and the like Failed"],
+  ["batch/Job", job, "complete or suspended; given up Failed; waits while its pods run well"],
+  ["batch/CronJob", cronJob, "always; suspended and a failed last run are told"],
+  ["/PersistentVolumeClaim", claim, "bound; Lost is Failed"],
+  ["/PersistentVolume", volume, "available, bound or released; Failed is Failed"],
+  ["/Service", service, "always; of type LoadBalancer with an address"],
+  ["/Namespace", namespace, "not being deleted"],
+  ["apiextensions.k8s.io/CustomResourceDefinition", definition, "established; names that are taken Failed"],
+  ["apiregistration.k8s.io/APIService", wantsCondition("Available"), "Available=True"],
+  ["policy/PodDisruptionBudget", disruptionBudget, "enough pods healthy"],
+  ["autoscaling/HorizontalPodAutoscaler", autoscaler, "can scale and reads its metrics; invalid selector or metric Failed"],
+  ["/Node", wantsCondition("Ready"), "Ready=True"],
+  ["networking.k8s.io/Ingress", ingress, "has an address"],
+  ["networking.k8s.io/ServiceCIDR", wantsCondition("Ready"), "Ready=True"],
+  ["certificates.k8s.io/CertificateSigningRequest", signingRequest, "signed; denied Failed; waits for approval"],
+  ["storagemigration.k8s.io/StorageVersionMigration", migration, "Succeeded=True; Failed=True is Failed"],
+  ["storage.k8s.io/VolumeAttachment", attachment, "attached"],
+  ["flowcontrol.apiserver.k8s.io/FlowSchema", flowSchema, "not Dangling"],
+  ["admissionregistration.k8s.io/MutatingWebhookConfiguration", webhooks, "always; where cert-manager injects, with a caBundle"],
+  ["admissionregistration.k8s.io/ValidatingWebhookConfiguration", webhooks, "always; where cert-manager injects, with a caBundle"],
+  ["admissionregistration.k8s.io/ValidatingAdmissionPolicy", admissionPolicy, "always; warnings are told"],
+];
+
+const rules: ReadonlyMap<string, Rule> = new Map(table.map(([key, rule]) => [key, rule]));
 
 /** Groups of Kubernetes itself: their kinds without a rule have no notion of health, whatever stands in their status. */
 const silentGroups: ReadonlySet<string> = new Set([
@@ -68,9 +70,10 @@ export function builtInRule(group: string, kind: string): Rule | undefined {
   return rules.get(`${group}/${kind}`) ?? (silentGroups.has(group) ? () => current : undefined);
 }
 
-/** "group/Kind" of every built-in kind that has a rule. */
-export function builtInKinds(): string[] {
-  return [...rules.keys()].sort();
+/** Every rule for a built-in kind, in words, by group. */
+export function listBuiltIn(): { group: string; kinds: string[]; rule: string }[] {
+  const rows = table.map(([key, , words]) => ({ group: key.slice(0, key.indexOf("/")), kinds: [key.slice(key.indexOf("/") + 1)], rule: `current: ${words}` }));
+  return rows.sort((a, b) => (a.group === b.group ? 0 : a.group < b.group ? -1 : 1));
 }
 
 function deployment(object: HealthInput): Verdict {

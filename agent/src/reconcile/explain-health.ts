@@ -18,6 +18,12 @@ interface Explained {
   lookedAt: number;
 }
 
+/** How long and how often is looked; tests look faster. */
+type ExplainerLimits = Pick<
+  { readonly [Name in keyof typeof explainLimits]: (typeof explainLimits)[Name] extends number ? number : readonly number[] },
+  "afterMs" | "restMs" | "betweenMs" | "objects"
+>;
+
 /** What the explainer needs to know of its engine, and tells it. */
 export interface ExplainerHooks {
   isTracked(object: TrackedObject): boolean;
@@ -39,8 +45,10 @@ export class HealthExplainer {
   /** One at a time, with a rest between them: reasons are never worth crowding the API server. */
   readonly #queue = new KeyedQueue(1, (key) => this.#look(key));
   readonly #stop = new AbortController();
+  readonly #limits: ExplainerLimits;
 
-  constructor(client: KubeClient, discovery: Discovery, log: Log, hooks: ExplainerHooks) {
+  constructor(client: KubeClient, discovery: Discovery, log: Log, hooks: ExplainerHooks, limits: ExplainerLimits = explainLimits) {
+    this.#limits = limits;
     this.#client = client;
     this.#discovery = discovery;
     this.#log = log;
@@ -56,11 +64,11 @@ export class HealthExplainer {
     const verdict = `${health} ${object.live?.verdict.message}`;
     const known = this.#explained.get(key);
     if (known?.verdict === verdict && known.object === object) return;
-    if (!known && this.#explained.size >= explainLimits.objects) return;
+    if (!known && this.#explained.size >= this.#limits.objects) return;
     const lookedAt = known?.lookedAt ?? 0;
     this.#explained.set(key, { object, verdict, looks: 0, lookedAt });
     this.#queue.remove(key);
-    this.#queue.add(key, { delayMs: Math.max(explainLimits.afterMs[0], lookedAt + explainLimits.restMs - Date.now()) });
+    this.#queue.add(key, { delayMs: Math.max(this.#limits.afterMs[0] ?? 0, lookedAt + this.#limits.restMs - Date.now()) });
   }
 
   /** It is healthy, or ours no more. */
@@ -92,9 +100,9 @@ export class HealthExplainer {
       this.#log.debug({ object: object.key, problem: tellError(error, object.id.kind) }, "an unhealthy object could not be looked into");
     }
     explained.looks += 1;
-    const next = explainLimits.afterMs[explained.looks];
+    const next = this.#limits.afterMs[explained.looks];
     if (next !== undefined && this.#explained.get(key) === explained) this.#queue.add(key, { delayMs: next });
-    await delay(explainLimits.betweenMs, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+    await delay(this.#limits.betweenMs, undefined, { signal: this.#stop.signal }).catch(() => undefined);
   }
 
   async #reasonOf(object: TrackedObject): Promise<string> {

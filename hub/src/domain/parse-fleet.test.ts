@@ -111,6 +111,16 @@ rollout:
     expect(spec.rollout).toMatchObject({ onFailure: "rollback" });
   });
 
+  it("tells a wrong health check at its line and column, and where in the expression", () => {
+    const parsed = parseFleet(
+      fleet('clusters: {}\nbundles:\n  - name: a\n    health:\n      checks:\n        - kind: Kafka\n          current: "status.ready == redy"\n'),
+    );
+    expect(parsed).toMatchObject({
+      ok: false,
+      problems: [{ code: "bad-expression", line: 11, column: 22, message: "current: Unknown variable: redy, at column 17 of the expression" }],
+    });
+  });
+
   it("says that a rollout is not carried out yet", () => {
     const parsed = parseFleet(fleet(`${withClusters}rollout: { onFailure: hold }`));
     expect(parsed.warnings).toEqual([expect.objectContaining({ code: "not-yet", line: 8 })]);
