@@ -322,6 +322,7 @@ describe("fleet status", () => {
       healthy: 3,
       drifted: 0,
       failed: 0,
+      suspended: null,
       asOf: null,
     };
     const fleet = await withHub({
@@ -864,6 +865,11 @@ describe("help", () => {
       "create",
       "delete",
       "sync",
+      "suspend",
+      "resume",
+      "suspensions",
+      "window override",
+      "window restore",
       "wait",
       "history",
       "trace",

@@ -45,6 +45,11 @@ import { contextListCommand } from "./commands/login/context-list.ts";
 import { contextUseCommand } from "./commands/login/context-use.ts";
 import { loginCommand } from "./commands/login/login.ts";
 import { completionCommand } from "./commands/program/completion.ts";
+import { resumeCommand } from "./commands/suspend/resume.ts";
+import { suspendCommand } from "./commands/suspend/suspend.ts";
+import { suspensionsCommand } from "./commands/suspend/list.ts";
+import { overrideCommand } from "./commands/window/override.ts";
+import { restoreCommand } from "./commands/window/restore.ts";
 import { versionCommand } from "./commands/program/version.ts";
 import { exitCodes } from "./exit-codes.ts";
 import type { FleetContext } from "./fleet-context.ts";
@@ -75,6 +80,13 @@ const root = buildRouteMap<string, FleetContext>({
     create: createCommand,
     delete: deleteCommand,
     sync: syncCommand,
+    suspend: suspendCommand,
+    resume: resumeCommand,
+    suspensions: suspensionsCommand,
+    window: buildRouteMap({
+      docs: { brief: "Sync windows in an emergency: override, restore" },
+      routes: { override: overrideCommand, restore: restoreCommand },
+    }),
     wait: waitCommand,
     history: historyCommand,
     trace: traceCommand,

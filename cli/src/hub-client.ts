@@ -19,8 +19,12 @@ import type {
   RemovalApprovalRequest,
   Rendered,
   RevisionRow,
+  Suspension,
+  SuspensionCreate,
   TargetRow,
   Trace,
+  WindowOverride,
+  WindowOverrideCreate,
 } from "@flotilla/proto/rest/contract";
 import { readEventStream, type StreamMessage } from "./connect/event-stream.ts";
 import { type HubRequest, openRequest, readAnswer } from "./connect/hub-request.ts";
@@ -64,8 +68,37 @@ export class HubClient {
     return this.#write("DELETE", `${fleetPath(name)}?objects=${objects}`, undefined, reason);
   }
 
-  syncFleet(name: string, cluster?: string): Promise<{ revision: string | null }> {
-    return this.#write("POST", `${fleetPath(name)}/sync${queryText({ cluster })}`);
+  /** All of a fleet, or what the choice narrows it to. */
+  syncFleet(
+    name: string,
+    choice: { cluster?: string | undefined; bundle?: string | undefined; objects?: readonly string[]; force?: boolean } = {},
+  ): Promise<{
+    revision: string | null;
+  }> {
+    const { objects = [], force = false, ...narrowed } = choice;
+    const query = queryText({ ...narrowed, force: force || undefined });
+    const many = objects.map((object) => `object=${encodeURIComponent(object)}`).join("&");
+    return this.#write("POST", `${fleetPath(name)}/sync${many === "" ? query : `${query === "" ? "?" : `${query}&`}${many}`}`);
+  }
+
+  suspensions(query: Query = {}): Promise<Suspension[]> {
+    return this.all("/suspensions", query);
+  }
+
+  suspend(suspension: SuspensionCreate): Promise<Suspension> {
+    return this.#write("POST", "/suspensions", suspension);
+  }
+
+  async resume(scope: Query, reason?: string): Promise<void> {
+    await this.#write("DELETE", `/suspensions${queryText(scope)}`, undefined, reason);
+  }
+
+  overrideWindows(override: WindowOverrideCreate): Promise<WindowOverride> {
+    return this.#write("POST", "/window-overrides", override);
+  }
+
+  async endOverride(scope: Query, reason?: string): Promise<void> {
+    await this.#write("DELETE", `/window-overrides${queryText(scope)}`, undefined, reason);
   }
 
   approvePrunes(fleet: string, request: PruneApprovalRequest): Promise<PruneApprovals> {

@@ -55,7 +55,7 @@ describe("the audit log (G14)", () => {
     const certificate = { serial: "1", cluster: "berlin-1", spkiHash: "h", notAfter: new Date() };
     await openEnrolmentStore(pool).enrol(enrolToken.token, async () => certificate, "198.51.100.4");
     await changeLabels(pool, person, "berlin-1", { env: null });
-    await wantSync(pool, person, "shop", undefined, 1_000, null);
+    await wantSync(pool, person, "shop", {}, 1_000, null);
     await deleteFleet(pool, person, "shop", "delete");
     await removeCluster(pool, person, "berlin-1");
     const found = await acts();

@@ -29,6 +29,7 @@ import type { Totals } from "./object-state.ts";
 import { refuse } from "./receive-target.ts";
 import { reconcileObject } from "./reconcile-object.ts";
 import { reconcileTarget } from "./reconcile-target.ts";
+import { syncObjects } from "./sync-objects.ts";
 import { readKept, recoverFleet, type KeptInventories } from "./recover-fleet.ts";
 import { tellPhase } from "./tell-phase.ts";
 import type { Sight, TrackedObject } from "./tracked-object.ts";
@@ -171,7 +172,7 @@ export class Engine {
     if (command.kind.case !== "sync") return;
     const run = this.#fleets.get(command.kind.value.fleet);
     if (!run) throw new Error(`this cluster is not in fleet ${command.kind.value.fleet}`);
-    for (const object of run.objects.values()) if (object.failure) this.#context.queueObject(run, object.key);
+    syncObjects(run, command.kind.value, this.#context);
     this.#fleetQueue.add(run.name, { urgent: true });
   }
 

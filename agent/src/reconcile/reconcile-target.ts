@@ -1,3 +1,4 @@
+import { RemovalPolicy, type Tombstone } from "@flotilla/proto/gen/target";
 import { failpoint } from "@flotilla/proto/failpoint";
 import { stages } from "../domain/apply-order.ts";
 import { guardOf, unguarded } from "../domain/guard.ts";
@@ -27,7 +28,7 @@ import type { TrackedObject } from "./tracked-object.ts";
  */
 export async function reconcileTarget(run: FleetRun, engine: EngineContext, signal: AbortSignal): Promise<void> {
   if (!(await receiveTarget(run, engine)) || signal.aborted) return;
-  if (run.target?.tombstone) return await removeFleet(run, run.target.tombstone, engine);
+  if (run.target?.tombstone) return await leave(run, run.target.tombstone, engine);
   clearTimeout(run.wakeTimer);
 
   const plannedAt = Date.now();
@@ -60,6 +61,14 @@ export async function reconcileTarget(run: FleetRun, engine: EngineContext, sign
   if (pruneAgainMs !== undefined) engine.queueFleet(run, { delayMs: pruneAgainMs });
   if (mayGoOn(run, plan, reached)) engine.queueFleet(run);
   wakeAt(run, reached.wakeAt, engine);
+}
+
+/** Leave the fleet; what is suspended is not deleted before it is resumed. */
+async function leave(run: FleetRun, tombstone: Tombstone, engine: EngineContext): Promise<void> {
+  const suspension = run.target?.suspension;
+  if (!suspension || tombstone.policy !== RemovalPolicy.DELETE) return await removeFleet(run, tombstone, engine);
+  run.trouble = `this cluster leaves the fleet and its objects are to be deleted: that waits, suspended by ${suspension.by}: ${suspension.reason}`;
+  engine.reporter(run).changed();
 }
 
 /** What there is to look at: not what belongs to others. */

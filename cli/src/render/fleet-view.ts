@@ -63,6 +63,7 @@ export function refText(ref: Ref): string {
 /** The one thing to know first about a fleet that is not as it should be. */
 export function fleetMessage(fleet: FleetRow): string {
   if (fleet.deleting !== null) return `deleting (objects: ${fleet.deleting})`;
+  if (fleet.suspended !== null) return `suspended by ${fleet.suspended.by}: ${fleet.suspended.reason}`;
   if (fleet.source.error !== null) return fleet.source.error;
   const [problem] = fleet.problems;
   if (problem) return `${problem.file === undefined ? "" : `${problem.file}:${problem.line ?? 1}: `}${problem.message}`;

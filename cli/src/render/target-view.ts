@@ -1,4 +1,4 @@
-import type { BundleRow, FleetRow, TargetRow } from "@flotilla/proto/rest/contract";
+import type { BundleRow, FleetRow, Suspension, TargetRow } from "@flotilla/proto/rest/contract";
 import { counted } from "./counted.ts";
 import { agoOf, shortRevision } from "./age.ts";
 import { refText } from "./fleet-view.ts";
@@ -46,7 +46,10 @@ export function bundleView(now: number): ListView<BundleRow> {
       { title: "FAILED", cell: ({ failed }) => countCell(failed, "bad") },
       { title: "DIGEST", cell: ({ digest }) => shortRevision(digest.replace(/^sha256:/, "")) },
       { title: "AS OF", cell: (row) => asOfCell(row.asOf, unknown(row), now) },
-      { title: "MESSAGE", cell: ({ message }) => message },
+      {
+        title: "MESSAGE",
+        cell: ({ message, suspended }) => [suspended === null ? "" : suspensionLine(suspended), message].filter((part) => part !== "").join("; "),
+      },
     ],
   };
 }
@@ -62,9 +65,16 @@ function leavingText({ at }: NonNullable<TargetRow["leaving"]>): string {
     : `no longer selected; leaves the fleet at ${at.slice(0, 16).replace("T", " ")} UTC`;
 }
 
+/** For people: what is stopped, by whom and why. */
+export function suspensionLine({ fleet, cluster, by, reason }: Suspension): string {
+  const scope = fleet === null ? "cluster suspended" : cluster === null ? "suspended" : "suspended here";
+  return `${scope} by ${by}: ${reason}`;
+}
+
 function targetMessage(row: TargetRow): string {
   if (row.clusterPhase === "Unknown") return "cluster cannot be reached";
   if (row.clusterPhase === "Pending") return "no agent has joined yet";
+  if (row.suspended !== null) return `${suspensionLine(row.suspended)}${row.message === "" ? "" : `; ${row.message}`}`;
   if (row.leaving !== null) return leavingText(row.leaving);
   if (row.prunesHeld > 0)
     return `${counted(row.prunesHeld, "deletion")} held: fleet approve prune ${row.fleet} --cluster ${row.cluster}${row.message === "" ? "" : `; ${row.message}`}`;
@@ -82,6 +92,7 @@ export function fleetHeading(fleet: FleetRow, now: number, paint: Paint): string
     `${paint(fleet.sync, toneOf(fleet.sync))} on ${tally.synced} of ${tally.clusters}, ${paint(fleet.health, toneOf(fleet.health))} on ${tally.current} of ${tally.clusters}` +
       (tally.unknown > 0 ? `, ${paint(`Unknown on ${tally.unknown}`, "unsure")}` : "") +
       (tally.drifted > 0 ? `, ${paint(`drifted on ${tally.drifted}`, "busy")}` : ""),
+    ...(fleet.suspended === null ? [] : [paint(`${suspensionLine(fleet.suspended)}, ${agoOf(fleet.suspended.since, now)}`, "busy")]),
     ...(fleet.deleting === null ? [] : [paint(`deleting; objects: ${fleet.deleting}`, "busy")]),
     ...(fleet.source.error === null ? [] : [paint(`source: ${fleet.source.error}`, "bad")]),
     ...fleet.problems.map((problem) => paint(problemLine(problem, "error"), "bad")),

@@ -5,7 +5,7 @@ import type { LabelSelector } from "../domain/fleet-spec.ts";
 import { resolveInside } from "../domain/source-tree.ts";
 import { actorOf } from "./actor-of.ts";
 import { ApiProblem, notFound } from "./api-problem.ts";
-import type { ApiOptions, NewFleet } from "./ports.ts";
+import type { ApiOptions, NewFleet, SyncChoice } from "./ports.ts";
 import { answers, boundsOf, listQuery, nameParameter, noQuery, pageOf } from "./query-schemas.ts";
 import type { ApiApp } from "./typed-app.ts";
 
@@ -71,6 +71,20 @@ export function addFleetRoutes(app: ApiApp, options: ApiOptions): void {
     },
   );
 
+  const objectName = Type.String({ pattern: "^[^/]*(/[^/]*){1,3}$", maxLength: 600 });
+  const syncQuery = Type.Object(
+    {
+      cluster: Type.Optional(nameParameter),
+      bundle: Type.Optional(nameParameter),
+      object: Type.Optional(
+        Type.Union([objectName, Type.Array(objectName, { maxItems: syncObjectsMax })], {
+          description: "Only these: Kind/namespace/name, Kind/name, or group/kind/namespace/name",
+        }),
+      ),
+      force: Type.Optional(Type.Boolean({ description: "Also what is unchanged, and hooks that ran" })),
+    },
+    { additionalProperties: false },
+  );
   const syncAnswer = Type.Object({ revision: Type.Union([Type.String(), Type.Null()]) });
   app.post(
     `${apiPrefix}/fleets/:fleet/sync`,
@@ -80,12 +94,12 @@ export function addFleetRoutes(app: ApiApp, options: ApiOptions): void {
         summary: "Fetch and reconcile now",
         tags,
         params: fleetParams,
-        querystring: Type.Object({ cluster: Type.Optional(nameParameter) }, { additionalProperties: false }),
+        querystring: syncQuery,
         response: answers({ 202: syncAnswer }),
       },
     },
     async (request, reply) => {
-      return reply.code(202).send(await store.wantSync(actorOf(request), request.params.fleet, request.query.cluster));
+      return reply.code(202).send(await store.wantSync(actorOf(request), request.params.fleet, syncChoice(request.query)));
     },
   );
 
@@ -169,6 +183,13 @@ export function addFleetRoutes(app: ApiApp, options: ApiOptions): void {
       throw notFound("target", `${fleet}/${cluster}`, "the fleet's selector does not match the cluster, or nothing was released yet");
     },
   );
+}
+
+/** Objects of one sync: a list that people type. */
+const syncObjectsMax = 100;
+
+function syncChoice({ object, ...query }: { cluster?: string; bundle?: string; object?: string | string[]; force?: boolean }): SyncChoice {
+  return { ...query, ...(object !== undefined && { objects: [object].flat() }) };
 }
 
 /** @throws ApiProblem 400 with every problem at once. */

@@ -18,12 +18,15 @@ import type {
   RemovalApproval,
   Rendered,
   RevisionRow,
+  Suspension,
   TargetRow,
   Tally,
   Trace,
+  WindowOverride,
 } from "@flotilla/proto/rest/contract";
 import type { Actor } from "../domain/actor.ts";
 import type { HeldRemoval } from "../domain/plan-removals.ts";
+import type { ActScope } from "../domain/suspension.ts";
 import type { LabelExpression, LabelSelector } from "../domain/fleet-spec.ts";
 
 /** What every list takes. */
@@ -49,7 +52,13 @@ export interface ApiStore {
   readFleet(name: string): Promise<FleetRow | undefined>;
   createFleet(actor: Actor, fleet: NewFleet): Promise<{ readonly repositoryId: string; readonly webhookSecret: string | undefined }>;
   deleteFleet(actor: Actor, name: string, policy: "orphan" | "delete"): Promise<void>;
-  wantSync(actor: Actor, fleet: string, cluster: string | undefined): Promise<{ readonly revision: string | null }>;
+  wantSync(actor: Actor, fleet: string, choice: SyncChoice): Promise<{ readonly revision: string | null }>;
+  suspend(actor: Actor, scope: ActScope): Promise<Suspension>;
+  resume(actor: Actor, scope: ActScope): Promise<void>;
+  readSuspensions(query: Filters<"fleet" | "cluster">): Promise<Page<Suspension>>;
+  overrideWindows(actor: Actor, scope: ActScope, until: Date): Promise<WindowOverride>;
+  endOverride(actor: Actor, scope: ActScope): Promise<void>;
+  readOverrides(query: Filters<"fleet" | "cluster">): Promise<Page<WindowOverride>>;
   readTargets(query: Filters<"cluster" | "sync" | "health"> & { readonly fleet: string }): Promise<Page<TargetRow>>;
   readRevisions(query: Bounds & { readonly fleet: string }): Promise<Page<RevisionRow>>;
   readTrace(fleet: string, revision: string): Promise<Trace>;
@@ -87,6 +96,14 @@ export interface ApiStore {
   countRows(): Promise<{ readonly fleets: number; readonly clusters: number; readonly connected: number }>;
   readWebhook(repositoryId: string): Promise<{ readonly url: string; readonly secret: string } | undefined>;
   markWanted(repositoryId: string): Promise<void>;
+}
+
+/** What of a fleet is to be reconciled now; what is not said is not narrowed. */
+export interface SyncChoice {
+  readonly cluster?: string | undefined;
+  readonly bundle?: string | undefined;
+  readonly objects?: readonly string[] | undefined;
+  readonly force?: boolean | undefined;
 }
 
 /** What tells that something changed without being told. */

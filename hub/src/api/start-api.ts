@@ -9,6 +9,7 @@ import { addApprovalRoutes } from "./approval-routes.ts";
 import { addAuditRoutes } from "./audit-routes.ts";
 import { requireToken } from "./authorise.ts";
 import { addClusterRoutes } from "./cluster-routes.ts";
+import { addSuspensionRoutes } from "./suspension-routes.ts";
 import { addFleetRoutes } from "./fleet-routes.ts";
 import { addOperationsRoutes } from "./operations-routes.ts";
 import type { ApiLog, ApiOptions } from "./ports.ts";
@@ -118,6 +119,7 @@ export async function buildApi(options: ApiOptions, watchers: Watchers): Promise
   addStateRoutes(app, options);
   addApprovalRoutes(app, options);
   addAuditRoutes(app, options);
+  addSuspensionRoutes(app, options);
   addWatchRoute(app, options, watchers);
   await addWebhookRoute(app, options);
   await app.ready();

@@ -170,12 +170,74 @@ const Apply = Type.Object(
   { ...closed, description: "How objects are applied that say nothing themselves" },
 );
 
+const Dependency = Type.Union(
+  [
+    Type.String(),
+    Type.Object(
+      {
+        bundle: Type.String(),
+        ready: Type.Optional(
+          Type.String({
+            minLength: 1,
+            description: "CEL over bundle (counts) and objects['Kind/namespace/name']: when this one may go on; default applied and healthy",
+          }),
+        ),
+      },
+      closed,
+    ),
+  ],
+  { title: "bundle's name, or { bundle, ready }", description: "A bundle that must be ready before this one is applied" },
+);
+
+const Deadlines = Type.Object(
+  {
+    definitions: Type.Optional(Duration),
+    hook: Type.Optional(Duration),
+    stage: Type.Optional(Duration),
+    dependsOn: Type.Optional(Duration),
+    apply: Type.Optional(Duration),
+  },
+  closed,
+);
+
+const Deadline = Type.Union([Duration, Deadlines], {
+  title: "duration such as 10m, or { definitions, hook, stage, dependsOn, apply }",
+  description: "How long each phase may take before the status says that it is late",
+});
+
+/** Windows of one fleet or bundle: each is judged with every plan. */
+const windowsMax = 50;
+
+const SyncWindow = Type.Object(
+  {
+    schedule: Type.Optional(Type.String({ maxLength: 200, description: 'Cron, five fields: "30 22 * * 1-5"' })),
+    duration: Type.Optional(Duration),
+    from: Type.Optional(Type.String({ maxLength: 32, description: "Local time: 2026-12-24T18:00" })),
+    to: Type.Optional(Type.String({ maxLength: 32 })),
+    timeZone: Type.Optional(Type.String({ maxLength: 64 })),
+  },
+  { ...closed, description: "schedule and duration, or from and to" },
+);
+
+const SyncWindows = Type.Object(
+  {
+    timeZone: Type.Optional(Type.String({ maxLength: 64, description: "IANA name; default UTC" })),
+    allow: Type.Optional(Type.Array(SyncWindow, { maxItems: windowsMax, description: "Where there are any: closed outside of them" })),
+    deny: Type.Optional(Type.Array(SyncWindow, { maxItems: windowsMax, description: "Closed while one is active, whatever allow says" })),
+    whenClosed: Type.Optional(Type.Enum(["finish", "stop"], { description: "What becomes of a sync that is under way; default finish" })),
+    heal: Type.Optional(Type.Boolean({ description: "Whether drift is corrected while closed; default false" })),
+  },
+  { ...closed, description: "When the agent may apply, prune and heal" },
+);
+
 const Bundle = Type.Object(
   {
     name: Name,
     path: Type.Optional(Path),
     namespace: Type.Optional(Name),
-    dependsOn: Type.Optional(Type.Array(Type.String(), { maxItems: maxBundlesPerTarget })),
+    dependsOn: Type.Optional(Type.Array(Dependency, { maxItems: maxBundlesPerTarget })),
+    deadline: Type.Optional(Deadline),
+    syncWindows: Type.Optional(SyncWindows),
     values: Type.Optional(Values),
     substitute: Type.Optional(Type.Boolean({ description: "false leaves ${…} in manifests as it is" })),
     overlays: Type.Optional(Type.Array(Overlay, { maxItems: overlaysMax })),
@@ -229,6 +291,7 @@ const Spec = Type.Object(
   {
     clusters: Type.Optional(Selector),
     values: Type.Optional(Values),
+    syncWindows: Type.Optional(SyncWindows),
     bundles: Type.Array(Bundle, { minItems: 1, maxItems: maxBundlesPerTarget }),
     removal: Type.Optional(Removal),
     rollout: Type.Optional(Rollout),

@@ -1,5 +1,6 @@
 import type { Json } from "@flotilla/proto/digest";
 import type { DirectiveDefaults } from "@flotilla/proto/directives";
+import type { SyncWindows } from "@flotilla/proto/sync-windows";
 
 /** A Kubernetes label selector; an empty one selects everything. */
 export interface LabelSelector {
@@ -84,6 +85,12 @@ export interface BundlePolicy {
   readonly serviceAccount?: string;
   /** What holds for objects that say nothing themselves; only what fleet.yaml says. Absent when it says nothing, so that a bundle's digest stays what it was. */
   readonly defaults?: DirectiveDefaults;
+  /** Bundles that it depends on and that are ready when an expression says so, instead of when they are healthy. */
+  readonly readiness?: readonly { readonly bundle: string; readonly expression: string }[];
+  /** Milliseconds that each phase may take; what is not set is the agent's default. */
+  readonly deadlinesMs?: Readonly<Partial<Record<"definitions" | "hook" | "stage" | "dependsOn" | "apply", number>>>;
+  /** The fleet's and its own: all must be open. */
+  readonly syncWindows?: readonly SyncWindows[];
   /** The larger of the two wins. */
   readonly pruneBudget: { readonly objects: number; readonly percent: number };
 }

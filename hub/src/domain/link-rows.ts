@@ -1,3 +1,4 @@
+import type { OverrideRow, SuspensionRow } from "./suspension.ts";
 import type { TargetApproval, TargetBundle } from "./target.ts";
 
 /** A target as it was released, ready to be sent. */
@@ -12,6 +13,9 @@ export interface ReleasedTarget {
   readonly traceparent: string | null;
   readonly releasedAt: Date;
   readonly pruneApproval: TargetApproval | null;
+  /** Suspensions and overrides that concern this target or bundles of it. */
+  readonly suspensions?: readonly SuspensionRow[];
+  readonly overrides?: readonly OverrideRow[];
 }
 
 /** What an agent says of itself when its stream opens, and the certificate that it came with. */
@@ -55,6 +59,10 @@ export interface PendingCommand {
   readonly kind: "sync" | "snapshot" | "renew";
   readonly fleet: string;
   readonly expiresAt: Date;
+  /** Of a sync: one bundle, single objects, also what is unchanged. */
+  readonly bundle?: string;
+  readonly objects?: readonly string[];
+  readonly force?: boolean;
 }
 
 /** The step "send" of a revision's path to one cluster. */

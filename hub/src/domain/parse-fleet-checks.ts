@@ -34,7 +34,7 @@ export function checkBundles(draft: FleetDraft, checks: FleetChecks, tree: Sourc
   for (const [index, bundle] of bundles.entries()) {
     const at = `spec/bundles/${index}`;
     const folder = checkFolder(bundle?.path ?? bundle?.name, bundle?.path === undefined ? `${at}/name` : `${at}/path`, checks, tree, root);
-    checkDependencies(bundle?.name, bundle?.dependsOn ?? [], names, checks, at);
+    checkDependencies(bundle?.name, (bundle?.dependsOn ?? []).map(dependencyName), names, checks, at);
     checkDuration(bundle?.health?.timeout, checks, `${at}/health/timeout`);
     checkHealthChecks(bundle?.health?.checks ?? [], checks, `${at}/health/checks`);
     checkOverlays(bundle ?? {}, checks, at, folder === undefined ? undefined : tree, root);
@@ -103,6 +103,11 @@ function foldersOf(tree: SourceTree, root: string): string[] {
   return [...folders];
 }
 
+/** The bundle that an entry of dependsOn names; null when it is not readable. */
+function dependencyName(needed: NonNullable<BundleDraft["dependsOn"]>[number] | null): string | null {
+  return typeof needed === "string" ? needed : (needed?.bundle ?? null);
+}
+
 function checkDependencies(name: string | undefined, dependsOn: readonly (string | null)[], names: readonly string[], checks: FleetChecks, at: string): void {
   const seen = new Set<string>();
   for (const [index, needed] of dependsOn.entries()) {
@@ -130,7 +135,8 @@ function checkDependencies(name: string | undefined, dependsOn: readonly (string
 function checkCycles(bundles: readonly BundleDraft[], checks: FleetChecks): void {
   const byName = new Map<string, { index: number; dependsOn: readonly string[] }>();
   for (const [index, bundle] of bundles.entries()) {
-    if (bundle?.name !== undefined && !byName.has(bundle.name)) byName.set(bundle.name, { index, dependsOn: bundle.dependsOn ?? [] });
+    if (bundle?.name !== undefined && !byName.has(bundle.name))
+      byName.set(bundle.name, { index, dependsOn: (bundle.dependsOn ?? []).flatMap((needed) => dependencyName(needed) ?? []) });
   }
   const done = new Set<string>();
   for (const start of byName.keys()) walkDependencies(start, byName, done, checks);
@@ -250,11 +256,14 @@ function checkExpressionText(text: string | undefined, checks: FleetChecks, at: 
   );
 }
 
-function checkDuration(text: string | undefined, checks: FleetChecks, at: string): void {
+export function checkDuration(text: string | undefined, checks: FleetChecks, at: string, maxMs: number = durationMaxMs): void {
   const ms = text === undefined ? undefined : parseDuration(text);
   if (ms === undefined) return;
   if (ms === 0) tell(checks, at, "bad-value", `duration '${text}' is nothing`, "write at least 1s");
-  else if (ms > durationMaxMs) tell(checks, at, "bad-value", `duration '${text}' is longer than a week`, "write at most 168h");
+  else if (ms > maxMs) {
+    const most = maxMs === durationMaxMs ? "a week" : `${maxMs / 86_400_000} days`;
+    tell(checks, at, "bad-value", `duration '${text}' is longer than ${most}`, `write at most ${maxMs / 3_600_000}h`);
+  }
 }
 
 /** Kubernetes' label syntax: prefix/name, name and value at most 63 characters. */
@@ -305,7 +314,7 @@ function checkLabelValue(value: string | null | undefined, checks: FleetChecks, 
     tell(checks, at, "bad-selector", `'${value.slice(0, 80)}' cannot be a label's value`, "a value has letters, digits, '-', '_', '.', at most 63 characters");
 }
 
-function tell(checks: FleetChecks, at: string, code: string, message: string, hint?: string): void {
+export function tell(checks: FleetChecks, at: string, code: string, message: string, hint?: string): void {
   checks.problems.push({ code, message, file: checks.file, ...placeOf(checks, at), ...(hint === undefined ? {} : { hint }) });
 }
 

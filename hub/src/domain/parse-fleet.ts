@@ -1,7 +1,9 @@
 import { isScalar, LineCounter, parseAllDocuments, type Document } from "yaml";
 import type { Json } from "@flotilla/proto/digest";
 import { defaultHealthTimeoutMs, defaultPruneBudget } from "@flotilla/proto/limits";
+import type { SyncWindow, SyncWindows } from "@flotilla/proto/sync-windows";
 import { fleetApiVersion } from "@flotilla/proto/names";
+import { checkOrder } from "./check-order.ts";
 import { checkStructure, type CheckedStructure, type StructureSchema } from "./check-structure.ts";
 import { type FleetDocument, FleetSchema } from "./fleet-schema.ts";
 import type { BundlePolicy, BundleSpec, FleetSpec, LabelSelector, OverlaySpec, PatchSpec, Values } from "./fleet-spec.ts";
@@ -46,6 +48,7 @@ export function parseFleet(text: string, options: ParseFleetOptions = {}): Parse
   const draft = asDraft(checked.value);
   const checks: FleetChecks = { file, positions: checked.positions, problems: checked.problems.map(nameRemedy), warnings: [...checked.warnings] };
   checkBundles(draft, checks, options.tree, options.root ?? "");
+  checkOrder(draft, checks);
   checkRollout(draft, checks);
   warnOfName(draft, checks, options.fleetName);
   const problems = checks.problems.toSorted(byPlace);
@@ -169,6 +172,7 @@ function fillRemoval(removal: FleetDocument["spec"]["removal"]): Pick<FleetSpec,
   return { removal: { policy, graceMs: (grace === undefined ? undefined : parseDuration(grace)) ?? defaultRemoval.graceMs } };
 }
 
+type WindowsDocument = NonNullable<FleetDocument["spec"]["syncWindows"]>;
 type BundleDocument = FleetDocument["spec"]["bundles"][number];
 
 function fillDefaults({ metadata, spec }: FleetDocument, clusters: LabelSelector, fleetName: string | undefined): FleetSpec {
@@ -177,23 +181,23 @@ function fillDefaults({ metadata, spec }: FleetDocument, clusters: LabelSelector
     name: fleetName ?? metadata.name,
     clusters,
     values: (spec.values ?? {}) as Values,
-    bundles: spec.bundles.map(fillBundle),
+    bundles: spec.bundles.map((bundle) => fillBundle(bundle, spec.syncWindows)),
     ...fillRemoval(spec.removal),
     ...rollout,
   };
 }
 
-function fillBundle(draft: BundleDocument): BundleSpec {
+function fillBundle(draft: BundleDocument, fleetWindows?: WindowsDocument): BundleSpec {
   return {
     name: draft.name,
     path: resolveInside("", draft.path ?? draft.name) ?? "",
     ...(draft.namespace === undefined ? {} : { namespace: draft.namespace }),
-    dependsOn: draft.dependsOn ?? [],
+    dependsOn: (draft.dependsOn ?? []).map((needed) => (typeof needed === "string" ? needed : needed.bundle)),
     values: (draft.values ?? {}) as Values,
     ...(draft.substitute === undefined ? {} : { substitute: draft.substitute }),
     overlays: (draft.overlays ?? []).map(fillOverlay),
     combine: draft.combine ?? "first",
-    policy: fillPolicy(draft),
+    policy: { ...fillPolicy(draft), ...fillOrder(draft, fleetWindows) },
   };
 }
 
@@ -229,6 +233,39 @@ function fillPolicy(draft: BundleDocument): BundlePolicy {
 function fillObjectDefaults({ prune, apply }: BundleDocument): Pick<BundlePolicy, "defaults"> {
   const said = { ...(prune?.mode !== undefined && { prune: prune.mode }), ...apply };
   return Object.keys(said).length === 0 ? {} : { defaults: said };
+}
+
+/** What says when a bundle is applied. What is not written is left out, so that the digests of targets without it stay. */
+function fillOrder(draft: BundleDocument, fleetWindows: WindowsDocument | undefined): Pick<BundlePolicy, "readiness" | "deadlinesMs" | "syncWindows"> {
+  const readiness = (draft.dependsOn ?? []).flatMap((needed) =>
+    typeof needed === "object" && needed.ready !== undefined ? [{ bundle: needed.bundle, expression: needed.ready }] : [],
+  );
+  const windows = [fleetWindows, draft.syncWindows].flatMap((written) => (written ? [fillWindows(written)] : []));
+  return {
+    ...(readiness.length > 0 && { readiness }),
+    ...(draft.deadline !== undefined && { deadlinesMs: fillDeadlines(draft.deadline) }),
+    ...(windows.length > 0 && { syncWindows: windows }),
+  };
+}
+
+const phases = ["definitions", "hook", "stage", "dependsOn", "apply"] as const;
+
+/** One duration is every phase's. */
+function fillDeadlines(deadline: NonNullable<BundleDocument["deadline"]>): NonNullable<BundlePolicy["deadlinesMs"]> {
+  const written = phases.flatMap((phase) => {
+    const text = typeof deadline === "string" ? deadline : deadline[phase];
+    const ms = text === undefined ? undefined : parseDuration(text);
+    return ms === undefined ? [] : [[phase, ms] as const];
+  });
+  return Object.fromEntries(written);
+}
+
+function fillWindows({ timeZone = "UTC", allow = [], deny = [], whenClosed = "finish", heal = false }: WindowsDocument): SyncWindows {
+  const fill = ({ duration, timeZone: own, ...window }: NonNullable<WindowsDocument["allow"]>[number]): SyncWindow => {
+    const durationMs = duration === undefined ? undefined : parseDuration(duration);
+    return { ...window, timeZone: own ?? timeZone, ...(durationMs !== undefined && { durationMs }) };
+  };
+  return { allow: allow.map(fill), deny: deny.map(fill), whenClosed, heal };
 }
 
 /** "10%" keeps the least number of objects beside it (G6); a whole number stands alone. */

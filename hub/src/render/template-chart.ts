@@ -183,7 +183,7 @@ function templatePath(source: string, folder: string): string {
   return inFolder(folder, source.slice(source.indexOf("/") + 1));
 }
 
-/** Hooks that are objects like others; everything else about them (order, weight, deletion) is not honoured. */
+/** Hooks that the agent runs (see docs/order.md), or that are objects like others. */
 const keptHooks = new Set(["pre-install", "post-install", "pre-upgrade", "post-upgrade", "crd-install"]);
 
 function withoutHooks(read: { manifests: Manifest[]; problems: Problem[] }): { manifests: Manifest[]; problems: Problem[]; warnings: Problem[] } {
@@ -191,16 +191,16 @@ function withoutHooks(read: { manifests: Manifest[]; problems: Problem[] }): { m
   const manifests = read.manifests.filter((manifest) => {
     const hooks = hooksOf(manifest);
     if (hooks.length === 0) return true;
-    const kept = hooks.some((hook) => keptHooks.has(hook));
+    if (hooks.some((hook) => keptHooks.has(hook))) return true;
     const { kind, metadata } = manifest.content as { kind?: unknown; metadata?: { name?: unknown } };
     const what = `${String(kind)} ${String(metadata?.name)} is a Helm hook (${hooks.join(", ")})`;
     warnings.push({
       code: "helm-hook",
-      message: kept ? `${what}: it is applied like any other object, and its order and deletion policy do not count` : `${what}: it is left out`,
+      message: `${what}: it is left out`,
       file: manifest.place.file,
-      hint: kept ? "a Job cannot be changed once it ran: give its name something that changes with it" : "run it by hand when you need it",
+      hint: "run it by hand when you need it",
     });
-    return kept;
+    return false;
   });
   return { manifests, problems: read.problems, warnings };
 }

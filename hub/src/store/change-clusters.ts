@@ -84,7 +84,17 @@ export async function removeCluster(pool: pg.Pool, actor: Actor, name: string): 
       [name],
     );
     await client.query("UPDATE drifts SET healed_at = now() WHERE cluster = $1 AND healed_at IS NULL", [name]);
-    for (const table of ["enrol_tokens", "target_states", "bundle_states", "object_states", "claims", "contests", "commands"])
+    for (const table of [
+      "enrol_tokens",
+      "target_states",
+      "bundle_states",
+      "object_states",
+      "claims",
+      "contests",
+      "commands",
+      "suspensions",
+      "window_overrides",
+    ])
       await client.query(`DELETE FROM ${table} WHERE cluster = $1`, [name]);
     await wantPlacement(client, name);
     await saveEvents(client, [

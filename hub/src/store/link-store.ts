@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type pg from "pg";
 import { commandLifetimeMs } from "@flotilla/proto/limits";
 import type { LinkState, PendingCommand, ReleasedTarget, SendPhase, SessionKey, SessionOpening } from "../domain/link-rows.ts";
+import type { OverrideRow, SuspensionRow } from "../domain/suspension.ts";
 import type { TargetApproval, TargetBundle } from "../domain/target.ts";
 import { notify } from "./listen.ts";
 import { inTransaction } from "./pool.ts";
@@ -17,8 +18,24 @@ interface TargetRow {
   tombstone: "orphan" | "delete" | null;
   traceparent: string | null;
   released_at: Date;
+  suspensions: JsonTimes<SuspensionRow>[] | null;
+  overrides: JsonTimes<OverrideRow>[] | null;
   prune_approval: TargetApproval | null;
 }
+
+interface CommandRow {
+  id: string;
+  cluster: string;
+  kind: string;
+  fleet: string;
+  expires_at: Date;
+  bundle: string;
+  objects: string[];
+  force: boolean;
+}
+
+/** As JSON brings it: times are text. */
+type JsonTimes<Row> = { [Key in keyof Row]: Row[Key] extends Date ? string : Row[Key] };
 
 const targetColumns = "fleet, cluster, generation, revision, digest, bundles, tombstone, traceparent, released_at, prune_approval";
 
@@ -115,7 +132,12 @@ export function openLinkStore(pool: pg.Pool, sealing: Sealing) {
     async readTargets(clusters: readonly string[], releasedWithinMs?: number): Promise<ReleasedTarget[]> {
       const { rows } = await pool.query<TargetRow>({
         name: "read-targets-to-send",
-        text: `SELECT ${targetColumns} FROM targets
+        text: `SELECT ${targetColumns},
+                 (SELECT json_agg(s) FROM (SELECT fleet, cluster, bundle, reason, by_name AS by, since FROM suspensions s
+                    WHERE s.fleet IN ('', t.fleet) AND s.cluster IN ('', t.cluster) ORDER BY s.bundle, s.cluster, s.fleet) s) AS suspensions,
+                 (SELECT json_agg(w) FROM (SELECT fleet, cluster, bundle, reason, by_name AS by, since, until FROM window_overrides w
+                    WHERE w.fleet = t.fleet AND w.cluster IN ('', t.cluster) AND w.until > now()) w) AS overrides
+               FROM targets t
                WHERE cluster = ANY ($1) AND removed_at IS NULL AND ($2::double precision IS NULL OR released_at > now() - $2 * interval '1 ms')`,
         values: [clusters, releasedWithinMs ?? null],
       });
@@ -134,13 +156,13 @@ export function openLinkStore(pool: pg.Pool, sealing: Sealing) {
 
     /** Commands that wait for these clusters, oldest first, whether or not they were sent before: an agent acts once per id. */
     async readCommands(clusters: readonly string[]): Promise<PendingCommand[]> {
-      const { rows } = await pool.query<{ id: string; cluster: string; kind: string; fleet: string; expires_at: Date }>({
+      const { rows } = await pool.query<CommandRow>({
         name: "read-commands",
-        text: "SELECT id, cluster, kind, fleet, expires_at FROM commands WHERE cluster = ANY ($1) AND acked_at IS NULL AND expires_at > now() ORDER BY created_at, id",
+        text: "SELECT id, cluster, kind, fleet, expires_at, bundle, objects, force FROM commands WHERE cluster = ANY ($1) AND acked_at IS NULL AND expires_at > now() ORDER BY created_at, id",
         values: [clusters],
       });
-      return rows.flatMap((row) =>
-        isKind(row.kind) ? [{ id: row.id, cluster: row.cluster, kind: row.kind, fleet: row.fleet, expiresAt: row.expires_at }] : [],
+      return rows.flatMap(({ id, cluster, kind, fleet, expires_at: expiresAt, bundle, objects, force }) =>
+        isKind(kind) ? [{ id, cluster, kind, fleet, expiresAt, bundle, objects, force }] : [],
       );
     },
 
@@ -216,6 +238,8 @@ function toTarget(row: TargetRow): ReleasedTarget {
     traceparent,
     releasedAt: row.released_at,
     pruneApproval: row.prune_approval,
+    suspensions: (row.suspensions ?? []).map((suspension) => ({ ...suspension, since: new Date(suspension.since) })),
+    overrides: (row.overrides ?? []).map((override) => ({ ...override, since: new Date(override.since), until: new Date(override.until) })),
   };
 }
 

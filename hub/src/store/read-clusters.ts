@@ -25,6 +25,7 @@ interface StoredCluster {
   readonly kubernetes_version: string | null;
   readonly hub_id: string | null;
   readonly fleets: string[];
+  readonly suspended: ClusterRow["suspended"];
   readonly sync: ClusterRow["sync"];
   readonly health: ClusterRow["health"];
   readonly as_of: Date | null;
@@ -37,7 +38,7 @@ const from = `seen_clusters c CROSS JOIN LATERAL (
     FROM seen_targets t WHERE t.cluster = c.name AND t.tombstone IS NULL) s`;
 
 /** A connected cluster without a fleet lacks nothing; whatever is not connected is Unknown. */
-const select = `c.name, c.labels, c.facts, c.phase, c.created_at, c.enrolled_at, c.last_seen_at, c.agent_version, c.kubernetes_version, c.hub_id, s.fleets,
+const select = `c.name, c.labels, c.facts, c.phase, c.created_at, c.enrolled_at, c.last_seen_at, c.agent_version, c.kubernetes_version, c.hub_id, s.fleets, suspension_of('', c.name, '') AS suspended,
   CASE WHEN c.phase <> 'Connected' OR s.unknown > 0 AND s.out_of_sync = 0 THEN 'Unknown' WHEN s.out_of_sync > 0 THEN 'OutOfSync' ELSE 'Synced' END AS sync,
   CASE WHEN c.phase <> 'Connected' THEN 'Unknown' WHEN s.held = 0 THEN 'Current' ELSE s.health END AS health,
   COALESCE(s.as_of, c.last_seen_at) AS as_of`;
@@ -77,6 +78,7 @@ function clusterRow(row: StoredCluster): ClusterRow {
     kubernetesVersion: row.kubernetes_version,
     hub: row.phase === "Connected" ? row.hub_id : null,
     fleets: row.fleets,
+    suspended: row.suspended,
     sync: row.sync,
     health: row.health,
     asOf: isoOrNull(row.as_of),

@@ -21,6 +21,7 @@ interface StoredFleet {
   readonly problems: FleetRow["problems"];
   readonly warnings: FleetRow["warnings"];
   readonly deleting: FleetRow["deleting"];
+  readonly suspended: FleetRow["suspended"];
   readonly fetched_at: Date | null;
   readonly last_fetch_at: Date | null;
   readonly error: string | null;
@@ -52,7 +53,7 @@ const allProblems = `f.problems
   || COALESCE((SELECT jsonb_agg(x.problem || jsonb_build_object('cluster', x.cluster)) FROM (
        SELECT c.cluster, c.problem FROM contests c WHERE c.owner_fleet = f.name AND c.claimant_fleet <> f.name ORDER BY c.cluster, c.object_id LIMIT ${clusterProblemsShown}) x), '[]')`;
 
-const select = `f.name, r.url, f.ref, f.path, f.selector, f.created_at, f.revision, f.seen_revision, ${allProblems} AS problems, f.warnings, f.deleting,
+const select = `f.name, r.url, f.ref, f.path, f.selector, f.created_at, f.revision, f.seen_revision, ${allProblems} AS problems, f.warnings, f.deleting, suspension_of(f.name, '', '') AS suspended,
   r.fetched_at, r.last_fetch_at, r.error, r.id AS repository_id, s.as_of, f.removal_held,
   json_build_object('clusters', s.clusters, 'synced', s.synced, 'outOfSync', s.out_of_sync, 'unknown', s.unknown, 'current', s.current,
                     'inProgress', s.in_progress, 'failed', s.failed, 'drifted', s.drifted) AS tally,
@@ -85,6 +86,7 @@ function fleetRow(row: StoredFleet): FleetRow {
     problems: row.removal_held === null ? row.problems : [...row.problems, problemOfHeldRemoval(row.name, row.removal_held)],
     warnings: row.warnings,
     deleting: row.deleting,
+    suspended: row.suspended,
     source: {
       fetchedAt: isoOrNull(row.fetched_at),
       lastTryAt: isoOrNull(row.last_fetch_at),

@@ -23,6 +23,7 @@ interface StoredTarget {
   readonly drifted: number;
   readonly failed: number;
   readonly prunes_held: number;
+  readonly suspended: TargetRow["suspended"];
   readonly as_of: Date | null;
   readonly leaving_since: Date | null;
   readonly leaves_at: Date | null;
@@ -45,7 +46,7 @@ export async function readTargets(
     .add("t.health = ¤", query.health);
   const page = await readPage<StoredTarget>(pool, {
     from: "seen_targets t JOIN targets w ON w.fleet = t.fleet AND w.cluster = t.cluster",
-    select: "t.*, w.leaving_since, w.leaves_at",
+    select: "t.*, w.leaving_since, w.leaves_at, suspension_of(t.fleet, t.cluster, '') AS suspended",
     where,
     keys: [["t.cluster", "text"]],
     limit: query.limit,
@@ -72,6 +73,7 @@ function targetRow(row: StoredTarget): TargetRow {
     drifted,
     failed,
     prunesHeld: row.prunes_held,
+    suspended: row.suspended,
     problems,
     asOf: isoOrNull(row.as_of),
   };
@@ -93,7 +95,7 @@ export async function readBundles(pool: pg.Pool, query: StateFilter): Promise<Pa
   ] as const;
   const page = await readPage<Omit<BundleRow, "asOf"> & { as_of: Date | null }>(pool, {
     from: "seen_bundles b",
-    select: "b.*",
+    select: "b.*, suspension_of(b.fleet, b.cluster, b.bundle) AS suspended",
     where: stateConditions("b", query),
     keys,
     limit: query.limit,
@@ -101,8 +103,8 @@ export async function readBundles(pool: pg.Pool, query: StateFilter): Promise<Pa
   });
   return {
     ...page,
-    items: page.items.map(({ fleet, cluster, bundle, digest, sync, health, message, objects, healthy, drifted, failed, as_of: asOf }) => ({
-      fleet, cluster, bundle, digest, sync, health, message, objects, healthy, drifted, failed, asOf: isoOrNull(asOf),
+    items: page.items.map(({ fleet, cluster, bundle, digest, sync, health, message, objects, healthy, drifted, failed, suspended, as_of: asOf }) => ({
+      fleet, cluster, bundle, digest, sync, health, message, objects, healthy, drifted, failed, suspended, asOf: isoOrNull(asOf),
     })), // prettier-ignore
   };
 }

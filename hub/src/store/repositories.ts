@@ -86,6 +86,16 @@ export async function saveFetchOutcome(
   });
 }
 
+/** What of a fleet is to be reconciled now; what is not said is not narrowed. */
+export interface SyncChoice {
+  readonly cluster?: string | undefined;
+  readonly bundle?: string | undefined;
+  /** "group/kind/namespace/name", or "Kind/namespace/name" for any group. */
+  readonly objects?: readonly string[] | undefined;
+  /** Also what is unchanged, and hooks that ran. */
+  readonly force?: boolean | undefined;
+}
+
 /**
  * `fleet sync`: a fetch of the fleet's repository now, and a reconcile of its clusters (all, or one) by command.
  *
@@ -95,11 +105,13 @@ export async function wantSync(
   pool: pg.Pool,
   actor: Actor,
   fleet: string,
-  cluster: string | undefined,
+  choice: SyncChoice,
   lifetimeMs: number,
   traceparent: string | null,
 ): Promise<{ readonly revision: string | null }> {
-  return inActTransaction(pool, actor, { act: "fleet.sync", fleet, ...(cluster !== undefined && { cluster }) }, async (client) => {
+  const { cluster, bundle = "", objects = [], force = false } = choice;
+  const details = { ...(bundle !== "" && { bundle }), ...(objects.length > 0 && { objects }), ...(force && { force }) };
+  return inActTransaction(pool, actor, { act: "fleet.sync", fleet, ...(cluster !== undefined && { cluster }), details }, async (client) => {
     const { rows } = await client.query<{ repository_id: string; revision: string | null }>("SELECT repository_id, revision FROM fleets WHERE name = $1", [
       fleet,
     ]);
@@ -107,10 +119,10 @@ export async function wantSync(
     if (row === undefined) throw new StoreError("not-found", `there is no fleet '${fleet}'`, { hint: "`fleet list` shows those there are" });
     await markWanted(client, [row.repository_id], traceparent);
     const commands = await client.query<{ cluster: string }>(
-      `INSERT INTO commands (id, cluster, kind, fleet, expires_at)
-       SELECT gen_random_uuid()::text, t.cluster, 'sync', t.fleet, now() + $3 * interval '1 ms' FROM seen_targets t
+      `INSERT INTO commands (id, cluster, kind, fleet, expires_at, bundle, objects, force)
+       SELECT gen_random_uuid()::text, t.cluster, 'sync', t.fleet, now() + $3 * interval '1 ms', $4, $5, $6 FROM seen_targets t
        WHERE t.fleet = $1 AND t.tombstone IS NULL AND t.cluster_phase = 'Connected' AND ($2::text IS NULL OR t.cluster = $2) RETURNING cluster`,
-      [fleet, cluster ?? null, lifetimeMs],
+      [fleet, cluster ?? null, lifetimeMs, bundle, objects, force],
     );
     if (commands.rows.length > 0) await notify(client, "flotilla_commands", { clusters: commands.rows.map((command) => command.cluster) });
     return { revision: row.revision };

@@ -392,8 +392,8 @@ export class Session {
   }
 }
 
-function wireCommand({ id, kind, fleet, expiresAt }: PendingCommand): Command {
+function wireCommand({ id, kind, fleet, expiresAt, bundle = "", objects = [], force = false }: PendingCommand): Command {
   const value = { id, expiresAt: timestampFromDate(expiresAt) };
-  if (kind === "sync") return create(CommandSchema, { ...value, kind: { case: "sync", value: { fleet } } });
+  if (kind === "sync") return create(CommandSchema, { ...value, kind: { case: "sync", value: { fleet, bundle, objects: [...objects], force } } });
   return create(CommandSchema, { ...value, kind: { case: kind, value: {} } });
 }

@@ -15,6 +15,7 @@ import { readFleet, readFleets, readHeldRemoval, readTallies } from "../store/re
 import { readRendered } from "../store/read-rendered.ts";
 import { readBundles, readObjects, readTargets } from "../store/read-targets.ts";
 import { markWanted, readWebhook, wantSync } from "../store/repositories.ts";
+import { endOverride, overrideWindows, readOverrides, readSuspensions, resume, suspend } from "../store/suspensions.ts";
 import { asStoreError } from "../store/store-error.ts";
 import { verifyAuditLog } from "../store/verify-audit-log.ts";
 import type { Sealing } from "../store/sealing.ts";
@@ -29,7 +30,13 @@ export function apiStore(pool: pg.Pool, sealing: Sealing): ApiStore {
     readFleet: (name) => readFleet(pool, name),
     createFleet: (actor, fleet) => createFleet(pool, sealing, actor, fleet),
     deleteFleet: (actor, name, policy) => deleteFleet(pool, actor, name, policy),
-    wantSync: (actor, fleet, cluster) => wantSync(pool, actor, fleet, cluster, commandLifetimeMs, null),
+    wantSync: (actor, fleet, choice) => wantSync(pool, actor, fleet, choice, commandLifetimeMs, null),
+    suspend: (actor, scope) => suspend(pool, actor, scope),
+    resume: (actor, scope) => resume(pool, actor, scope),
+    readSuspensions: (query) => readSuspensions(pool, query),
+    overrideWindows: (actor, scope, until) => overrideWindows(pool, actor, scope, until),
+    endOverride: (actor, scope) => endOverride(pool, actor, scope),
+    readOverrides: (query) => readOverrides(pool, query),
     readTargets: (query) => readTargets(pool, query),
     readRevisions: (query) => readRevisions(pool, query),
     readTrace: (fleet, revision) => readTrace(pool, fleet, revision),

@@ -69,6 +69,42 @@ export const Selector = Type.Object({
   ),
 });
 
+/** What a person has stopped, and why. Absent members stand for all: a suspension with a cluster alone is the whole cluster's. */
+export const Suspension = Type.Object({
+  fleet: Type.Union([Type.String(), Type.Null()]),
+  cluster: Type.Union([Type.String(), Type.Null()]),
+  bundle: Type.Union([Type.String(), Type.Null()]),
+  reason: Type.String(),
+  by: Type.String({ description: "Description of the token that asked" }),
+  since: Time,
+});
+export type Suspension = Static<typeof Suspension>;
+const MaybeSuspension = Type.Union([Suspension, Type.Null()], { description: "Set while nothing of it is applied, pruned or healed" });
+
+const scopeOfAct = {
+  fleet: Type.Optional(Type.String()),
+  cluster: Type.Optional(Type.String()),
+  bundle: Type.Optional(Type.String({ description: "Of the fleet" })),
+};
+
+export const SuspensionCreate = Type.Object({ ...scopeOfAct, reason: Type.String({ minLength: 1, maxLength: 500 }) }, { additionalProperties: false });
+export type SuspensionCreate = Static<typeof SuspensionCreate>;
+
+/** Sync windows opened until a time. */
+export const WindowOverride = Type.Object({ ...Suspension.properties, until: Time });
+export type WindowOverride = Static<typeof WindowOverride>;
+
+export const WindowOverrideCreate = Type.Object(
+  {
+    ...scopeOfAct,
+    fleet: Type.String(),
+    reason: Type.String({ minLength: 1, maxLength: 500 }),
+    forMs: Type.Integer({ minimum: 1_000, maximum: 7 * 86_400_000, description: "How long they stay open" }),
+  },
+  { additionalProperties: false },
+);
+export type WindowOverrideCreate = Static<typeof WindowOverrideCreate>;
+
 export const Tally = Type.Object(
   {
     clusters: Type.Integer(),
@@ -99,6 +135,7 @@ export const FleetRow = Type.Object({
   problems: Type.Array(ProblemRow),
   warnings: Type.Array(ProblemRow),
   deleting: Type.Union([Type.Literal("orphan"), Type.Literal("delete"), Type.Null()]),
+  suspended: MaybeSuspension,
   source: Type.Object({
     fetchedAt: MaybeTime,
     lastTryAt: MaybeTime,
@@ -154,6 +191,7 @@ export const TargetRow = Type.Object({
   drifted: Type.Integer(),
   failed: Type.Integer(),
   prunesHeld: Type.Integer(),
+  suspended: MaybeSuspension,
   problems: Type.Array(ProblemRow),
   asOf: MaybeTime,
 });
@@ -171,6 +209,7 @@ export const ClusterRow = Type.Object({
   kubernetesVersion: Type.Union([Type.String(), Type.Null()]),
   hub: Type.Union([Type.String(), Type.Null()], { description: "Replica that holds the link" }),
   fleets: Type.Array(Type.String()),
+  suspended: MaybeSuspension,
   sync: SyncWord,
   health: HealthWord,
   asOf: MaybeTime,
@@ -210,6 +249,7 @@ export const BundleRow = Type.Object({
   healthy: Type.Integer(),
   drifted: Type.Integer(),
   failed: Type.Integer(),
+  suspended: MaybeSuspension,
   asOf: MaybeTime,
 });
 export type BundleRow = Static<typeof BundleRow>;
@@ -481,6 +521,13 @@ export interface Page<Row> {
  *   GET    /api/v1/fleets/{fleet}                                 FleetRow
  *   DELETE /api/v1/fleets/{fleet} ?objects=orphan|delete          202 FleetRow
  *   POST   /api/v1/fleets/{fleet}/sync ?cluster=                  202 {revision: string|null}: fetch now, reconcile now
+ *          ?bundle= &object= (again for more) &force=true          one bundle, single objects; also what is unchanged, and hooks that ran
+ *   GET    /api/v1/suspensions ?fleet= &cluster=                  Page<Suspension>
+ *   POST   /api/v1/suspensions                                    SuspensionCreate → 200 Suspension
+ *   DELETE /api/v1/suspensions ?fleet= &cluster= &bundle=         204
+ *   GET    /api/v1/window-overrides ?fleet= &cluster=             Page<WindowOverride>
+ *   POST   /api/v1/window-overrides                               WindowOverrideCreate → 200 WindowOverride
+ *   DELETE /api/v1/window-overrides ?fleet= &cluster= &bundle=    204
  *   GET    /api/v1/fleets/{fleet}/targets ?cluster= &sync= &health=        Page<TargetRow>
  *   GET    /api/v1/fleets/{fleet}/revisions                       Page<RevisionRow>
  *   GET    /api/v1/fleets/{fleet}/revisions/{revision}/trace      Trace; the revision may be a unique prefix of ≥ 4 characters
