@@ -1,7 +1,6 @@
 import { canonicalJson } from "@flotilla/proto/digest";
-import { fleetLabel, ownerAnnotation } from "@flotilla/proto/names";
+import { apiGroup, fieldManager } from "@flotilla/proto/names";
 import { escapePointer, type ManagedFieldsEntry, walkOwned } from "./owned-fields.ts";
-import { fieldManager } from "@flotilla/proto/names";
 
 /** An object as an API server gives it, as far as adoption looks at it. */
 interface Shown {
@@ -21,12 +20,12 @@ export function differencesBeyondMarks(before: Shown, after: Shown): string[] {
 
 function bare({ metadata, ...rest }: Shown): object {
   const { managedFields: _fields, resourceVersion: _version, generation: _generation, labels, annotations, ...others } = metadata;
-  return { ...rest, metadata: { ...others, labels: without(labels, fleetLabel), annotations: without(annotations, ownerAnnotation) } };
+  return { ...rest, metadata: { ...others, labels: withoutMarks(labels), annotations: withoutMarks(annotations) } };
 }
 
-/** No labels, and none left, are the same. */
-function without(entries: object | undefined, name: string): object {
-  return Object.fromEntries(Object.entries(entries ?? {}).filter(([key]) => key !== name));
+/** Without what is about us: label, owner, directives. No labels, and none left, are the same. */
+function withoutMarks(entries: object | undefined): object {
+  return Object.fromEntries(Object.entries(entries ?? {}).filter(([key]) => !key.startsWith(`${apiGroup}/`)));
 }
 
 function collect(before: unknown, after: unknown, pointer: string, found: string[]): void {

@@ -84,6 +84,7 @@ function remember(
   run.interrupted.delete(object.key);
   object.failure = undefined;
   object.foreign = "";
+  object.exempt = "";
   object.note = "";
   object.drift = [];
   object.change = applied.isCreated ? "Created" : isSame ? "Unchanged" : "Configured";

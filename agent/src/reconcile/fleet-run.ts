@@ -169,8 +169,10 @@ export function noteAccounts(run: FleetRun): void {
 /** Whether the live object differs from what was applied. */
 export function isDrifted(run: FleetRun, object: TrackedObject): boolean {
   const entry = run.inventory.get(object.key);
-  if (object.exempt !== "" || object.live?.guard.paused) return false;
-  if (!entry || entry.desired === "" || !run.desired.objects.has(object.key)) return false;
+  const wanted = run.desired.objects.get(object.key);
+  if (!entry || entry.desired === "" || !wanted || object.live?.guard.paused) return false;
+  // What is only made when it is missing is missing.
+  if (object.exempt !== "" && (object.live || wanted.directives.ssa !== "ifNotPresent")) return false;
   if (!object.live) return object.isVisible;
   return object.live.uid !== entry.uid || object.live.owned !== entry.owned;
 }

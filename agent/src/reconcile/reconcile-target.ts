@@ -138,7 +138,7 @@ function notePlan(run: FleetRun, plan: Plan, engine: EngineContext): void {
     object.failure = undefined;
     engine.reporter(run).touch(key);
   };
-  run.waitsForOthers = plan.claimed.size > 0;
+  run.waitsForOthers = plan.claimed.size > 0 || plan.resting.size > 0;
   noteExempt(run, plan, engine);
   for (const [key, why] of plan.waiting) note(key, why);
   for (const key of plan.claimed.keys()) note(key, run.objects.get(key)?.foreign ?? "");

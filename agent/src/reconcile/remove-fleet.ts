@@ -59,7 +59,7 @@ function staysOnRemoval(run: FleetRun, entry: InventoryEntry, engine: EngineCont
 
 /** Give up every claim. One that cannot be given up (no right to write, gone, changed by others) holds up nothing. */
 async function release(run: FleetRun, engine: EngineContext): Promise<void> {
-  const entries = [...run.inventory.values()].filter(({ key, uid }) => uid !== "" && engine.namedBy(run, key) === undefined).values();
+  const entries = [...run.inventory.values()].filter(({ uid }) => uid !== "").values();
   const worker = async () => {
     for (const entry of entries)
       await releaseOne(run, entry, engine).catch((error: unknown) => engine.log.debug({ object: entry.key, err: error }, "a claim stays on an object"));
