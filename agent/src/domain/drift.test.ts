@@ -1,8 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { driftFields } from "./drift.ts";
+import { ignoredOf, nothingIgnored } from "./ignore.ts";
 
 const key = new Uint8Array(32);
-const never = () => false;
+const never = nothingIgnored;
+const anything = { group: "", kind: "ConfigMap", namespace: "", name: "web" };
+const rule = (more: object) => ({ group: "", kind: "", namespace: "", name: "", paths: [], queries: [], managers: [], ...more });
 const fieldsV1 = { "f:data": { "f:a": {}, "f:b": {} }, "f:spec": { "f:containers": { 'k:{"name":"main"}': { "f:name": {}, "f:image": {}, "f:env": {} } } } };
 const applied = (kind: string) => ({
   kind,
@@ -16,9 +19,11 @@ describe("drift", () => {
     const live = {
       ...applied("ConfigMap"),
       data: { a: "1", b: "edited" },
-      metadata: { managedFields: [{ manager: "kubectl-edit", operation: "Update", fieldsV1: { "f:data": { "f:b": {} } } }] },
+      metadata: { managedFields: [{ manager: "kubectl-edit", operation: "Update", time: "2026-01-02T03:04:05Z", fieldsV1: { "f:data": { "f:b": {} } } }] },
     };
-    expect(driftFields(applied("ConfigMap"), live, never, key)).toEqual([{ path: "/data/b", desired: '"2"', live: '"edited"', manager: "kubectl-edit" }]);
+    expect(driftFields(applied("ConfigMap"), live, never, key)).toEqual([
+      { path: "/data/b", desired: '"2"', live: '"edited"', manager: "kubectl-edit", operation: "Update", subresource: "", time: "2026-01-02T03:04:05Z" },
+    ]);
   });
 
   it("tells a list item that is gone as one difference", () => {
@@ -39,8 +44,29 @@ describe("drift", () => {
   });
 
   it("leaves out ignored paths and what is the same", () => {
-    expect(driftFields(applied("ConfigMap"), { ...applied("ConfigMap"), data: { a: "9", b: "2" } }, (pointer) => pointer === "/data/a", key)).toEqual([]);
+    expect(
+      driftFields(applied("ConfigMap"), { ...applied("ConfigMap"), data: { a: "9", b: "2" } }, ignoredOf([rule({ paths: ["/data/a"] })], anything), key),
+    ).toEqual([]);
     expect(driftFields(applied("ConfigMap"), applied("ConfigMap"), never, key)).toEqual([]);
+  });
+
+  it("leaves a field to the manager who may hold it, and to nobody else", () => {
+    const live = {
+      ...applied("ConfigMap"),
+      data: { a: "1", b: "scaled" },
+      metadata: { managedFields: [{ manager: "scaler", operation: "Update", fieldsV1: { "f:data": { "f:b": {} } } }] },
+    };
+    const left = (more: object) => driftFields(applied("ConfigMap"), live, ignoredOf([rule(more)], anything), key);
+    expect(left({ managers: ["scaler"] })).toEqual([]);
+    expect(left({ managers: ["scaler"], paths: ["/data/b"] })).toEqual([]);
+    expect(left({ managers: ["scaler"], paths: ["/data/a"] })).toHaveLength(1);
+    expect(left({ managers: ["other"] })).toHaveLength(1);
+  });
+
+  it("resolves queries in what was applied, whatever the order in the live object", () => {
+    const live = { ...applied("ConfigMap"), spec: { containers: [{ name: "injected" }, { name: "main", image: "x:2", env: [] }] } };
+    const ignored = ignoredOf([rule({ queries: ['.spec.containers[] | select(.name == "main") | .image'] })], anything);
+    expect(driftFields(applied("ConfigMap"), live, ignored, key).map(({ path }) => path)).toEqual(["/spec/containers/0/env"]);
   });
 
   it("cuts long values and many fields", () => {

@@ -1,6 +1,7 @@
 import { createHmac } from "node:crypto";
 import { canonicalJson } from "@flotilla/proto/digest";
 import { maxDriftFieldsPerObject, maxDriftValueChars } from "@flotilla/proto/limits";
+import { isIgnoredIn, isLeftTo, type Ignored } from "./ignore.ts";
 import { isSecretLike } from "./object-id.ts";
 import { escapePointer, otherOwnerOf, ownFieldsOf, stepInto, type OwnedFields } from "./owned-fields.ts";
 
@@ -9,8 +10,16 @@ export interface FieldDrift {
   readonly path: string;
   readonly desired: string;
   readonly live: string;
+  /** Field manager that holds the live value, with what managedFields tell of it; "" where they do not. */
   readonly manager: string;
+  readonly operation: string;
+  readonly subresource: string;
+  /** RFC 3339. */
+  readonly time: string;
 }
+
+/** Nobody holds the field. */
+export const noHolder = Object.freeze({ manager: "", operation: "", subresource: "", time: "" });
 
 interface Differing {
   readonly members: readonly string[];
@@ -25,18 +34,20 @@ interface Differing {
  *
  * @param hashKey keys the hashes that stand for values of Secret-like kinds: a short secret cannot be guessed from them.
  */
-export function driftFields(applied: LiveLike, live: LiveLike, isIgnored: (pointer: string) => boolean, hashKey: Uint8Array): FieldDrift[] {
+export function driftFields(applied: LiveLike, live: LiveLike, ignored: Ignored, hashKey: Uint8Array): FieldDrift[] {
   const owned = ownFieldsOf(applied.metadata?.managedFields);
   if (!owned) return [];
+  const [isIgnored, isLeft] = [isIgnoredIn(ignored, applied), isLeftTo(ignored, applied)];
   const show = isSecretLike(applied.kind ?? "") ? (value: unknown, pointer: string) => showSecret(value, pointer, hashKey) : showValue;
   const found: FieldDrift[] = [];
   for (const field of differing(owned, applied, live, [], "")) {
-    if (isIgnored(field.pointer)) continue;
+    const holder = otherOwnerOf(live.metadata?.managedFields, field.members) ?? noHolder;
+    if (isIgnored(field.pointer) || isLeft(field.pointer, holder.manager)) continue;
     found.push({
       path: field.pointer,
       desired: show(field.desired, field.pointer),
       live: show(field.live, field.pointer),
-      manager: otherOwnerOf(live.metadata?.managedFields, field.members),
+      ...holder,
     });
     if (found.length === maxDriftFieldsPerObject) break;
   }

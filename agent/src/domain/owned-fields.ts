@@ -33,7 +33,12 @@ export interface OwnedLeaf {
 export function ownFieldsOf(managedFields: unknown): OwnedFields | undefined {
   if (!Array.isArray(managedFields)) return undefined;
   const rows = managedFields as ManagedFieldsEntry[];
-  return rows.find((row) => row.manager === fieldManager && row.operation === "Apply" && !row.subresource)?.fieldsV1;
+  return rows.find(isOurApply)?.fieldsV1;
+}
+
+/** What webhooks change during our own apply is of our name too, and is not our apply. */
+function isOurApply(row: ManagedFieldsEntry): boolean {
+  return row.manager === fieldManager && row.operation === "Apply" && !row.subresource;
 }
 
 /**
@@ -86,13 +91,39 @@ export function hashOwned(object: { readonly metadata?: unknown }, isIgnored: (p
   return hash("sha256", text, "base64url").slice(0, 22);
 }
 
-/** Who, apart from us, owns the field at these members: the newest such manager; "" when nobody does. */
-export function otherOwnerOf(managedFields: unknown, members: readonly string[]): string {
-  if (!Array.isArray(managedFields)) return "";
+/** The JSON pointer to which FieldsV1 members lead in a value; undefined when they lead nowhere there. "." stands for the node itself. */
+export function pointerOfMembers(members: readonly string[], value: unknown): string | undefined {
+  let [at, pointer] = [value, ""];
+  for (const member of members) {
+    if (member === ".") return undefined;
+    const child = stepInto(at, member);
+    if (child.value === undefined) return undefined;
+    [at, pointer] = [child.value, `${pointer}/${escapePointer(child.step)}`];
+  }
+  return pointer;
+}
+
+/** Who holds a field, as managedFields tells it. */
+export interface FieldHolder {
+  readonly manager: string;
+  /** "Apply" or "Update". */
+  readonly operation: string;
+  /** E.g. "scale"; "" for the object itself. */
+  readonly subresource: string;
+  /** When that manager last changed any of its fields, RFC 3339; "" when it does not tell. */
+  readonly time: string;
+}
+
+/** Who, apart from us, owns the field at these members: the newest such manager; undefined when nobody does. */
+export function otherOwnerOf(managedFields: unknown, members: readonly string[]): FieldHolder | undefined {
+  if (!Array.isArray(managedFields)) return undefined;
   const rows = managedFields as ManagedFieldsEntry[];
-  const holders = rows.filter((row) => row.manager !== fieldManager && row.fieldsV1 !== undefined && owns(row.fieldsV1, members));
+  const holders = rows.filter((row) => !isOurApply(row) && row.fieldsV1 !== undefined && owns(row.fieldsV1, members));
   holders.sort((a, b) => (b.time ?? "").localeCompare(a.time ?? ""));
-  return holders[0]?.manager ?? "";
+  const [holder] = holders;
+  if (!holder) return undefined;
+  const { manager = "", operation = "", subresource = "", time = "" } = holder;
+  return { manager, operation, subresource, time };
 }
 
 /** Whether we own the value that a JSON pointer leads to, or anything below or the atomic value above it. */

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { readDirectives } from "@flotilla/proto/directives";
 import { describe, expect, it } from "vitest";
 import { stages } from "./apply-order.ts";
+import { nothingIgnored } from "./ignore.ts";
 import type { InventoryEntry } from "./inventory.ts";
 import { parseObjectKey } from "./object-id.ts";
 import { planChanges, type DesiredObject, type Observation, type Plan, type PlanInput } from "./plan.ts";
@@ -19,7 +20,7 @@ const desired = (name: string, more: Partial<DesiredObject> = {}): DesiredObject
     body: "d",
     line: 0,
     hash: "h1",
-    ignored: [],
+    ignored: nothingIgnored,
     directives: readDirectives({ metadata: { name } }).directives,
     ...more,
   };

@@ -1,6 +1,7 @@
 import type { Directives } from "@flotilla/proto/directives";
 import { inApplyOrder, stageOf, stages, type Stage } from "./apply-order.ts";
 import { strictest, unguarded, type Guard } from "./guard.ts";
+import type { Ignored } from "./ignore.ts";
 import type { Inventory, InventoryEntry } from "./inventory.ts";
 import { parseObjectKey, type ObjectId, type ObjectKey } from "./object-id.ts";
 import { isOwnHouse } from "./protected-kinds.ts";
@@ -17,8 +18,8 @@ export interface DesiredObject {
   readonly line: number;
   /** Hash of its content and of its ignore rules. */
   readonly hash: string;
-  /** JSON pointers that drift does not look at. */
-  readonly ignored: readonly string[];
+  /** What drift does not look at. */
+  readonly ignored: Ignored;
   /** What its annotations ask for. */
   readonly directives: Directives;
 }

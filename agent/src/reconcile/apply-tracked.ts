@@ -5,7 +5,7 @@ import { getObject } from "../cluster/get-object.ts";
 import { isStatus, KubeError, retryClassOf, tellError } from "../cluster/kube-error.ts";
 import type { KubeResource } from "../cluster/discovery.ts";
 import { guardOf } from "../domain/guard.ts";
-import { withoutPaths } from "../domain/ignore.ts";
+import { foreignPointers, nothingIgnored, withoutPaths } from "../domain/ignore.ts";
 import { unansweredEntry, withGuard } from "../domain/inventory.ts";
 import { describeId } from "../domain/object-id.ts";
 import { ownsPointer } from "../domain/owned-fields.ts";
@@ -172,11 +172,11 @@ function refuseOwnHouse({ id }: TrackedObject): void {
  * would take them back. Those that are still ours, or nobody's, are applied.
  */
 async function withoutForeignIgnored(body: KubeObject, wanted: DesiredObject, resource: KubeResource, engine: EngineContext): Promise<KubeObject> {
-  if (wanted.ignored.length === 0) return body;
+  if (wanted.ignored === nothingIgnored) return body;
   const live = await getObject(engine.client, resource, wanted.id.namespace, wanted.id.name);
   if (!live) return body;
   return withoutPaths(
     body,
-    wanted.ignored.filter((pointer) => pointer.includes("/*") || !ownsPointer(live, pointer)),
+    foreignPointers(wanted.ignored, body, live, (pointer) => ownsPointer(live, pointer)),
   );
 }

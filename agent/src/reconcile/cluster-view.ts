@@ -1,7 +1,7 @@
 import { readDirectives } from "@flotilla/proto/directives";
 import { fleetLabel } from "@flotilla/proto/names";
 import { liveGuardOf } from "../domain/guard.ts";
-import { isIgnoredBy } from "../domain/ignore.ts";
+import { isIgnoredIn } from "../domain/ignore.ts";
 import { assessHook } from "../domain/hook-run.ts";
 import { assessHealth } from "../domain/health.ts";
 import { hashOwned } from "../domain/owned-fields.ts";
@@ -282,7 +282,7 @@ export function sightOf(object: TrackedObject, live: LiveObject): Sight {
     return before;
   const verdict = object.isHook ? assessHook(live, checks) : assessHealth(live, checks);
   const { stage } = readDirectives(live).directives;
-  return { uid, resourceVersion, ignored, owned: hashOwned(live, isIgnoredBy(ignored)), stage, guard: liveGuardOf(live.metadata), verdict };
+  return { uid, resourceVersion, ignored, owned: hashOwned(live, isIgnoredIn(ignored, live)), stage, guard: liveGuardOf(live.metadata), verdict };
 }
 
 function keyOf(resource: KubeResource): string {

@@ -20,7 +20,7 @@ import { engineLimits } from "../limits.ts";
 import type { Log } from "../log.ts";
 import type { FleetRun } from "./fleet-run.ts";
 import { cut, healthDeadline, objectState, totals, type Totals } from "./object-state.ts";
-import { severityCode, timestamp } from "./report-words.ts";
+import { severityCode, timestamp, wireDrift } from "./report-words.ts";
 
 /** Where reports go: durable when the promise resolves. */
 export interface ReportSink {
@@ -125,7 +125,7 @@ export class FleetReporter {
         message: cut(message),
         bundle: details.bundle ?? "",
         ...(details.object && { object: wireId(details.object) }),
-        drift: (details.drift ?? []).map((field) => ({ ...field })),
+        drift: (details.drift ?? []).map(wireDrift),
       }),
     );
     this.changed();

@@ -9,7 +9,7 @@ import { rollUp, worseOf, type CountedObject, type RollUp } from "../domain/roll
 import { engineLimits } from "../limits.ts";
 import { isApplied, isDrifted, type FleetRun, type OrderState } from "./fleet-run.ts";
 import { tellOrderPhase } from "./tell-order-phase.ts";
-import { changeCode, healthCode, pruneCode, syncCode } from "./report-words.ts";
+import { changeCode, healthCode, pruneCode, syncCode, wireDrift } from "./report-words.ts";
 import type { TrackedObject } from "./tracked-object.ts";
 
 /** What is said of one object. */
@@ -87,7 +87,7 @@ export function objectState(run: FleetRun, object: TrackedObject, now: number): 
     message,
     change: object.change ? changeCode[object.change] : Change.UNSPECIFIED,
     uid: object.live?.uid ?? "",
-    drift: object.drift.map((field) => ({ ...field })),
+    drift: object.drift.map(wireDrift),
     prune: run.desired.objects.has(object.key) || !object.pruneHold ? PruneState.UNSPECIFIED : pruneCode[object.pruneHold],
   };
 }

@@ -3,8 +3,8 @@ import { timestampMs, type Duration } from "@bufbuild/protobuf/wkt";
 import type { KubeObject } from "@flotilla/proto/digest";
 import { stageOf } from "../domain/apply-order.ts";
 import type { HealthCheck } from "../domain/health-checks.ts";
-import type { IgnoreRule } from "../domain/ignore.ts";
-import { ignoredPaths } from "../domain/ignore.ts";
+import { defaultRulesFor, scaledBy, scaleKey } from "../domain/ignore-defaults.ts";
+import { type Ignored, ignoredOf } from "../domain/ignore.ts";
 import { describeId, idOf, objectKey, type ObjectKey } from "../domain/object-id.ts";
 import type { DesiredObject, DriftMode } from "../domain/plan.ts";
 import type { PruneBudget } from "../domain/prune-policy.ts";
@@ -83,12 +83,14 @@ export async function readDesired(target: Target, open: (digest: string) => Prom
   const excluded = new Map<ObjectKey, string>();
   const hooks = new Map<ObjectKey, DesiredObject>();
   const definitions = new Map<string, ObjectKey>();
+  const scaled = new Set<string>();
   for (const bundle of target.bundles) {
     const body = await open(bundle.digest);
     if (body.count !== bundle.objectCount)
       throw new RefusedTarget(`bundle ${bundle.name} should have ${bundle.objectCount} objects, its body has ${body.count}`);
     const left = new Set(bundle.excluded);
-    for (const { object, defines } of readBundle(bundle, body)) {
+    for (const { object, defines, scales } of readBundle(bundle, body)) {
+      if (scales !== undefined) scaled.add(scales);
       if (left.has(object.key)) {
         excluded.set(object.key, bundle.name);
         continue;
@@ -100,7 +102,31 @@ export async function readDesired(target: Target, open: (digest: string) => Prom
     }
   }
   for (const key of [...objects.keys(), ...hooks.keys()]) excluded.delete(key);
+  if (scaled.size > 0) await leaveToAutoscalers(target, objects, scaled, open);
   return { objects, excluded, hooks, definitions, bundles: readPolicies(target, objects, hooks) };
+}
+
+/** An autoscaler may stand in any bundle: what it scales is known when all were read. */
+async function leaveToAutoscalers(
+  target: Target,
+  objects: Map<ObjectKey, DesiredObject>,
+  scaled: ReadonlySet<string>,
+  open: (digest: string) => Promise<OpenBody>,
+): Promise<void> {
+  const bundles = new Map(target.bundles.map((bundle) => [bundle.name, bundle]));
+  for (const wanted of objects.values()) {
+    const bundle = bundles.get(wanted.bundle);
+    if (!bundle || !scaled.has(scaleKey(wanted.id))) continue;
+    const body = await open(wanted.body);
+    const rules = defaultRulesFor(body.object(wanted.line), wanted.id, bundle.ignoreDefaultsOff, true);
+    const ignored = ignoredOf([...bundle.ignore, ...rules], wanted.id);
+    objects.set(wanted.key, { ...wanted, ignored, hash: hashOf(body.line(wanted.line), ignored) });
+  }
+}
+
+/** Hash of an object's content and of what is ignored of it. */
+function hashOf(line: Buffer, ignored: Ignored): string {
+  return createHash("sha256").update(line).update(ignored.text).digest("base64url").slice(0, 22);
 }
 
 function readPolicies(
@@ -118,6 +144,8 @@ interface ReadObject {
   readonly object: DesiredObject;
   /** The "group/kind" that it defines. */
   readonly defines: string | undefined;
+  /** The object that it scales, as scaleKey names it. */
+  readonly scales: string | undefined;
 }
 
 function* readBundle(bundle: TargetBundle, body: OpenBody): Generator<ReadObject> {
@@ -127,11 +155,11 @@ function* readBundle(bundle: TargetBundle, body: OpenBody): Generator<ReadObject
       throw new RefusedTarget(`line ${line + 1} of bundle ${bundle.name} is not a Kubernetes object`);
     }
     const id = idOf(object);
-    const ignored = ignoredPaths(bundle.ignore as readonly IgnoreRule[], id);
-    const hash = createHash("sha256").update(body.line(line)).update(JSON.stringify(ignored)).digest("base64url").slice(0, 22);
+    const ignored = ignoredOf([...bundle.ignore, ...defaultRulesFor(object, id, bundle.ignoreDefaultsOff, false)], id);
+    const hash = hashOf(body.line(line), ignored);
     const directives = directivesOf(object, bundle);
     const wanted = { key: objectKey(id), id, apiVersion: object.apiVersion, bundle: bundle.name, body: bundle.digest, line, hash, ignored, directives };
-    yield { object: wanted, defines: stageOf(id) === "definitions" ? kindDefinedBy(object) : undefined };
+    yield { object: wanted, scales: scaledBy(object), defines: stageOf(id) === "definitions" ? kindDefinedBy(object) : undefined };
   }
 }
 

@@ -5,11 +5,11 @@ import type { KubeResource } from "../cluster/discovery.ts";
 import { stageOf } from "../domain/apply-order.ts";
 import { closedBecause } from "../domain/bundle-order.ts";
 import { tellError } from "../cluster/kube-error.ts";
-import { driftFields, type FieldDrift } from "../domain/drift.ts";
-import { decideHeal, recentHeals } from "../domain/heal-budget.ts";
-import { isIgnoredBy } from "../domain/ignore.ts";
+import { driftFields, noHolder, type FieldDrift } from "../domain/drift.ts";
+import { decideHeal, fieldKey, recentHeals, repeatsOf } from "../domain/heal-budget.ts";
+import { maxHealsPerWindow } from "@flotilla/proto/limits";
 import { describeId, type ObjectKey } from "../domain/object-id.ts";
-import type { DesiredObject } from "../domain/plan.ts";
+import type { DesiredObject, DriftMode } from "../domain/plan.ts";
 import { applyTracked } from "./apply-tracked.ts";
 import { sightOf } from "./cluster-view.ts";
 import { confirmGone } from "./confirm-gone.ts";
@@ -88,9 +88,14 @@ function waitBefore(run: FleetRun, object: TrackedObject, wanted: DesiredObject)
   const now = Date.now();
   const sinceExamined = examineEveryMs - (now - object.examinedAt);
   if (sinceExamined > 0) return sinceExamined;
-  if (object.isSuspect || run.desired.bundles.get(wanted.bundle)?.driftMode !== "heal") return 0;
+  if (object.isSuspect || driftModeOf(run, wanted) !== "heal") return 0;
   const decision = decideHeal(object.heals, now);
   return decision.kind === "wait" ? decision.until - now : 0;
+}
+
+/** The object's own word goes before its bundle's. */
+function driftModeOf(run: FleetRun, wanted: DesiredObject): DriftMode {
+  return wanted.directives.drift ?? run.desired.bundles.get(wanted.bundle)?.driftMode ?? "heal";
 }
 
 async function answerConfirmed(
@@ -102,7 +107,7 @@ async function answerConfirmed(
   engine: EngineContext,
 ): Promise<void> {
   const hold = holdOf(run, wanted.bundle, Date.now());
-  const mode = hold && !hold.mayHeal ? "report" : (run.desired.bundles.get(wanted.bundle)?.driftMode ?? "heal");
+  const mode = hold && !hold.mayHeal ? "report" : driftModeOf(run, wanted);
   if (mode === "report" || (mode === "heal-unless-drifted" && live)) return await report(run, object, wanted, resource, live, engine, "DriftReported");
   const now = Date.now();
   const decision = decideHeal(object.heals, now);
@@ -118,14 +123,16 @@ async function answerConfirmed(
 async function heal(run: FleetRun, object: TrackedObject, wanted: DesiredObject, live: LiveObject | undefined, engine: EngineContext): Promise<void> {
   const applied = await applyTracked(run, object, wanted, engine, { urgent: true });
   if (typeof applied === "string") return;
-  const fields = live ? driftFields(applied.object, live, isIgnoredBy(wanted.ignored), engine.hashKey) : [deletedField];
+  const fields = live ? driftFields(applied.object, live, wanted.ignored, engine.hashKey) : [deletedField];
   saveInventorySoon(run, engine);
   // The server changed nothing: what differed was not ours after all, and the hash is now right.
   if (live && applied.object.metadata.resourceVersion === live.metadata.resourceVersion) return;
   const now = Date.now();
-  object.heals = [...recentHeals(object.heals, now), now];
+  object.heals = recentHeals([...object.heals, { at: now, fields: fields.map(({ manager, path }) => fieldKey(manager, path)) }], now);
+  const repeats = repeatsOf(object.heals);
+  const again = repeats > 1 ? `, for the ${repeats === 2 ? "second" : repeats === 3 ? "third" : `${repeats}th`} time within ten minutes` : "";
   const details = { bundle: object.bundle, object: object.id, drift: fields };
-  engine.reporter(run).event("DriftDetected", `${describeId(object.id)} ${tellDrift(fields, live !== undefined)}`, { ...details, warning: true });
+  engine.reporter(run).event("DriftDetected", `${describeId(object.id)} ${tellDrift(fields, live !== undefined)}${again}`, { ...details, warning: true });
   engine.reporter(run).event("DriftHealed", `${describeId(object.id)} is what Git says again`, details);
 }
 
@@ -147,15 +154,17 @@ async function report(
   object.drift = fields;
   object.note =
     reason === "Fight" || object.fightUntil > now
-      ? `fight: corrected too often within ten minutes, left alone until ${new Date(object.fightUntil).toISOString()}: ${tellDrift(fields, live !== undefined)}`
+      ? `fight: corrected ${maxHealsPerWindow} times within ten minutes, left alone until ${new Date(object.fightUntil).toISOString()}: ${tellFight(fields)}`
       : "";
   if (reason && !isSame)
-    engine.reporter(run).event(reason, `${describeId(object.id)} ${tellDrift(fields, live !== undefined)}`, {
-      bundle: object.bundle,
-      object: object.id,
-      drift: fields,
-      warning: true,
-    });
+    engine
+      .reporter(run)
+      .event(reason, `${describeId(object.id)} ${reason === "Fight" ? `is fought over: ${tellFight(fields)}` : tellDrift(fields, live !== undefined)}`, {
+        bundle: object.bundle,
+        object: object.id,
+        drift: fields,
+        warning: true,
+      });
   engine.reporter(run).touch(object.key);
 }
 
@@ -168,7 +177,7 @@ async function examine(run: FleetRun, wanted: DesiredObject, resource: KubeResou
     dryRun: true,
     urgent: true,
   });
-  return driftFields(dryRun.object, live, isIgnoredBy(wanted.ignored), engine.hashKey);
+  return driftFields(dryRun.object, live, wanted.ignored, engine.hashKey);
 }
 
 /** The hash differed, the fields do not: the hash as it is now is the one to compare with. */
@@ -188,7 +197,16 @@ function settle(run: FleetRun, object: TrackedObject, engine: EngineContext): vo
 }
 
 /** The whole object is what differs. */
-const deletedField: FieldDrift = { path: "", desired: '"present"', live: "", manager: "" };
+const deletedField: FieldDrift = { path: "", desired: '"present"', live: "", ...noHolder };
+
+/** Both sides of a fight, with their values: hashes where the kind is Secret-like. */
+function tellFight(fields: readonly FieldDrift[]): string {
+  const [first] = fields;
+  if (!first || first.path === "") return "Git wants it there, and somebody deletes it";
+  const more = fields.length > 1 ? ` (and ${fields.length - 1} more fields)` : "";
+  const live = first.live === "" ? "takes it away" : `writes ${first.live}`;
+  return `at ${first.path} Git says ${first.desired === "" ? "nothing" : first.desired}, ${first.manager === "" ? "somebody" : `"${first.manager}"`} ${live}${more}`;
+}
 
 function tellDrift(fields: readonly FieldDrift[], isThere: boolean): string {
   if (!isThere) return "was deleted by somebody";

@@ -1,5 +1,7 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { Change, EventSeverity, Health, PruneState, SyncState } from "@flotilla/proto/gen/report";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { Change, type DriftFieldSchema, EventSeverity, Health, PruneState, SyncState } from "@flotilla/proto/gen/report";
+import type { FieldDrift } from "../domain/drift.ts";
 import type { HealthWord } from "../domain/verdict.ts";
 import type { ChangeWord, PruneHold } from "./tracked-object.ts";
 
@@ -36,3 +38,9 @@ export const severityCode = { normal: EventSeverity.NORMAL, warning: EventSeveri
 
 /** Epoch milliseconds as a timestamp. */
 export const timestamp = timestampFromMs;
+
+/** A drifted field as it is reported. */
+export function wireDrift({ time, ...field }: FieldDrift): MessageInitShape<typeof DriftFieldSchema> {
+  const at = Date.parse(time);
+  return { ...field, ...(!Number.isNaN(at) && { changedAt: timestampFromMs(at) }) };
+}

@@ -1,3 +1,5 @@
+import type { Correction } from "../domain/heal-budget.ts";
+import { type Ignored, nothingIgnored } from "../domain/ignore.ts";
 import type { FieldDrift } from "../domain/drift.ts";
 import type { Guard } from "../domain/guard.ts";
 import { noHealthChecks, type HealthChecks } from "../domain/health-checks.ts";
@@ -8,8 +10,8 @@ import type { ObjectId, ObjectKey } from "../domain/object-id.ts";
 export interface Sight {
   readonly uid: string;
   readonly resourceVersion: string;
-  /** What `owned` leaves out: the pointers that were ignored when it was seen. */
-  readonly ignored: readonly string[];
+  /** What `owned` leaves out: what was ignored when it was seen. */
+  readonly ignored: Ignored;
   /** hashOwned, without what is ignored. */
   readonly owned: string;
   /** The stage that it says it is of: deletes go backwards. */
@@ -42,8 +44,8 @@ export interface TrackedObject {
   bundle: string;
   /** It is run, not kept: neither in sync nor out of it, neither healed nor pruned. */
   isHook: boolean;
-  /** JSON pointers that drift does not look at. */
-  ignored: readonly string[];
+  /** What drift does not look at. */
+  ignored: Ignored;
   /** The bundle's own health checks for this kind. */
   checks: HealthChecks;
   /** Its checks are new, and it was seen before them: it is read and judged again. */
@@ -73,8 +75,8 @@ export interface TrackedObject {
   drift: readonly FieldDrift[];
   /** Another controller keeps changing it back; until when it is left alone (epoch ms). */
   fightUntil: number;
-  /** Times of corrections (epoch ms), for the heal budget. */
-  heals: readonly number[];
+  /** Corrections lately, for the heal budget. Kept in memory: an agent that restarts begins anew. */
+  heals: readonly Correction[];
   /** When it was last dry-run for a drift that is only reported (epoch ms). */
   examinedAt: number;
   /** Since when it has not been Current (epoch ms); undefined while it is. */
@@ -94,7 +96,7 @@ export function trackObject(fleet: string, key: ObjectKey, id: ObjectId, apiVers
     apiVersion,
     bundle,
     isHook: false,
-    ignored: [],
+    ignored: nothingIgnored,
     checks: noHealthChecks,
     isUnjudged: false,
     live: undefined,
