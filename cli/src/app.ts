@@ -24,6 +24,7 @@ import { listCommand as clusterListCommand } from "./commands/cluster/list.ts";
 import { removeCommand } from "./commands/cluster/remove.ts";
 import { showCommand as clusterShowCommand } from "./commands/cluster/show.ts";
 import { tokenCommand } from "./commands/cluster/token.ts";
+import { defaultsCommand as driftDefaultsCommand } from "./commands/drift/defaults.ts";
 import { listCommand as driftListCommand } from "./commands/drift/list.ts";
 import { showCommand as driftShowCommand } from "./commands/drift/show.ts";
 import { eventsCommand } from "./commands/event/events.ts";
@@ -98,7 +99,10 @@ const root = buildRouteMap<string, FleetContext>({
       routes: { prune: approvePruneCommand, removal: approveRemovalCommand, list: approveListCommand },
     }),
     audit: buildRouteMap({ docs: { brief: "Who did what, and whether that record is whole" }, routes: { list: auditListCommand, verify: auditVerifyCommand } }),
-    drift: buildRouteMap({ docs: { brief: "What differs from Git on the clusters" }, routes: { list: driftListCommand, show: driftShowCommand } }),
+    drift: buildRouteMap({
+      docs: { brief: "What differs from Git on the clusters" },
+      routes: { list: driftListCommand, show: driftShowCommand, defaults: driftDefaultsCommand },
+    }),
     health: buildRouteMap({ docs: { brief: "How health is judged" }, routes: { rules: rulesCommand } }),
     cluster: buildRouteMap({
       docs: { brief: "Clusters: add, list, show, label, remove" },

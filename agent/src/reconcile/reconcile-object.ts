@@ -111,12 +111,27 @@ async function answerConfirmed(
   if (mode === "report" || (mode === "heal-unless-drifted" && live)) return await report(run, object, wanted, resource, live, engine, "DriftReported");
   const now = Date.now();
   const decision = decideHeal(object.heals, now);
+  if (decision.kind === "heal" && (await isAllLeft(run, object, wanted, resource, live, engine))) return rebase(run, object, engine);
   if (decision.kind === "heal") return await heal(run, object, wanted, live, engine);
   engine.queueObject(run, object.key, { delayMs: decision.until - now + 1, urgent: true });
   if (decision.kind === "wait") return engine.reporter(run).touch(object.key);
   const isNew = object.fightUntil < now;
   object.fightUntil = decision.until;
   await report(run, object, wanted, resource, live, engine, isNew ? "Fight" : undefined);
+}
+
+/** Whether all that differs is left to the managers who hold it (an autoscaler's replicas): a dry run tells, and nothing is written. */
+async function isAllLeft(
+  run: FleetRun,
+  object: TrackedObject,
+  wanted: DesiredObject,
+  resource: KubeResource,
+  live: LiveObject | undefined,
+  engine: EngineContext,
+): Promise<boolean> {
+  if (!live || wanted.ignored.held.length === 0) return false;
+  object.examinedAt = Date.now();
+  return (await examine(run, wanted, resource, live, engine)).length === 0;
 }
 
 /** Apply over the drift; the difference between what was there and what the server gives back is the drift. */

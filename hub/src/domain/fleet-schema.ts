@@ -1,4 +1,6 @@
 import Type, { type Static } from "typebox";
+import { fieldQueryLimits } from "@flotilla/proto/field-query";
+import { ignoreDefaultNames } from "@flotilla/proto/ignore-defaults";
 import { fleetApiVersion, maxNameChars } from "@flotilla/proto/names";
 import { words } from "@flotilla/proto/directives";
 import { maxBundlesPerTarget } from "@flotilla/proto/limits";
@@ -103,7 +105,31 @@ const IgnoreRule = Type.Object(
     kind: Type.Optional(Type.String()),
     namespace: Type.Optional(Type.String()),
     name: Type.Optional(Type.String()),
-    paths: Type.Array(Pointer, { minItems: 1, maxItems: rulesMax }),
+    paths: Type.Optional(Type.Array(Pointer, { minItems: 1, maxItems: rulesMax })),
+    queries: Type.Optional(
+      Type.Array(Type.String({ minLength: 1, maxLength: fieldQueryLimits.chars }), {
+        minItems: 1,
+        maxItems: rulesMax,
+        description: 'Paths in the manner of jq: .spec.template.spec.containers[] | select(.name == "istio-proxy")',
+      }),
+    ),
+    managers: Type.Optional(
+      Type.Array(Type.String({ minLength: 1, maxLength: 128 }), {
+        minItems: 1,
+        maxItems: rulesMax,
+        description: "Field managers: the rule counts only for fields that one of them holds; without paths and queries for every such field",
+      }),
+    ),
+  },
+  { ...closed, description: "Fields that drift does not look at: paths, queries or managers, and for which objects" },
+);
+
+const DriftDefaults = Type.Object(
+  {
+    off: Type.Array(Type.Enum([...ignoreDefaultNames]), {
+      maxItems: 50,
+      description: "Shipped ignore rules that do not count here; 'fleet drift defaults' lists them",
+    }),
   },
   closed,
 );
@@ -112,6 +138,7 @@ const Drift = Type.Object(
   {
     mode: Type.Optional(Type.Enum(["heal", "report", "heal-unless-drifted"])),
     ignore: Type.Optional(Type.Array(IgnoreRule, { maxItems: rulesMax })),
+    defaults: Type.Optional(DriftDefaults),
   },
   closed,
 );

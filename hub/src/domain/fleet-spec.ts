@@ -78,6 +78,8 @@ export interface PatchSpec {
 export interface BundlePolicy {
   readonly drift: "heal" | "report" | "heal-unless-drifted";
   readonly ignore: readonly IgnoreRule[];
+  /** Names of shipped ignore rules that do not count; absent when none is named, so that a bundle's digest stays what it was. */
+  readonly ignoreDefaultsOff?: readonly string[];
   readonly healthTimeoutMs: number;
   /** In the order written; absent when there are none, so that a bundle's digest stays what it was. */
   readonly healthChecks?: readonly HealthCheck[];
@@ -110,5 +112,9 @@ export interface IgnoreRule {
   readonly namespace?: string;
   readonly name?: string;
   /** JSON pointers (RFC 6901). */
-  readonly paths: readonly string[];
+  readonly paths?: readonly string[];
+  /** Field queries (proto/src/field-query.ts). */
+  readonly queries?: readonly string[];
+  /** Field managers to whom fields are left. At least one of the three is there. */
+  readonly managers?: readonly string[];
 }

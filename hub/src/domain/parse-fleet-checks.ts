@@ -1,7 +1,8 @@
+import { compileFieldQuery } from "@flotilla/proto/field-query";
 import { compileHealthCheck, healthVariables } from "@flotilla/proto/health-check";
 import type { Position } from "./check-structure.ts";
 import type { FleetDocument } from "./fleet-schema.ts";
-import type { HealthCheck, LabelExpression, LabelSelector } from "./fleet-spec.ts";
+import type { HealthCheck, IgnoreRule, LabelExpression, LabelSelector } from "./fleet-spec.ts";
 import { suggestName } from "./nearest-name.ts";
 import { parseDuration } from "./parse-duration.ts";
 import type { Problem } from "./problem.ts";
@@ -37,6 +38,7 @@ export function checkBundles(draft: FleetDraft, checks: FleetChecks, tree: Sourc
     checkDependencies(bundle?.name, (bundle?.dependsOn ?? []).map(dependencyName), names, checks, at);
     checkDuration(bundle?.health?.timeout, checks, `${at}/health/timeout`);
     checkHealthChecks(bundle?.health?.checks ?? [], checks, `${at}/health/checks`);
+    checkIgnoreRules(bundle?.drift?.ignore ?? [], checks, `${at}/drift/ignore`);
     checkOverlays(bundle ?? {}, checks, at, folder === undefined ? undefined : tree, root);
   }
   checkCycles(bundles, checks);
@@ -254,6 +256,29 @@ function checkExpressionText(text: string | undefined, checks: FleetChecks, at: 
     `${name}: ${message}, at column ${offset + 1} of the expression`,
     `it is CEL over ${Object.keys(healthVariables).join(", ")}; see docs/fleet-yaml.md`,
   );
+}
+
+/** Field queries are compiled as the agent will compile them. */
+function checkIgnoreRules(written: readonly (DeepPartial<IgnoreRule> | null | undefined)[], checks: FleetChecks, at: string): void {
+  for (const [index, rule] of written.entries()) {
+    if (!rule) continue;
+    const place = `${at}/${index}`;
+    const isNamed = (["paths", "queries", "managers"] as const).some((name) => rule[name] !== undefined || checks.positions.has(`${place}/${name}`));
+    if (!isNamed) tell(checks, place, "bad-value", "an ignore rule without paths, queries or managers ignores nothing", "write at least one of the three");
+    for (const [number, text] of (rule.queries ?? []).entries()) {
+      const compiled = typeof text === "string" ? compileFieldQuery(text) : undefined;
+      if (compiled === undefined || compiled.ok) continue;
+      const { message, offset } = compiled.problem;
+      const where = `at column ${offset + 1} of the query`;
+      tell(
+        checks,
+        `${place}/queries/${number}`,
+        "bad-expression",
+        `${message}, ${where}`,
+        'a query is a path such as .spec.containers[] | select(.name == "proxy")',
+      );
+    }
+  }
 }
 
 export function checkDuration(text: string | undefined, checks: FleetChecks, at: string, maxMs: number = durationMaxMs): void {

@@ -195,6 +195,21 @@ rollout:
       "is not a JSON pointer such as /spec/replicas",
     ],
     [
+      "an ignore rule that names no field",
+      fleet("clusters: {}\nbundles:\n  - { name: a, drift: { ignore: [{ kind: Deployment }] } }\n"),
+      "an ignore rule without paths, queries or managers ignores nothing",
+    ],
+    [
+      "a query that cannot be read",
+      fleet("clusters: {}\nbundles:\n  - { name: a, drift: { ignore: [{ queries: ['.spec | test(1)'] }] } }\n"),
+      "a path begins with '.', at column 9 of the query",
+    ],
+    [
+      "a shipped rule that there is not",
+      fleet("clusters: {}\nbundles:\n  - { name: a, drift: { defaults: { off: [hpa-replica] } } }\n"),
+      "did you mean 'hpa-replicas'?",
+    ],
+    [
       "a health check that is no CEL",
       fleet("clusters: {}\nbundles:\n  - { name: a, health: { checks: [{ kind: Kafka, current: status.ready && }] } }\n"),
       "current: Unexpected token",

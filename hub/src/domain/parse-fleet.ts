@@ -222,6 +222,7 @@ function fillPolicy(draft: BundleDocument): BundlePolicy {
   return {
     drift: draft.drift?.mode ?? "heal",
     ignore: draft.drift?.ignore ?? [],
+    ...(draft.drift?.defaults?.off.length && { ignoreDefaultsOff: draft.drift.defaults.off.toSorted() }),
     healthTimeoutMs: (timeout === undefined ? undefined : parseDuration(timeout)) ?? defaultHealthTimeoutMs,
     ...(draft.health?.checks?.length && { healthChecks: draft.health.checks }),
     ...(draft.serviceAccount !== undefined && { serviceAccount: draft.serviceAccount }),
