@@ -44,11 +44,22 @@ describe("ignore rules", () => {
 
   it("name what is left out of an apply: ignored and not ours, or held by those who may", () => {
     const body = { spec: { replicas: 1, list: [{ name: "a", x: 1 }] } };
-    const fieldsV1 = { "f:spec": { "f:list": { 'k:{"name":"a"}': { "f:x": {} } } } };
-    const live = { spec: { list: [{ name: "z" }, { name: "a", x: 2 }] }, metadata: { managedFields: [{ manager: "tuner", operation: "Update", fieldsV1 }] } };
+    const tuned = { "f:spec": { "f:list": { 'k:{"name":"a"}': { "f:x": {} } } } };
+    const live = (ours: object) => ({
+      spec: { list: [{ name: "z" }, { name: "a", x: 2 }], replicas: 4 },
+      metadata: {
+        managedFields: [
+          { manager: "tuner", operation: "Update", fieldsV1: tuned },
+          { manager: "flotilla", operation: "Apply", fieldsV1: { "f:spec": { "f:other": {}, ...ours } } },
+        ],
+      },
+    });
     const ignored = ignoredOf([rule({ paths: ["/spec/replicas"] }), rule({ managers: ["tuner"] })], id);
-    expect(foreignPointers(ignored, body, live, () => false)).toEqual(["/spec/replicas", "/spec/list/0/x"]);
-    expect(foreignPointers(ignored, body, live, () => true)).toEqual(["/spec/list/0/x"]);
+    expect(foreignPointers(ignored, body, live({}))).toEqual(["/spec/replicas", "/spec/list/0/x"]);
+    expect(foreignPointers(ignored, body, live({ "f:replicas": {} }))).toEqual(["/spec/list/0/x"]);
+    // To own that an item is there is not to own what others changed in it.
+    const query = ignoredOf([rule({ queries: ['.spec.list[] | select(.name == "a") | .x'] })], id);
+    expect(foreignPointers(query, body, live({ "f:list": { 'k:{"name":"a"}': { ".": {}, "f:name": {} } } }))).toEqual(["/spec/list/0/x"]);
   });
 
   it("take values out of a copy, several items of one list too", () => {

@@ -1,6 +1,6 @@
 import { compileFieldQuery, type FieldQuery } from "@flotilla/proto/field-query";
 import type { ObjectId } from "./object-id.ts";
-import { escapePointer, type ManagedFieldsEntry, pointerOfMembers, walkOwned } from "./owned-fields.ts";
+import { escapePointer, type ManagedFieldsEntry, type OwnedFields, ownFieldsOf, pointerOfMembers, walkOwned } from "./owned-fields.ts";
 
 /** Fields that drift never looks at, for the objects that match. Empty group, kind, namespace or name match all. */
 export interface IgnoreRule {
@@ -103,17 +103,23 @@ function coverageOf(rule: HeldRule, object: unknown): (pointer: string) => boole
  * Pointers into `body` of what must be left out when it is applied over `live`: ignored fields that are not ours there (applying them would
  * take them from whom they belong to), and fields that are left to the managers who hold them.
  */
-export function foreignPointers(ignored: Ignored, body: unknown, live: LiveFields, isOurs: (pointer: string) => boolean): readonly string[] {
+export function foreignPointers(ignored: Ignored, body: unknown, live: LiveFields): readonly string[] {
+  const ours = pointersOwnedIn(ownFieldsOf(live.metadata?.managedFields), live, body);
+  const isOurs = (pointer: string) => ours.some((own) => own === pointer || own.startsWith(`${pointer}/`) || pointer.startsWith(`${own}/`));
   const foreign = ignoredPointers(ignored, body).filter((pointer) => pointer.includes("/*") || !isOurs(pointer));
   if (ignored.held.length === 0) return foreign;
   const rows = Array.isArray(live.metadata?.managedFields) ? (live.metadata.managedFields as ManagedFieldsEntry[]) : [];
   const left = ignored.held.flatMap((rule) => {
     const covers = coverageOf(rule, body);
     const held = rows.filter((row) => row.fieldsV1 !== undefined && rule.managers.includes(row.manager ?? ""));
-    const pointers = held.flatMap((row) => walkOwned(row.fieldsV1 ?? {}, live).flatMap(({ members }) => pointerOfMembers(members, body) ?? []));
-    return pointers.filter(covers);
+    return held.flatMap((row) => pointersOwnedIn(row.fieldsV1, live, body)).filter(covers);
   });
   return [...new Set([...foreign, ...left])];
+}
+
+/** What a manager owns of the live object, as pointers into the body: their lists may be in another order. */
+function pointersOwnedIn(owned: OwnedFields | undefined, live: LiveFields, body: unknown): string[] {
+  return walkOwned(owned ?? {}, live).flatMap(({ members }) => pointerOfMembers(members, body) ?? []);
 }
 
 /** What of a live object tells who holds what. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { hashOwned, otherOwnerOf, ownsPointer, walkOwned } from "./owned-fields.ts";
+import { hashOwned, otherOwnerOf, pointerOfMembers, walkOwned } from "./owned-fields.ts";
 import { isIgnoredIn } from "./ignore.ts";
 
 const owned = {
@@ -67,9 +67,11 @@ describe("owned fields", () => {
     expect(otherOwnerOf(live(spec).metadata.managedFields, ["f:spec", "f:replicas"])).toBeUndefined();
   });
 
-  it("tell whether a pointer is ours", () => {
-    expect(ownsPointer(live(spec), "/spec/replicas")).toBe(true);
-    expect(ownsPointer(live(spec), "/spec/containers")).toBe(true);
-    expect(ownsPointer(live(spec), "/spec/paused")).toBe(false);
+  it("lead to a pointer in another object of the same shape, whose lists may be in another order", () => {
+    const image = ["f:spec", "f:containers", 'k:{"name":"main"}', "f:image"];
+    expect(pointerOfMembers(image, { spec })).toBe("/spec/containers/1/image");
+    expect(pointerOfMembers(image, { spec: { containers: [{ name: "main", image: "x" }] } })).toBe("/spec/containers/0/image");
+    expect(pointerOfMembers(image, { spec: { containers: [] } })).toBeUndefined();
+    expect(pointerOfMembers(["f:spec", "."], { spec })).toBeUndefined();
   });
 });

@@ -126,16 +126,6 @@ export function otherOwnerOf(managedFields: unknown, members: readonly string[])
   return { manager, operation, subresource, time };
 }
 
-/** Whether we own the value that a JSON pointer leads to, or anything below or the atomic value above it. */
-export function ownsPointer(object: { readonly metadata?: unknown }, pointer: string): boolean {
-  const owned = ownFieldsOf((object.metadata as { managedFields?: unknown } | undefined)?.managedFields);
-  if (!owned) return false;
-  for (const leaf of walkOwned(owned, object)) {
-    if (leaf.pointer === pointer || leaf.pointer.startsWith(`${pointer}/`) || pointer.startsWith(`${leaf.pointer}/`)) return true;
-  }
-  return false;
-}
-
 /** One step of a JSON pointer, escaped. */
 export function escapePointer(step: string): string {
   if (!step.includes("~") && !step.includes("/")) return step;

@@ -8,7 +8,6 @@ import { guardOf } from "../domain/guard.ts";
 import { foreignPointers, nothingIgnored, withoutPaths } from "../domain/ignore.ts";
 import { unansweredEntry, withGuard } from "../domain/inventory.ts";
 import { describeId } from "../domain/object-id.ts";
-import { ownsPointer } from "../domain/owned-fields.ts";
 import type { DesiredObject } from "../domain/plan.ts";
 import { isOwnState } from "../domain/protected-kinds.ts";
 import { retryDelayMs } from "../domain/retry-delay.ts";
@@ -175,8 +174,5 @@ async function withoutForeignIgnored(body: KubeObject, wanted: DesiredObject, re
   if (wanted.ignored === nothingIgnored) return body;
   const live = await getObject(engine.client, resource, wanted.id.namespace, wanted.id.name);
   if (!live) return body;
-  return withoutPaths(
-    body,
-    foreignPointers(wanted.ignored, body, live, (pointer) => ownsPointer(live, pointer)),
-  );
+  return withoutPaths(body, foreignPointers(wanted.ignored, body, live));
 }
