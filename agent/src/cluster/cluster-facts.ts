@@ -7,7 +7,7 @@ export interface ClusterFacts {
   readonly facts: Readonly<Record<string, string>>;
 }
 
-/** Read version, platform and number of nodes. What may not be read is left out. */
+/** Read version, platform, number of nodes and how much we may do here. What may not be read is left out. */
 export async function readClusterFacts(client: KubeClient): Promise<ClusterFacts> {
   const version = await client.json<{ gitVersion?: string; platform?: string }>({ method: "GET", path: "/version" });
   const nodes = await client
@@ -19,8 +19,20 @@ export async function readClusterFacts(client: KubeClient): Promise<ClusterFacts
     })
     .then((list) => String((list.items?.length ?? 0) + (list.metadata?.remainingItemCount ?? 0)))
     .catch(() => undefined);
+  const rights = await readRights(client).catch(() => undefined);
   return {
     kubernetesVersion: version.gitVersion ?? "",
-    facts: { ...(version.platform && { platform: version.platform }), ...(nodes !== undefined && { nodes }) },
+    facts: { ...(version.platform && { platform: version.platform }), ...(nodes !== undefined && { nodes }), ...(rights !== undefined && { rights }) },
   };
+}
+
+/** "cluster-admin" when the agent may do anything to anything: a choice of its installation that people should see. */
+async function readRights(client: KubeClient): Promise<"cluster-admin" | "limited"> {
+  const question = { verb: "*", group: "*", resource: "*" };
+  const { status } = await client.json<{ status?: { allowed?: boolean } }>({
+    method: "POST",
+    path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+    body: JSON.stringify({ apiVersion: "authorization.k8s.io/v1", kind: "SelfSubjectAccessReview", spec: { resourceAttributes: question } }),
+  });
+  return status?.allowed ? "cluster-admin" : "limited";
 }

@@ -1,5 +1,5 @@
 import type { CelResult } from "@flotilla/proto/cel";
-import { compileHealthCheck } from "@flotilla/proto/health-check";
+import { compileHealthCheck, healthVariables } from "@flotilla/proto/health-check";
 import { digestOf } from "@flotilla/proto/digest";
 import { isSecretLike, type ObjectId } from "./object-id.ts";
 import { current, failed, inProgress, type HealthInput, type Verdict } from "./verdict.ts";
@@ -69,16 +69,21 @@ function currentOr(answer: CelResult, text: string): Verdict {
 function askOf(text: string): Ask {
   const compiled = compileHealthCheck(text);
   if (!compiled.ok) return () => ({ ok: false, message: compiled.problem.message, isAbsent: false });
-  const asksWhole = /\bobject\b/.test(text);
-  return (object) => compiled.expression.evaluate(variablesOf(object, asksWhole));
+  const named = Object.keys(healthVariables).filter((name) => new RegExp(`\\b${name}\\b`).test(text));
+  return (object) => compiled.expression.evaluate(variablesOf(object, named));
 }
 
-/** The whole object only for who asks for it: every value is converted for the evaluation. */
-function variablesOf(object: HealthInput, asksWhole: boolean): Record<string, unknown> {
-  const { apiVersion, kind, metadata, spec, status, data } = object;
-  const { managedFields: _, ...seen } = metadata ?? {};
-  const own = { apiVersion, kind, metadata: seen, spec, status, data };
-  return asksWhole ? { ...own, object: { ...object, metadata: seen } } : own;
+/** Only what the expression names: every value is converted for the evaluation, and a spec is mostly larger than its status. */
+function variablesOf(object: HealthInput, named: readonly string[]): Record<string, unknown> {
+  const variables: Record<string, unknown> = {};
+  for (const name of named)
+    variables[name] = name === "object" ? withoutManagers(object) : name === "metadata" ? withoutManagers(object).metadata : object[name];
+  return variables;
+}
+
+function withoutManagers(object: HealthInput): HealthInput {
+  const { managedFields: _, ...metadata } = object.metadata ?? {};
+  return { ...object, metadata };
 }
 
 function shorten(text: string): string {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { listBuiltIn } from "./health-rules.ts";
+import { builtInRule, listBuiltIn } from "./health-rules.ts";
 import { assessHealth } from "./health.ts";
 import type { HealthInput, HealthWord } from "./verdict.ts";
 
@@ -424,6 +424,27 @@ describe("health", () => {
     // What the tables above judge by a rule of its own has one in the listing.
     const judged = cases.map(([, { apiVersion = "", kind }]) => `${apiVersion.includes("/") ? apiVersion.split("/")[0] : ""}/${kind}`);
     expect(kinds.filter((kind) => !judged.includes(kind))).toEqual([]);
+  });
+
+  it("judges no kind of Kubernetes by conditions that it does not know", () => {
+    const kinds =
+      `/ConfigMap /Endpoints /Event /LimitRange /Namespace /Node /PersistentVolume /PersistentVolumeClaim /Pod /PodTemplate /ReplicationController /ResourceQuota /Secret
+      /Service /ServiceAccount admissionregistration.k8s.io/MutatingWebhookConfiguration admissionregistration.k8s.io/ValidatingWebhookConfiguration
+      admissionregistration.k8s.io/ValidatingAdmissionPolicy admissionregistration.k8s.io/ValidatingAdmissionPolicyBinding admissionregistration.k8s.io/MutatingAdmissionPolicy
+      admissionregistration.k8s.io/MutatingAdmissionPolicyBinding apiextensions.k8s.io/CustomResourceDefinition apiregistration.k8s.io/APIService apps/ControllerRevision apps/DaemonSet
+      apps/Deployment apps/ReplicaSet apps/StatefulSet autoscaling/HorizontalPodAutoscaler batch/CronJob batch/Job certificates.k8s.io/CertificateSigningRequest
+      coordination.k8s.io/Lease discovery.k8s.io/EndpointSlice events.k8s.io/Event flowcontrol.apiserver.k8s.io/FlowSchema flowcontrol.apiserver.k8s.io/PriorityLevelConfiguration
+      networking.k8s.io/Ingress networking.k8s.io/IngressClass networking.k8s.io/NetworkPolicy networking.k8s.io/IPAddress networking.k8s.io/ServiceCIDR node.k8s.io/RuntimeClass
+      policy/PodDisruptionBudget rbac.authorization.k8s.io/ClusterRole rbac.authorization.k8s.io/ClusterRoleBinding rbac.authorization.k8s.io/Role rbac.authorization.k8s.io/RoleBinding
+      resource.k8s.io/DeviceClass resource.k8s.io/ResourceClaim resource.k8s.io/ResourceClaimTemplate resource.k8s.io/ResourceSlice resource.k8s.io/DeviceTaintRule
+      scheduling.k8s.io/PriorityClass storage.k8s.io/CSIDriver storage.k8s.io/CSINode storage.k8s.io/CSIStorageCapacity storage.k8s.io/StorageClass storage.k8s.io/VolumeAttachment
+      storage.k8s.io/VolumeAttributesClass`.split(/\s+/);
+    expect(kinds.length).toBe(60);
+    for (const kind of kinds) {
+      const slash = kind.indexOf("/");
+      expect(builtInRule(kind.slice(0, slash), kind.slice(slash + 1)), kind).toBeDefined();
+    }
+    expect(builtInRule("example.org", "Widget")).toBeUndefined();
   });
 
   it("does not choke on a status of any shape", () => {

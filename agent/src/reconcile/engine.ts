@@ -25,7 +25,7 @@ import { HealthExplainer } from "./explain-health.ts";
 import { FleetReporter, type ReportSink } from "./fleet-reporter.ts";
 import { isDrifted, newFleetRun, type FleetRun } from "./fleet-run.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
-import type { Totals } from "./object-state.ts";
+import { judge, type Totals } from "./object-state.ts";
 import { refuse } from "./receive-target.ts";
 import { reconcileObject } from "./reconcile-object.ts";
 import { reconcileTarget } from "./reconcile-target.ts";
@@ -299,7 +299,7 @@ export class Engine {
     this.#reporter(run).touch(object.key);
     const isNews = object.live?.verdict.health === "Failed" && before?.verdict.health !== "Failed";
     if (isNews && !object.isHook)
-      this.#reporter(run).event("HealthChanged", `${describeId(object.id)} failed: ${object.live?.verdict.message}`, {
+      this.#reporter(run).event("HealthChanged", `${describeId(object.id)} failed: ${judge(run, object, Date.now()).verdict.message}`, {
         bundle: object.bundle,
         object: object.id,
         warning: true,

@@ -41,6 +41,9 @@ afterAll(async () => {
 
 const row = async () => (await platform.hub.api.objects({ fleet: "judged", kind: "ConfigMap" }))[0];
 
+/** What the agent found out about the cluster and about itself. */
+const facts = async () => (await platform.hub.api.cluster("one")).facts;
+
 describe("health and rights of fleet.yaml, from Git to the status", () => {
   it("judge by CEL in the cluster, as an account of the bundle's own, and are told by the hub", async () => {
     await repository.commit({ "fleet.yaml": fleet("data.phase == 'done'"), "web/config.yaml": config("started") });
@@ -49,6 +52,7 @@ describe("health and rights of fleet.yaml, from Git to the status", () => {
     expect((await row())?.message).toContain("health check: not yet data.phase == 'done'");
     good = await repository.commit({ "web/config.yaml": config("done") });
     await platform.converged("judged", good);
+    expect(await facts()).toMatchObject({ rights: "cluster-admin" });
     const writes = (await platform.member("one").kube.auditedRequests()).filter(({ verb, objectRef }) => verb === "patch" && objectRef?.name === "judged");
     expect(writes.length).toBeGreaterThan(1);
     expect(new Set(writes.map(({ impersonatedUser }) => impersonatedUser?.username))).toEqual(new Set(["system:serviceaccount:shop:deployer"]));
