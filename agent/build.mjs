@@ -1,5 +1,5 @@
 // Bundles the agent into dist/agent.mjs, one file without node_modules. Run it with a small heap and one malloc arena:
-//   MALLOC_ARENA_MAX=1 node --max-semi-space-size=1 --optimize-for-size dist/agent.mjs --help
+//   MALLOC_ARENA_MAX=1 node --max-semi-space-size=1 --optimize-for-size --no-opt --no-maglev dist/agent.mjs --help
 import { build } from "esbuild";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";

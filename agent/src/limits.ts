@@ -92,8 +92,8 @@ export const engineLimits = {
   /** What is awaited is on its way: its progress is looked at this often, its end at once. */
   awaitedMs: 500,
   /** Reports of one fleet are folded this long. */
-  reportFoldMs: 100,
-  /** Or so many times as long as the last one took to make, up to the second: a storm of changes spends a tenth of the CPU on telling of it. */
+  reportFoldMs: 50,
+  /** And not before so many times as long as the last one took to make have passed since, up to a second: a storm of changes spends a tenth of the CPU on telling of it. */
   reportPatience: 10,
   reportFoldMaxMs: 1_000,
   /** Events of one fleet waiting for the outbox; what is over is counted and said. */

@@ -1,64 +1,22 @@
-import { execFile } from "node:child_process";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { connect, type ClientHttp2Session } from "node:http2";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { parseArgs, promisify } from "node:util";
+import { parseArgs } from "node:util";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import { startEngine, keepTarget, testTarget, testClusterName, type TestEngine, type TestTarget } from "../e2e/agent-fixture.ts";
+import { startEngine, SyncState, testTarget, type TestEngine, type TestTarget } from "../e2e/agent-fixture.ts";
 import { startKubeCluster, type KubeCluster } from "../harness/kube-cluster.ts";
-import { spawnService } from "../harness/spawn-service.ts";
 import { waitFor } from "../harness/wait-for.ts";
+import { type BenchObject, benchObjects } from "./bench-objects.ts";
 import { type Figure, medianFigure, reportFigures } from "./figures.ts";
 
 /**
  * The agent's engine against a bare loop of server-side applies on the same API server in the same run: 1,001 objects
- * (a namespace and 250 of each: Deployment, Service, ServiceAccount, 2 KB ConfigMap), first apply and an update of all.
- * And the agent's memory at 500 objects, as a process. `npm run bench -- apply [--json FILE] [--rounds N] [--only apply|memory]`.
+ * (a namespace and 250 of each: Deployment, Service, ServiceAccount, 2 KB ConfigMap) in one bundle and in 250, first apply and an update of
+ * all. And what a restart with 5,001 unchanged objects asks for.
+ * `npm run bench -- apply [--json FILE] [--write] [--rounds N] [--only apply|restart]`.
  */
 
 const inFlight = 16;
 const perKind = 250;
-
-interface BenchObject {
-  readonly path: string;
-  readonly object: { readonly apiVersion: string; readonly kind: string; readonly metadata: { readonly name: string; readonly namespace?: string } };
-}
-
-function benchObjects(namespace: string, version: string, count = perKind): BenchObject[] {
-  const objects: BenchObject[] = [{ path: `/api/v1/namespaces/${namespace}`, object: { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } } }];
-  for (let i = 0; i < count; i++) {
-    const name = `app-${i}`;
-    const metadata = { name, namespace, annotations: { "bench.example/version": version } };
-    const put = (collection: string, object: BenchObject["object"]) => objects.push({ path: `${collection}/${name}`, object });
-    put(`/api/v1/namespaces/${namespace}/serviceaccounts`, { apiVersion: "v1", kind: "ServiceAccount", metadata });
-    put(`/api/v1/namespaces/${namespace}/configmaps`, {
-      apiVersion: "v1",
-      kind: "ConfigMap",
-      metadata,
-      ...{ data: { text: `${version}${"x".repeat(2_000)}` } },
-    });
-    put(`/api/v1/namespaces/${namespace}/services`, {
-      apiVersion: "v1",
-      kind: "Service",
-      metadata,
-      ...{ spec: { selector: { app: name }, ports: [{ name: "http", port: 80, targetPort: 8080 }] } },
-    });
-    const container = {
-      name: "main",
-      image: `example/app:${version}`,
-      ports: [{ containerPort: 8080 }],
-      resources: { requests: { cpu: "10m", memory: "16Mi" } },
-    };
-    const spec = {
-      replicas: 1,
-      selector: { matchLabels: { app: name } },
-      template: { metadata: { labels: { app: name } }, spec: { serviceAccountName: name, containers: [container] } },
-    };
-    put(`/apis/apps/v1/namespaces/${namespace}/deployments`, { apiVersion: "apps/v1", kind: "Deployment", metadata, ...{ spec } });
-  }
-  return objects;
-}
 
 /** The least that a program can do: one connection, so many applies in flight, answers read and thrown away. */
 async function bareLoop(cluster: KubeCluster, objects: readonly BenchObject[]): Promise<number> {
@@ -101,7 +59,7 @@ type Shape = "one bundle" | "250 bundles";
 const shapes: readonly Shape[] = ["one bundle", "250 bundles"];
 
 function bundlesOf(shape: Shape, namespace: string, version: string): { name: string; objects: readonly object[] }[] {
-  const [first, ...rest] = benchObjects(namespace, version).map(({ object }) => object);
+  const [first, ...rest] = benchObjects(namespace, version, perKind).map(({ object }) => object);
   if (shape === "one bundle") return [{ name: "all", objects: [first as object, ...rest] }];
   const apps = Array.from({ length: perKind }, (_, app) => ({ name: `app-${app}`, objects: rest.slice(app * 4, app * 4 + 4) }));
   apps[0]?.objects.unshift(first as never);
@@ -149,7 +107,7 @@ async function applyFigures(cluster: KubeCluster, rounds: number, say: (line: st
     for (const [step, what] of steps.entries()) {
       const version = String(step + 1);
       const runs: [string, () => Promise<number>][] = [
-        ["bare", () => bareLoop(cluster, benchObjects(`bare-${round}`, version))],
+        ["bare", () => bareLoop(cluster, benchObjects(`bare-${round}`, version, perKind))],
         ...shapes.map((shape, index): [string, () => Promise<number>] => {
           const target = testTarget(`bench-${round}-${index}`, step + 1, bundlesOf(shape, `agent-${round}-${index}`, version));
           return [shape, () => engineRun(agent, target)];
@@ -187,82 +145,48 @@ async function applyFigures(cluster: KubeCluster, rounds: number, say: (line: st
   });
 }
 
-/** The shipped agent with 500 objects and a hub that is away, which is when it holds most. */
-async function memoryFigures(cluster: KubeCluster): Promise<Figure[]> {
-  const folder = await mkdtemp(join(tmpdir(), "flotilla-bench-"));
-  const objects = benchObjects("memory", "1", 125).map(({ object }) => object);
-  await keepTarget(cluster, testTarget("memory", 1, [{ name: "all", objects }]));
-  await writeFile(join(folder, "identity.json"), await unreachableIdentity(), { mode: 0o600 });
-  const args = ["--cluster", testClusterName, "--kubeconfig", cluster.kubeconfig, "--state-dir", folder, "--hub", "localhost:1", "--identity", "file"];
-  // As its image runs it: one malloc arena instead of one for every thread.
-  const agent = spawnService("agent", { args, build: "bundle", env: { MALLOC_ARENA_MAX: "1" } });
-  try {
-    await waitFor(async () => (await cluster.client.list("/apis/apps/v1/namespaces/memory/deployments")).length === 125, {
-      what: "the objects",
-      timeoutMs: 60_000,
-    });
-    // The first seconds after an apply still hold its garbage; what stays is what an edge box pays for.
-    const samples: number[] = [];
-    await waitFor(
-      async () => {
-        samples.push(await statusMiB(agent.pid, "VmRSS"));
-        return samples.length >= 30;
-      },
-      { what: "memory samples", timeoutMs: 60_000, everyMs: 500 },
-    );
-    return [
-      { name: "agent resident set at 500 objects", value: samples.at(-1) ?? 0, unit: "MiB", target: 90 },
-      { name: "agent resident set at 500 objects, peak", value: await statusMiB(agent.pid, "VmHWM"), unit: "MiB" },
-    ];
-  } finally {
-    await agent.stop();
-    await rm(folder, { recursive: true, force: true });
-  }
-}
-
-/** An identity towards a hub that is not there. */
-async function unreachableIdentity(): Promise<string> {
-  const made = await promisify(execFile)("openssl", [
-    "req",
-    "-x509",
-    "-newkey",
-    "ec",
-    "-pkeyopt",
-    "ec_paramgen_curve:P-256",
-    "-nodes",
-    "-days",
-    "2",
-    "-subj",
-    `/CN=${testClusterName}`,
-    "-keyout",
-    "-",
-  ]);
-  const [privateKeyPem, certificatePem] = ["PRIVATE KEY", "CERTIFICATE"].map(
-    (label) => new RegExp(`-----BEGIN ${label}-----[^]*?-----END ${label}-----\\n`).exec(made.stdout)?.[0] ?? "",
-  );
-  return JSON.stringify({
-    cluster: testClusterName,
-    privateKeyPem,
-    certificatePem,
-    caPem: certificatePem,
-    linkAddress: "localhost:1",
-    enrolAddress: "localhost:1",
+/** 5,000 objects that are as they should be, and an agent that starts: it reads, and writes nothing. */
+async function restartFigures(cluster: KubeCluster): Promise<Figure[]> {
+  const objects = benchObjects("restart", "1", 1_250).map(({ object }) => object);
+  const target = testTarget("restart", 1, [{ name: "all", objects }]);
+  const first = await startEngine(cluster);
+  await engineRun(first, target);
+  await first.stop();
+  const started = performance.now();
+  const second = await startEngine(cluster);
+  await waitFor(() => second.summary("restart")?.objects === objects.length && second.summary("restart")?.sync === SyncState.SYNCED, {
+    what: "the fleet in sync",
+    timeoutMs: 60_000,
+    everyMs: 10,
   });
-}
-
-async function statusMiB(pid: number, field: string): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, "utf8");
-  return Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(status)?.[1] ?? 0) / 1024;
+  const seconds = (performance.now() - started) / 1000;
+  await second.waitForQuiet();
+  const sent = second.sent();
+  const kinds = 5;
+  const listPages = Math.ceil(1_250 / 100) * 4 + 1;
+  await second.stop();
+  return [
+    {
+      name: "restart with 5,001 unchanged objects: writes",
+      value: Object.entries(sent).reduce((sum, [method, n]) => sum + (method === "GET" ? 0 : n), 0),
+      unit: "",
+      target: 0,
+    },
+    { name: "restart with 5,001 unchanged objects: requests besides lists and watches", value: (sent.GET ?? 0) - listPages - kinds, unit: "", target: 20 },
+    { name: "restart with 5,001 unchanged objects: until in sync", value: seconds, unit: "s" },
+  ];
 }
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({ options: { json: { type: "string" }, rounds: { type: "string", default: "5" }, only: { type: "string" } } });
+  const { values } = parseArgs({
+    options: { json: { type: "string" }, write: { type: "boolean" }, rounds: { type: "string", default: "5" }, only: { type: "string" } },
+  });
   const say = (line: string) => process.stderr.write(`${line}\n`);
   const figures: Figure[] = [];
-  if (values.only !== "memory") figures.push(...(await onFreshCluster("apply", say, (cluster) => applyFigures(cluster, Number(values.rounds), say))));
+  if (values.only !== "restart") figures.push(...(await onFreshCluster("apply", say, (cluster) => applyFigures(cluster, Number(values.rounds), say))));
   // A cluster of its own: an agent also serves what it finds of other fleets.
-  if (values.only !== "apply") figures.push(...(await onFreshCluster("memory", say, memoryFigures)));
-  return reportFigures("apply", figures, values.json);
+  if (values.only !== "apply") figures.push(...(await onFreshCluster("restart", say, restartFigures)));
+  return reportFigures("apply", figures, values);
 }
 
 async function onFreshCluster(name: string, say: (line: string) => void, measure: (cluster: KubeCluster) => Promise<Figure[]>): Promise<Figure[]> {

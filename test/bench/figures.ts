@@ -1,5 +1,6 @@
-import { writeFile } from "node:fs/promises";
-import { arch, cpus, platform, totalmem } from "node:os";
+import { readFile, writeFile } from "node:fs/promises";
+import { arch, cpus, loadavg, platform, totalmem } from "node:os";
+import { fileURLToPath } from "node:url";
 
 /** One measured number. Without a target it is told, and never misses. */
 export interface Figure {
@@ -38,11 +39,40 @@ export function meetsTarget({ value, target, better = "lower" }: Figure): boolea
   return better === "lower" ? value <= target : value >= target;
 }
 
-/** Print a table on stdout, write the JSON file when one is asked for, and give the exit status: 1 when a target was missed. */
-export async function reportFigures(name: string, figures: readonly Figure[], jsonFile?: string): Promise<number> {
+/** Where a bench writes its figures besides stdout. */
+export interface FigureOutput {
+  /** A file. */
+  readonly json?: string | undefined;
+  /** Into docs/benchmarks.md, in place of the bench's table there. */
+  readonly write?: boolean | undefined;
+}
+
+/** Print a table on stdout, write what is asked for, and give the exit status: 1 when a target was missed. */
+export async function reportFigures(name: string, figures: readonly Figure[], output: FigureOutput = {}): Promise<number> {
   process.stdout.write(table(figures));
-  if (jsonFile !== undefined) await writeFigures(jsonFile, name, figures);
+  if (output.json !== undefined) await writeFigures(output.json, name, figures);
+  if (output.write) await writeIntoDocs(name, figures);
   return figures.every(meetsTarget) ? 0 : 1;
+}
+
+const docsFile = fileURLToPath(new URL("../../docs/benchmarks.md", import.meta.url));
+
+/** Between `<!-- bench NAME -->` and the next `<!-- end -->`: when and where, and the table. */
+async function writeIntoDocs(name: string, figures: readonly Figure[]): Promise<void> {
+  const text = await readFile(docsFile, "utf8");
+  const [begin, end] = [`<!-- bench ${name} -->\n`, "<!-- end -->"];
+  const from = text.indexOf(begin);
+  const to = text.indexOf(end, from);
+  if (from < 0 || to < 0) throw new Error(`${docsFile} has no place for ${name}: give it the lines "${begin.trim()}" and "${end}"`);
+  await writeFile(docsFile, `${text.slice(0, from)}${begin}\n${markdown(name, figures)}\n${text.slice(to)}`);
+}
+
+function markdown(name: string, figures: readonly Figure[]): string {
+  const { cpu, cores, memoryGiB, node } = figureReport(name, figures).machine;
+  const load = loadavg().map((value) => value.toFixed(1));
+  const where = `${new Date().toISOString().slice(0, 10)}, ${cores} cores (${cpu}), ${memoryGiB} GiB, Node ${node}, load average over 1, 5 and 15 minutes at the end ${load.join(", ")}.`;
+  const rows = rowsOf(figures).map((row) => `| ${row.join(" | ")} |`);
+  return `${where}\n\n${[rows[0], "| --- | --- | --- | --- | --- |", ...rows.slice(1)].join("\n")}\n`;
 }
 
 /** Write the JSON file alone: for what tells its figures in its own way. */
@@ -71,12 +101,16 @@ function figureReport(name: string, figures: readonly Figure[]): FigureReport {
   };
 }
 
-function table(figures: readonly Figure[]): string {
+function rowsOf(figures: readonly Figure[]): string[][] {
   const rows = figures.map((figure) => {
     const bound = figure.target === undefined ? "" : `${(figure.better ?? "lower") === "lower" ? "≤" : "≥"} ${figure.target}`;
     return [figure.name, shown(figure), figure.unit, bound, figure.target === undefined ? "" : meetsTarget(figure) ? "ok" : "MISSED"];
   });
-  const all = [["figure", "value", "unit", "target", ""], ...rows];
+  return [["figure", "value", "unit", "target", ""], ...rows];
+}
+
+function table(figures: readonly Figure[]): string {
+  const all = rowsOf(figures);
   const widths = (all[0] ?? []).map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
   const lines = all.map((row) =>
     row

@@ -7,7 +7,7 @@ import { type Figure, reportFigures } from "./figures.ts";
 
 /**
  * Push to applied: 50 commits, each announced by webhook, until the change stands in every one of 3 real API servers.
- * `npm run bench -- path [--json FILE] [--commits N]`.
+ * `npm run bench -- path [--json FILE] [--write] [--commits N]`.
  */
 
 const configMap = "/api/v1/namespaces/default/configmaps/settings";
@@ -17,7 +17,7 @@ function manifest(round: number): string {
 }
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({ options: { json: { type: "string" }, commits: { type: "string", default: "50" } } });
+  const { values } = parseArgs({ options: { json: { type: "string" }, write: { type: "boolean" }, commits: { type: "string", default: "50" } } });
   const commits = Number(values.commits);
   const say = (line: string) => process.stderr.write(`${line}\n`);
   say("Starting 3 API servers, a Git server, the hub and 3 agents …");
@@ -52,7 +52,7 @@ async function main(): Promise<number> {
       { name: "hub resident set at 3 clusters", value: await residentMiB(platform.hub.pid), unit: "MiB", target: 200, better: "lower" },
       { name: "agent resident set", value: Math.max(...(await Promise.all(platform.members.map(({ agent }) => residentMiB(agent.pid))))), unit: "MiB" },
     ];
-    return await reportFigures("path", figures, values.json);
+    return await reportFigures("path", figures, values);
   } finally {
     await platform.stop();
   }

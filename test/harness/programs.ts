@@ -16,8 +16,8 @@ const files = {
 export function programArgs(name: keyof typeof files, build: ProgramBuild): string[] {
   const file = root + files[name][build];
   if (!existsSync(file)) throw new Error(`${files[name][build]} is missing; run 'npm run build'`);
-  // What ships sets these in its image and its bin script: a small heap's young generation keeps the resident set small.
-  const small = name === "agent" ? ["--max-semi-space-size=1", "--optimize-for-size"] : [];
+  // What ships sets these in its image and its bin script: a small young generation and no optimizing compilers keep the resident set small.
+  const small = name === "agent" ? ["--max-semi-space-size=1", "--optimize-for-size", "--no-opt", "--no-maglev"] : [];
   return [...(build === "bundle" ? small : ["--disable-warning=ExperimentalWarning"]), file];
 }
 

@@ -79,8 +79,8 @@ export class FleetReporter {
   #dropped = 0;
   #phases: PhaseTime[] = [];
   #lastTotals = "";
-  /** How long the next report folds at least: the totals of a large fleet are not added up ten times a second while all of it changes. */
-  #patienceMs = 0;
+  /** No report is made before (performance.now()): the totals of a large fleet are not added up ten times a second while all of it changes. */
+  #notBefore = 0;
   #timer: NodeJS.Timeout | undefined;
   #healthTimer: NodeJS.Timeout | undefined;
   #flushing: Promise<void> | undefined;
@@ -109,7 +109,7 @@ export class FleetReporter {
   /** Something about the fleet as a whole changed. */
   changed(): void {
     if (this.#closed) return;
-    this.#timer ??= setTimeout(() => void this.flush(), Math.max(engineLimits.reportFoldMs, this.#patienceMs));
+    this.#timer ??= setTimeout(() => void this.flush(), Math.max(engineLimits.reportFoldMs, this.#notBefore - performance.now()));
   }
 
   event(reason: EventReason, message: string, details: EventDetails = {}): void {
@@ -221,7 +221,8 @@ export class FleetReporter {
           taken.phases,
         )
       : [];
-    this.#patienceMs = Math.min(engineLimits.reportFoldMaxMs, (performance.now() - startedAt) * engineLimits.reportPatience);
+    const madeAt = performance.now();
+    this.#notBefore = madeAt + Math.min(engineLimits.reportFoldMaxMs, (madeAt - startedAt) * engineLimits.reportPatience);
     if (!isNews) return;
     failpoint("before-record-report");
     try {
