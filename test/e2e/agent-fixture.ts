@@ -83,7 +83,15 @@ export interface TestEngine {
   stop(): Promise<void>;
 }
 
-export async function startEngine(cluster: KubeCluster, options: { kubeconfig?: string; timing?: Partial<KubeTiming> } = {}): Promise<TestEngine> {
+export interface StartOptions {
+  readonly kubeconfig?: string;
+  readonly timing?: Partial<KubeTiming>;
+  /** Where it keeps its state: engines with different ones do not know of each other. */
+  readonly stateNamespace?: string;
+  readonly handOverMs?: number;
+}
+
+export async function startEngine(cluster: KubeCluster, options: StartOptions = {}): Promise<TestEngine> {
   const client = new KubeClient(await kubeconfigEndpoint(options.kubeconfig ?? cluster.kubeconfig), silentLog, options.timing);
   const reports: FleetReport[] = [];
   const events: ClusterEvent[] = [];
@@ -106,7 +114,8 @@ export async function startEngine(cluster: KubeCluster, options: { kubeconfig?: 
   const engine = new Engine({
     cluster: testClusterName,
     client,
-    state: new StateObjects(client),
+    state: new StateObjects(client, options.stateNamespace),
+    ...(options.handOverMs !== undefined && { handOverMs: options.handOverMs }),
     sink,
     tracer: idOnlyTracer,
     log: silentLog,
@@ -156,9 +165,9 @@ export async function startEngine(cluster: KubeCluster, options: { kubeconfig?: 
 }
 
 /** Put a target into a cluster as an agent would have kept it: an engine that starts next goes on with it. */
-export async function keepTarget(cluster: KubeCluster, { target, bodies }: TestTarget): Promise<void> {
+export async function keepTarget(cluster: KubeCluster, { target, bodies }: TestTarget, stateNamespace?: string): Promise<void> {
   const client = new KubeClient(await kubeconfigEndpoint(cluster.kubeconfig), silentLog);
-  const state = new StateObjects(client);
+  const state = new StateObjects(client, stateNamespace);
   await state.ensureNamespace();
   const store = new BodyStore(state);
   await Promise.all([...bodies].map(([digest, body]) => store.put(digest, body)));

@@ -52,6 +52,7 @@ function plan(wanted: readonly DesiredObject[], held: readonly InventoryEntry[],
     blocked: () => undefined,
     stays: () => false,
     budgets: new Map(),
+    takenBy: () => undefined,
     namedBy: () => undefined,
     rests: () => undefined,
     revision: "r1",
@@ -153,7 +154,11 @@ describe("any plan", () => {
         const result = plan(
           wanted.map((n) => desired("", { key: anyKind(n), id: parseObjectKey(anyKind(n)) })),
           held.map((n) => entry(String(n), { key: anyKind(n) })),
-          { excluded: excludedKeys, claimedBy: (of) => (claimedKeys.has(of) ? "other" : undefined) },
+          {
+            excluded: excludedKeys,
+            claimedBy: (of) => (claimedKeys.has(of) ? "other" : undefined),
+            takenBy: (of) => (claimedKeys.has(of) ? "other" : undefined),
+          },
         );
         const heldKeys = new Set(held.map(anyKind));
         for (const of of result.prunes) {

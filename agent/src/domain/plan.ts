@@ -40,9 +40,11 @@ export interface PlanInput {
   readonly excluded: ReadonlySet<ObjectKey>;
   readonly inventory: Inventory;
   readonly observe: (key: ObjectKey) => Observation;
-  /** Whether an inventory of another fleet in this cluster holds the object: its name, or undefined. */
+  /** The other fleet in this cluster that wants an object and holds it, or may do so: it keeps it. */
   readonly claimedBy: (key: ObjectKey) => string | undefined;
-  /** The other fleet in this cluster whose target names the object: a prune becomes a hand-over. */
+  /** The other fleet in this cluster that has taken over an object. */
+  readonly takenBy: (key: ObjectKey) => string | undefined;
+  /** The other fleet in this cluster whose target names the object: a prune becomes a hand-over, which waits until it is taken over. */
   readonly namedBy: (key: ObjectKey) => string | undefined;
   readonly driftMode: (bundle: string) => DriftMode;
   /** Why an object may not be applied yet, or undefined. */
@@ -150,6 +152,7 @@ function exemptionOf({ key, directives }: DesiredObject, input: PlanInput): stri
 
 function sortInventory(input: PlanInput): PrunePart {
   const letGo = new Map<ObjectKey, string>();
+  const resting = new Map<ObjectKey, string>();
   const going: ObjectKey[] = [];
   const unwanted: (PruneCandidate & { readonly entry: InventoryEntry; readonly guard: Guard })[] = [];
   for (const entry of input.inventory.values()) {
@@ -159,27 +162,26 @@ function sortInventory(input: PlanInput): PrunePart {
     const said = entry.guard ?? unguarded;
     const guard = live.state === "present" ? strictest(said, live.guard ?? unguarded) : said;
     const why = whyLetGo(key, guard, input);
+    const taker = input.namedBy(key);
     if (why !== undefined) letGo.set(key, why);
+    else if (taker !== undefined) resting.set(key, `goes over to fleet ${taker}, which names it`);
     else if (live.state === "present" && live.isGoing && live.uid === entry.uid) going.push(key);
     else unwanted.push({ key, bundle, entry, guard, asksFirst: guard.prune === "confirm" });
   }
   const { held, approved } = hold(unwanted, input);
   const stays = new Set(held?.keys);
-  const resting = new Map(unwanted.flatMap(({ key, bundle }) => (stays.has(key) ? [] : reasonTo(key, input.rests(bundle)))));
+  for (const { key, bundle } of unwanted) {
+    const why = stays.has(key) ? undefined : input.rests(bundle);
+    if (why !== undefined) resting.set(key, why);
+  }
   const free = unwanted.filter(({ key }) => !stays.has(key) && !resting.has(key));
   const [last, first] = [free.filter(({ guard }) => guard.prune === "last"), free.filter(({ guard }) => guard.prune !== "last")];
   const ordered = (candidates: readonly PruneCandidate[]) => inPruneOrder(candidates.map(({ key }) => key));
   return { letGo, held, approved, resting, going, prunes: ordered(first), lastPrunes: ordered(last) };
 }
 
-function reasonTo(key: ObjectKey, why: string | undefined): [ObjectKey, string][] {
-  return why === undefined ? [] : [[key, why]];
-}
-
 function whyLetGo(key: ObjectKey, guard: Guard, input: PlanInput): string | undefined {
-  if (input.excluded.has(key) || input.claimedBy(key) !== undefined) return "now belongs to another fleet or bundle and is left alone";
-  const taker = input.namedBy(key);
-  if (taker !== undefined) return `goes over to fleet ${taker}, which names it`;
+  if (input.excluded.has(key) || input.takenBy(key) !== undefined) return "now belongs to another fleet or bundle and is left alone";
   if (isOwnHouse(parseObjectKey(key))) return "is the agent's own and never deleted";
   return guard.prune === "disabled" ? "is no longer in Git and stays: it asks not to be deleted" : undefined;
 }

@@ -81,6 +81,7 @@ function remember(
   run.inventory.set(object.key, withGuard(entry, guardOf(wanted.directives)));
   if (object.failure) engine.log.info({ fleet: run.name, object: object.key }, "applied at last");
   run.interrupted.delete(object.key);
+  if (before?.uid === "") engine.claimsChanged(run);
   object.failure = undefined;
   object.foreign = "";
   object.exempt = "";

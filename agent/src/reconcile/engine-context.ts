@@ -26,10 +26,14 @@ export interface EngineContext {
   readonly log: Log;
   /** Keys the hashes that stand for secret values; new in every process. */
   readonly hashKey: Uint8Array;
+  /** How long the objects of a bundle that left its target rest before they are deleted. */
+  readonly handOverMs: number;
   reporter(run: FleetRun): FleetReporter;
-  /** The other fleet whose inventory holds an object, or undefined. */
+  /** The other fleet that wants an object and holds it, or whose target is not read yet and may want what it holds; undefined when there is none. */
   claimedBy(run: FleetRun, key: ObjectKey): string | undefined;
-  /** The other fleet whose target, read or still to be read, names an object, or undefined. */
+  /** The other fleet that wants an object and has applied it, or undefined. */
+  takenBy(run: FleetRun, key: ObjectKey): string | undefined;
+  /** The other fleet whose target names an object, or undefined. */
   namedBy(run: FleetRun, key: ObjectKey): string | undefined;
   /** Another fleet whose newest target was not read yet: it may name anything. */
   unreadFleet(run: FleetRun): string | undefined;

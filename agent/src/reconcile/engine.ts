@@ -42,6 +42,8 @@ export interface EngineOptions {
   readonly sink: ReportSink;
   readonly tracer: StepTracer;
   readonly log: Log;
+  /** How long the objects of a bundle that left its target rest before they are deleted; engineLimits.handOverMs when left out. */
+  readonly handOverMs?: number;
   /** Bodies of targets that are followed are not held any more: the hub is to be asked for them. */
   readonly onBodiesLost?: () => void;
 }
@@ -96,10 +98,11 @@ export class Engine {
       tracer,
       log,
       hashKey: randomBytes(32),
+      handOverMs: options.handOverMs ?? engineLimits.handOverMs,
       reporter: (run) => this.#reporter(run),
       claimedBy: (run, key) => this.#claimedBy(run, key),
-      namedBy: (run, key) =>
-        this.#otherFleet(run, (other) => [other.desired.objects, other.desired.excluded, other.desired.hooks].some((named) => named.has(key))),
+      takenBy: (run, key) => this.#otherFleet(run, (other) => wants(other, key) && (other.inventory.get(key)?.uid ?? "") !== ""),
+      namedBy: (run, key) => this.#otherFleet(run, (other) => wants(other, key) || other.desired.excluded.has(key)),
       unreadFleet: (run) => this.#otherFleet(run, (other) => other.pending !== undefined && !other.pending.target.tombstone),
       hasLetGo: (fleet, key) => this.#hasLetGo(fleet, key),
       claimsChanged: (run) => this.#wakeWaiting(run),
@@ -346,7 +349,13 @@ export class Engine {
   }
 
   #claimedBy(run: FleetRun, key: ObjectKey): string | undefined {
-    return this.#otherFleet(run, (other) => other.inventory.has(key));
+    return this.#otherFleet(run, (other) => {
+      if (!other.inventory.has(key)) return false;
+      // A fleet that names it no more hands it over; one that is not read yet, or leaves, holds what it holds.
+      if (!wants(other, key)) return !handsOver(other, key);
+      // Both took it while the other did not want it: the first by name keeps it.
+      return !(run.inventory.get(key)?.uid && wants(run, key) && run.name < other.name);
+    });
   }
 
   #otherFleet(run: FleetRun, matches: (other: FleetRun) => boolean): string | undefined {
@@ -356,7 +365,7 @@ export class Engine {
 
   #hasLetGo(fleet: string, key: ObjectKey): boolean {
     const run = this.#fleets.get(fleet);
-    return run !== undefined && run.inventoryProblem === "" && !run.inventory.has(key);
+    return run !== undefined && run.inventoryProblem === "" && (!run.inventory.has(key) || handsOver(run, key));
   }
 
   #wakeWaiting(run: FleetRun): void {
@@ -392,4 +401,14 @@ export class Engine {
     this.#wakeWaiting(run);
     if (run.pending) this.accept(run.pending.target);
   }
+}
+
+/** Whether a fleet's target, read and to stay, names an object no more that its inventory holds: who names it may take it over. */
+function handsOver(run: FleetRun, key: ObjectKey): boolean {
+  return !wants(run, key) && run.pending === undefined && run.target !== undefined && !run.target.tombstone;
+}
+
+/** Whether a fleet's target has an object of this name, to keep or to run. */
+function wants(run: FleetRun, key: ObjectKey): boolean {
+  return run.desired.objects.has(key) || run.desired.hooks.has(key);
 }

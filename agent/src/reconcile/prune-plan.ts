@@ -30,7 +30,7 @@ export async function prunePlan(run: FleetRun, plan: Plan, engine: EngineContext
   for (const [key, why] of plan.resting) note(run, [key], "Waits", `prune waits: ${why}`, engine);
   if (wait) {
     waitFor(run, [...plan.prunes, ...plan.lastPrunes], wait, engine);
-    return restMs(run, plan);
+    return restMs(run, plan, engine);
   }
   const left = await pruneAll(run, plan, plan.prunes, engine, signal);
   const lastWait = plan.lastPrunes.length > 0 ? waitsForAll(run, plan) : undefined;
@@ -38,7 +38,7 @@ export async function prunePlan(run: FleetRun, plan: Plan, engine: EngineContext
   const stuck = left + (lastWait ? 0 : await pruneAll(run, plan, plan.lastPrunes, engine, signal));
   run.pruneTries = stuck > 0 ? run.pruneTries + 1 : 0;
   const againMs = Math.min(engineLimits.pruneRetryMaxMs, engineLimits.pruneRetryMinMs * 2 ** Math.min(run.pruneTries - 1, 10));
-  return stuck > 0 ? Math.min(againMs, restMs(run, plan) ?? againMs) : restMs(run, plan);
+  return stuck > 0 ? Math.min(againMs, restMs(run, plan, engine) ?? againMs) : restMs(run, plan, engine);
 }
 
 async function pruneAll(run: FleetRun, plan: Plan, keys: readonly ObjectKey[], engine: EngineContext, signal: AbortSignal): Promise<number> {
@@ -86,10 +86,11 @@ function waitsForAll(run: FleetRun, plan: Plan): Wait | undefined {
 }
 
 /** When what rests may be looked at again. */
-function restMs(run: FleetRun, plan: Plan): number | undefined {
-  if (plan.resting.size === 0) return undefined;
-  const soonest = Math.min(...run.leftBundles.values());
-  return Math.max(50, soonest + engineLimits.handOverMs - Date.now() + 10);
+function restMs(run: FleetRun, plan: Plan, engine: EngineContext): number | undefined {
+  const now = Date.now();
+  const ends = [...run.leftBundles.values()].map((since) => since + engine.handOverMs).filter((end) => end > now);
+  // What rests because another fleet names it is woken by that fleet.
+  return plan.resting.size === 0 || ends.length === 0 ? undefined : Math.min(...ends) - now + 10;
 }
 
 /** Forget without deleting. */

@@ -4,7 +4,6 @@ import { stages } from "../domain/apply-order.ts";
 import { guardOf, unguarded } from "../domain/guard.ts";
 import { widen, withGuard } from "../domain/inventory.ts";
 import { planChanges, type Plan } from "../domain/plan.ts";
-import { engineLimits } from "../limits.ts";
 import { applyPlan, type ChangeCounts } from "./apply-plan.ts";
 import type { EngineContext } from "./engine-context.ts";
 import { isApplied, noteAccounts, type FleetRun } from "./fleet-run.ts";
@@ -91,8 +90,9 @@ function planFor(run: FleetRun, orders: Orders, engine: EngineContext): Plan {
     driftMode: (bundle) => run.desired.bundles.get(bundle)?.driftMode ?? "heal",
     blocked: (object) => orders.gate(object),
     stays: (key, bundle) => run.desired.hooks.has(key) || holdOf(run, bundle, now) !== undefined,
+    takenBy: (key) => engine.takenBy(run, key),
     namedBy: (key) => engine.namedBy(run, key),
-    rests: (bundle) => restOf(run, bundle, now),
+    rests: (bundle) => restOf(run, bundle, now, engine.handOverMs),
     revision: run.target?.revision ?? "",
     approval: run.target?.pruneApproval,
     budgets: new Map(bundles.flatMap(({ name, budget }) => (budget ? [[name, budget] as const] : []))),
@@ -174,10 +174,10 @@ function noteExempt(run: FleetRun, plan: Plan, engine: EngineContext): void {
 }
 
 /** A bundle that has left the target may be on its way to another fleet, whose target is not here yet. */
-function restOf(run: FleetRun, bundle: string, now: number): string | undefined {
+function restOf(run: FleetRun, bundle: string, now: number, handOverMs: number): string | undefined {
   const since = run.leftBundles.get(bundle);
-  if (since === undefined || now >= since + engineLimits.handOverMs) return undefined;
-  return `bundle ${bundle} has just left the target: another fleet may take it over until ${new Date(since + engineLimits.handOverMs).toISOString()}`;
+  if (since === undefined || now >= since + handOverMs) return undefined;
+  return `bundle ${bundle} has just left the target: another fleet may take it over until ${new Date(since + handOverMs).toISOString()}`;
 }
 
 /** After a restart with nothing to apply, apply and healthy were told by the process before. */
