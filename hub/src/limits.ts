@@ -318,6 +318,9 @@ export const bodyLoadsAtOnce = 4;
 /** Commands sent to one cluster and not answered yet; the others wait in their table. */
 export const commandsInFlightMax = 16;
 
+/** What agents hold, on its way to be compared with the rows: a thousand fleets for each of thousands of streams that come together. */
+export const heldTargetsMax = 1_000_000;
+
 /** "send" phases that wait for their batch; beyond it the oldest are forgotten, they are only for people. */
 export const sendPhasesMax = 10_000;
 export const sendPhasesFoldMs = 200;

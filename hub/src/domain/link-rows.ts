@@ -18,6 +18,14 @@ export interface ReleasedTarget {
   readonly overrides?: readonly OverrideRow[];
 }
 
+/** What an agent holds of a fleet. */
+export interface HeldTargetRow {
+  readonly cluster: string;
+  readonly fleet: string;
+  readonly generation: bigint;
+  readonly digest: string;
+}
+
 /** What an agent says of itself when its stream opens, and the certificate that it came with. */
 export interface SessionOpening {
   readonly cluster: string;

@@ -1,10 +1,11 @@
 import { randomUUID } from "node:crypto";
 import type pg from "pg";
 import { commandLifetimeMs } from "@flotilla/proto/limits";
-import type { LinkState, PendingCommand, ReleasedTarget, SendPhase, SessionKey, SessionOpening } from "../domain/link-rows.ts";
+import type { HeldTargetRow, LinkState, PendingCommand, ReleasedTarget, SendPhase, SessionKey, SessionOpening } from "../domain/link-rows.ts";
 import type { OverrideRow, SuspensionRow } from "../domain/suspension.ts";
 import type { TargetApproval, TargetBundle } from "../domain/target.ts";
 import { notify } from "./listen.ts";
+import { noteHeldTargets } from "./note-held-targets.ts";
 import { inTransaction } from "./pool.ts";
 import type { Sealing } from "./sealing.ts";
 
@@ -143,6 +144,9 @@ export function openLinkStore(pool: pg.Pool, sealing: Sealing) {
       });
       return rows.map(toTarget);
     },
+
+    /** Tells of rows that are behind what agents hold. */
+    noteHeldTargets: (held: readonly HeldTargetRow[]): Promise<void> => noteHeldTargets(pool, held),
 
     /** A compressed body, or undefined when there is none of this digest. */
     async readBody(digest: string): Promise<Uint8Array | undefined> {

@@ -1,6 +1,7 @@
 import { apiPrefix, type FleetRow } from "@flotilla/proto/rest/contract";
 import type pg from "pg";
 import { type HeldRemoval, problemOfHeldRemoval } from "../domain/plan-removals.ts";
+import { behindProblem } from "./behind-problem.ts";
 import { isoOrNull } from "./iso-time.ts";
 import { Conditions, readPage, type PageOf } from "./read-page.ts";
 
@@ -50,6 +51,9 @@ const allProblems = `f.problems
   || COALESCE((SELECT jsonb_agg(x.problem || jsonb_build_object('cluster', x.cluster)) FROM (
        SELECT t.cluster, p.problem FROM targets t CROSS JOIN LATERAL jsonb_array_elements(t.problems) AS p (problem)
        WHERE t.fleet = f.name AND t.tombstone IS NULL ORDER BY t.cluster LIMIT ${clusterProblemsShown}) x), '[]')
+  || COALESCE((SELECT jsonb_agg(x.problem || jsonb_build_object('cluster', x.cluster)) FROM (
+       SELECT t.cluster, ${behindProblem("t")} AS problem FROM targets t
+       WHERE t.fleet = f.name AND t.tombstone IS NULL AND t.held_generation IS NOT NULL ORDER BY t.cluster LIMIT ${clusterProblemsShown}) x), '[]')
   || COALESCE((SELECT jsonb_agg(x.problem || jsonb_build_object('cluster', x.cluster)) FROM (
        SELECT c.cluster, c.problem FROM contests c WHERE c.owner_fleet = f.name AND c.claimant_fleet <> f.name ORDER BY c.cluster, c.object_id LIMIT ${clusterProblemsShown}) x), '[]')`;
 

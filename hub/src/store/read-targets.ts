@@ -1,5 +1,6 @@
 import type { BundleRow, ObjectRow, TargetRow } from "@flotilla/proto/rest/contract";
 import type pg from "pg";
+import { behindProblem } from "./behind-problem.ts";
 import { isoOrNull } from "./iso-time.ts";
 import type { ListBounds } from "./read-fleets.ts";
 import { Conditions, readPage, type PageOf } from "./read-page.ts";
@@ -27,6 +28,7 @@ interface StoredTarget {
   readonly as_of: Date | null;
   readonly leaving_since: Date | null;
   readonly leaves_at: Date | null;
+  readonly behind: TargetRow["problems"][number] | null;
 }
 
 /** Targets of a fleet by cluster; `seen_targets` says what is Unknown. */
@@ -46,7 +48,8 @@ export async function readTargets(
     .add("t.health = ¤", query.health);
   const page = await readPage<StoredTarget>(pool, {
     from: "seen_targets t JOIN targets w ON w.fleet = t.fleet AND w.cluster = t.cluster",
-    select: "t.*, w.leaving_since, w.leaves_at, suspension_of(t.fleet, t.cluster, '') AS suspended",
+    select: `t.*, w.leaving_since, w.leaves_at, suspension_of(t.fleet, t.cluster, '') AS suspended,
+      CASE WHEN w.held_generation IS NOT NULL THEN ${behindProblem("w")} END AS behind`,
     where,
     keys: [["t.cluster", "text"]],
     limit: query.limit,
@@ -74,7 +77,7 @@ function targetRow(row: StoredTarget): TargetRow {
     failed,
     prunesHeld: row.prunes_held,
     suspended: row.suspended,
-    problems,
+    problems: row.behind === null ? problems : [...problems, row.behind],
     asOf: isoOrNull(row.as_of),
   };
 }

@@ -28,6 +28,8 @@ export interface TargetRelease {
   readonly leaving?: LeavingToSave["leaving"];
   readonly heldRemoval?: HeldRemoval | null;
   readonly usedApproval?: string | null;
+  /** It is what Git says now, and not what the database had: may take the place of something newer that an agent holds. */
+  readonly isCurrent?: boolean;
   readonly traceparent: string | null;
 }
 
@@ -62,7 +64,7 @@ export async function releaseTargets(pool: pg.Pool, lease: Lease, wanted: Target
   });
 }
 
-async function upsertTargets(client: pg.ClientBase, { fleet, revision, placed, traceparent }: TargetRelease): Promise<string[]> {
+async function upsertTargets(client: pg.ClientBase, { fleet, revision, placed, traceparent, isCurrent = false }: TargetRelease): Promise<string[]> {
   const released: string[] = [];
   // In one order, so that two releases never wait for each other crosswise.
   const sorted = [...placed].sort((a, b) => (a.cluster < b.cluster ? -1 : 1));
@@ -75,12 +77,22 @@ async function upsertTargets(client: pg.ClientBase, { fleet, revision, placed, t
              SELECT $1, r.cluster, 1, $2, r.digest, r.bundles, r.problems, $3, clock_timestamp()
              FROM unnest($4::text[], $5::text[], $6::jsonb[], $7::jsonb[]) AS r (cluster, digest, bundles, problems)
              JOIN clusters c ON c.name = r.cluster AND c.removed_at IS NULL
-             ON CONFLICT (fleet, cluster) DO UPDATE SET generation = t.generation + 1, revision = EXCLUDED.revision, digest = EXCLUDED.digest, bundles = EXCLUDED.bundles,
+             ON CONFLICT (fleet, cluster) DO UPDATE SET generation = CASE WHEN $8 THEN GREATEST(t.generation, t.held_generation) ELSE t.generation END + 1, revision = EXCLUDED.revision, digest = EXCLUDED.digest, bundles = EXCLUDED.bundles,
                problems = EXCLUDED.problems, traceparent = EXCLUDED.traceparent, released_at = EXCLUDED.released_at, tombstone = NULL, removed_at = NULL, left_at = NULL,
                prune_approval = CASE WHEN t.revision = EXCLUDED.revision AND t.tombstone IS NULL THEN t.prune_approval END
-             WHERE t.digest <> EXCLUDED.digest OR t.revision <> EXCLUDED.revision OR t.tombstone IS NOT NULL
+               , held_generation = CASE WHEN $8 THEN NULL ELSE t.held_generation END
+             WHERE t.digest <> EXCLUDED.digest OR t.revision <> EXCLUDED.revision OR t.tombstone IS NOT NULL OR ($8 AND t.held_generation IS NOT NULL)
              RETURNING cluster`,
-      values: [fleet, revision, traceparent, clusters, part.map(({ digest }) => digest), part.map(({ bundles }) => JSON.stringify(bundles)), problems],
+      values: [
+        fleet,
+        revision,
+        traceparent,
+        clusters,
+        part.map(({ digest }) => digest),
+        part.map(({ bundles }) => JSON.stringify(bundles)),
+        problems,
+        isCurrent,
+      ],
     });
     released.push(...rows.map(({ cluster }) => cluster));
     await voidApprovals(

@@ -15,7 +15,7 @@ import { maxBodiesPerRequest, maxGrpcMessageBytes } from "@flotilla/proto/limits
 import { toBinary } from "@bufbuild/protobuf";
 import { type ServerDuplexStream, status } from "@grpc/grpc-js";
 import { type Span, SpanStatusCode, type Tracer } from "@opentelemetry/api";
-import type { LinkState, PendingCommand, ReleasedTarget, SendPhase, SessionKey } from "../domain/link-rows.ts";
+import type { HeldTargetRow, LinkState, PendingCommand, ReleasedTarget, SendPhase, SessionKey } from "../domain/link-rows.ts";
 import { commandsInFlightMax, drainMs, helloDeadlineMs } from "../limits.ts";
 import { contextOf, traceparentOf } from "../telemetry.ts";
 import type { EncodedBody } from "./body-cache.ts";
@@ -53,6 +53,8 @@ export interface SessionHolder {
   commandAnswered(id: string, cluster: string, error: string): void;
   wantsSnapshot(cluster: string): void;
   wantsResend(cluster: string): void;
+  /** The agent holds something newer than the row. */
+  holdsNewer(held: HeldTargetRow): void;
 }
 
 interface SentTarget {
@@ -156,6 +158,11 @@ export class Session {
       this.#digests.set(target.fleet, new Set(target.bundles.map((bundle) => bundle.digest)));
       const held = this.#holds.get(target.fleet);
       if (held?.generation === target.generation && held.digest === target.digest) continue;
+      // The agent would refuse it: a generation goes up, and stands for one content.
+      if (held !== undefined && held.generation >= target.generation) {
+        this.#holder.holdsNewer({ cluster: this.peer.cluster, fleet: target.fleet, ...held });
+        continue;
+      }
       this.#targets.set(target.fleet, target);
     }
     this.#pump();

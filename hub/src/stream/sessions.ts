@@ -2,12 +2,13 @@ import { protocolVersion, clusterLeaseMs, heartbeatDeadlineMs, heartbeatInterval
 import type { Hello } from "@flotilla/proto/gen/link";
 import { status } from "@grpc/grpc-js";
 import type { Tracer } from "@opentelemetry/api";
-import type { LinkState, PendingCommand, ReleasedTarget, SendPhase, SessionKey, SessionOpening } from "../domain/link-rows.ts";
+import type { HeldTargetRow, LinkState, PendingCommand, ReleasedTarget, SendPhase, SessionKey, SessionOpening } from "../domain/link-rows.ts";
 import {
   batchRowsMax,
   bodyCacheBytesMax,
   bodyLoadsAtOnce,
   drainMs,
+  heldTargetsMax,
   hintFoldMs,
   hintPollMs,
   leaseFlushMs,
@@ -34,6 +35,7 @@ export interface SessionStore {
   keepLeases(keys: readonly SessionKey[], leaseMs: number): Promise<void>;
   readLinkStates(keys: readonly SessionKey[]): Promise<LinkState[]>;
   readTargets(clusters: readonly string[], releasedWithinMs?: number): Promise<ReleasedTarget[]>;
+  noteHeldTargets(held: readonly HeldTargetRow[]): Promise<void>;
   readBody(digest: string): Promise<Uint8Array | undefined>;
   readCommands(clusters: readonly string[]): Promise<PendingCommand[]>;
   markCommandSent(id: string): Promise<void>;
@@ -88,6 +90,7 @@ export class Sessions implements SessionHolder {
   readonly #commands: FoldedWork<string>;
   readonly #snapshots: FoldedWork<string>;
   readonly #resends: FoldedWork<string>;
+  readonly #held: FoldedWork<HeldTargetRow>;
   readonly #changes: FoldedWork<string>;
   readonly #closed: FoldedWork<SessionKey>;
   readonly #phases: FoldedWork<SendPhase>;
@@ -116,6 +119,7 @@ export class Sessions implements SessionHolder {
     this.#commands = folded("commands", (clusters) => this.#readCommands(clusters));
     this.#snapshots = folded("snapshots", (clusters) => store.askSnapshots(clusters));
     this.#resends = folded("resends", (clusters) => store.clearResends(clusters));
+    this.#held = folded("held targets", (held) => store.noteHeldTargets(held), { itemsMax: heldTargetsMax });
     this.#changes = folded("changes", (clusters) => store.tellChanged(clusters), { foldMs: sendPhasesFoldMs });
     this.#closed = folded("ended sessions", (keys) => store.closeSessions(keys));
     this.#phases = folded("send phases", (phases) => store.saveSendPhases(phases), { foldMs: sendPhasesFoldMs, itemsMax: sendPhasesMax });
@@ -207,6 +211,10 @@ export class Sessions implements SessionHolder {
     this.#resends.add(cluster, cluster);
   }
 
+  holdsNewer(held: HeldTargetRow): void {
+    this.#held.add(`${held.cluster}/${held.fleet}`, held);
+  }
+
   /** Asks every agent to go elsewhere, and waits until they did. New streams are refused from now on. */
   async drain(): Promise<void> {
     this.#isDraining = true;
@@ -221,8 +229,8 @@ export class Sessions implements SessionHolder {
     for (const timer of this.#timers) clearInterval(timer);
     for (const session of [...this.#all]) session.end(status.UNAVAILABLE, "the hub is going away");
     await Promise.all(
-      [this.#states, this.#targets, this.#commands, this.#snapshots, this.#resends, this.#changes, this.#closed, this.#phases, this.#acts].map((work) =>
-        work.close(),
+      [this.#states, this.#targets, this.#commands, this.#snapshots, this.#resends, this.#held, this.#changes, this.#closed, this.#phases, this.#acts].map(
+        (work) => work.close(),
       ),
     );
   }
@@ -239,6 +247,7 @@ export class Sessions implements SessionHolder {
     session.open(hello, row.session, row.watermark, sessionAgeMs * (1 + (Math.random() * 2 - 1) * sessionAgeJitter));
     if (this.#isDraining) return session.sayGoodbye("the hub is going away", sessionMoveWithinMs);
     this.log.info({ cluster, session: String(row.session), agentVersion: hello.agentVersion }, "agent connected");
+    for (const { fleet, generation, digest } of hello.targets) this.holdsNewer({ cluster, fleet, generation, digest });
     for (const work of [this.#targets, this.#commands, this.#states, this.#changes]) work.add(cluster, cluster);
   }
 

@@ -121,6 +121,7 @@ export async function followRepositories(ports: FollowPorts, hints: FollowHints,
 
 async function followRepository(ports: FollowPorts, hints: FollowHints, slots: WorkSlots, lease: Lease, id: string, signal: AbortSignal): Promise<void> {
   const placedAt = new Map<string, number>();
+  const gitRevisions = new Map<string, string>();
   // Another replica's clone is not here: begin with a fetch, whatever the rows say.
   let isFirst = true;
   while (!signal.aborted) {
@@ -138,8 +139,9 @@ async function followRepository(ports: FollowPorts, hints: FollowHints, slots: W
     }
     isFirst = false;
     const fetched = dueAt <= now ? await slots.fetch.run(() => fetchAll(ports, lease, repository, fleets, signal)) : undefined;
+    for (const [key, outcome] of fetched?.found ?? []) if ("revision" in outcome) gitRevisions.set(key, outcome.revision);
     if (fetched?.changesNothing === true && !placementDue) continue;
-    await slots.sync.run(() => syncFleets(ports, hints, lease, repository, fleets, { fetched, placedAt, newestHint }, signal));
+    await slots.sync.run(() => syncFleets(ports, hints, lease, repository, fleets, { fetched, placedAt, gitRevisions, newestHint }, signal));
   }
 }
 
@@ -174,7 +176,12 @@ async function syncFleets(
   lease: Lease,
   repository: FollowedRepository,
   fleets: readonly FollowedFleet[],
-  due: { readonly fetched: Fetched | undefined; readonly placedAt: Map<string, number>; readonly newestHint: number },
+  due: {
+    readonly fetched: Fetched | undefined;
+    readonly placedAt: Map<string, number>;
+    readonly gitRevisions: ReadonlyMap<string, string>;
+    readonly newestHint: number;
+  },
   signal: AbortSignal,
 ): Promise<void> {
   const { fetched } = due;
@@ -184,7 +191,15 @@ async function syncFleets(
     if (fetched === undefined && !placementWanted) continue;
     const found = fetched?.found.get(refKey(fleet.ref)) ?? unchanged(fleet);
     try {
-      await ports.syncFleet(repository, { lease, fleet, found, cause: fetched?.cause ?? noCause(), placementWanted, signal });
+      await ports.syncFleet(repository, {
+        lease,
+        fleet,
+        found,
+        cause: fetched?.cause ?? noCause(),
+        placementWanted,
+        gitRevision: due.gitRevisions.get(refKey(fleet.ref)),
+        signal,
+      });
       if (placementWanted) due.placedAt.set(fleet.name, Date.now());
     } catch (error) {
       ports.report(error, `syncing fleet ${fleet.name}`);

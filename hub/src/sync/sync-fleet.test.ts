@@ -73,9 +73,19 @@ function rig(
     savePhases: async (_fleet, _revision, phases) => void told.phases.push(...phases.map(({ phase }) => phase)),
   };
   const run = (state: FollowedFleet, seen: FoundRevision | readonly Problem[], placementWanted = false) =>
-    syncFleet(ports, { lease, fleet: state, found: seen, cause: cause(), placementWanted, signal: new AbortController().signal });
+    syncFleet(ports, {
+      lease,
+      fleet: state,
+      found: seen,
+      cause: cause(),
+      placementWanted,
+      gitRevision: isProblemList(seen) ? undefined : seen.revision,
+      signal: new AbortController().signal,
+    });
   return { told, run, ports };
 }
+
+const isProblemList = (seen: FoundRevision | readonly Problem[]): seen is readonly Problem[] => Array.isArray(seen);
 
 describe("syncing a fleet", () => {
   it("takes a new revision: saved, then released to every cluster it selects, each step timed", async () => {
@@ -157,6 +167,15 @@ describe("syncing a fleet", () => {
       ],
     });
     expect(told.saved).toEqual([]);
+  });
+
+  it("says whether what it releases is what Git says now, or only what the store had (fault 3)", async () => {
+    const { told, run } = rig({ [good]: { "a.yaml": configMap("a") }, [newer]: { "a.yaml": "kind: [" } });
+    await run(fleet(), found(good));
+    await run(fleet({ revision: good, seenRevision: good }), found(good), true);
+    await run(fleet({ revision: good, seenRevision: good }), [{ code: "unreachable", message: "no answer" }], true);
+    await run(fleet({ revision: good, seenRevision: good }), found(newer), true);
+    expect(told.released.map(({ isCurrent }) => isCurrent)).toEqual([true, true, false, false]);
   });
 
   it("warns when the ref was moved to a commit that does not descend from the last", async () => {

@@ -64,6 +64,8 @@ export interface Release {
   readonly heldRemoval: HeldRemoval | null;
   /** Digest of the approval that let the removals go. */
   readonly usedApproval: string | null;
+  /** It is what Git says now, and not only what the store had. */
+  readonly isCurrent: boolean;
   readonly traceparent: string | null;
 }
 
@@ -75,6 +77,8 @@ export interface SyncFleetJob {
   readonly cause: SyncCause;
   /** Clusters joined, left or changed labels: place the last good revision again though Git did not change. */
   readonly placementWanted: boolean;
+  /** What the fleet's ref named when Git last answered this follower; undefined until it did. */
+  readonly gitRevision: string | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -159,6 +163,7 @@ async function releaseRemovals(ports: SyncFleetPorts, { fleet, lease }: SyncFlee
     leaving: [],
     heldRemoval: null,
     usedApproval: null,
+    isCurrent: false,
     traceparent: null,
   });
 }
@@ -188,7 +193,7 @@ async function prepare(ports: SyncFleetPorts, job: SyncFleetJob, revision: strin
       ({ problems }) => errorOf(problems),
     );
     if (render.problems.length > 0) return render.problems;
-    const release = await step("place", () => place(ports, fleet, revision, spec, clusters, render));
+    const release = await step("place", () => place(ports, job, revision, spec, clusters, render));
     const problems = [...render.held].flatMap(([cluster, found]) =>
       found.map((problem) => ({ ...problem, message: `cluster ${cluster}: ${problem.message}` })),
     );
@@ -236,7 +241,7 @@ export async function readSpecOf(
 
 async function place(
   ports: SyncFleetPorts,
-  fleet: FollowedFleet,
+  { fleet, gitRevision }: SyncFleetJob,
   revision: string,
   spec: FleetSpec,
   clusters: readonly PlacedCluster[],
@@ -273,6 +278,7 @@ async function place(
     leaving: plan.leaving,
     heldRemoval: plan.held ?? null,
     usedApproval: plan.approval ?? null,
+    isCurrent: revision === gitRevision,
   };
 }
 

@@ -546,6 +546,10 @@ END $$;
 CREATE TRIGGER audit_log_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log FOR EACH STATEMENT EXECUTE FUNCTION audit_log_is_append_only();
 CREATE INDEX audit_log_actor ON audit_log (actor, seq);
 ` },
+  { name: "0006_held_generations", sql: `-- What the agent holds, while that is newer than this row: the database went back to an older state. The next release whose content Git was
+-- just asked for goes above it; until then nothing is sent.
+ALTER TABLE targets ADD COLUMN held_generation bigint;
+` },
   { name: "0006_removals", sql: `-- A cluster that the fleet no longer selects keeps its target: since when, and until when (null: until a person has spoken).
 ALTER TABLE targets ADD COLUMN leaving_since timestamptz;
 ALTER TABLE targets ADD COLUMN leaves_at timestamptz;
