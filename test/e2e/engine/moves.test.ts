@@ -98,11 +98,13 @@ await describeWith(kubeTools, "moving an object", () => {
     await agent.sync(testTarget("cl-from", 1, [bundle("stays", ["cl-st"]), bundle("web", moving)]));
     await agent.sync(testTarget("cl-to", 1, [bundle("web", [...moving, "cl-ba"], { excluded })]));
     const before = await uidsOf(moving);
-    await agent.sync(testTarget("cl-from", 2, [bundle("stays", ["cl-st"])]));
+    await agent.accept(testTarget("cl-from", 2, [bundle("stays", ["cl-st"])]));
+    await waitFor(() => /goes over to fleet cl-to/.test(agent.objects.get("ConfigMap default/cl-a")?.message ?? ""), { what: "the hand-over" });
     await restart();
     await agent.sync(testTarget("cl-to", 2, [bundle("web", [...moving, "cl-ba"])]));
     expect(await uidsOf(moving)).toEqual(before);
     expect(await ownerOf("cl-a")).toBe("cl-to/web");
+    await isSynced("cl-from", 2);
     expect(await deletesOf("cl-")).toEqual([]);
   });
 
