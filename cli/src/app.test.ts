@@ -322,6 +322,7 @@ describe("fleet status", () => {
       healthy: 3,
       drifted: 0,
       failed: 0,
+      healthCounts: { InProgress: 2, Failed: 1 },
       suspended: null,
       asOf: null,
     };
@@ -330,7 +331,10 @@ describe("fleet status", () => {
       "GET /fleets/shop/targets": () => page([targetRow()]),
       "GET /bundles": () => page([bundle]),
     });
-    expect((await fleet("status shop -o wide")).stdout).toContain("storefront");
+    const wide = (await fleet("status shop -o wide")).stdout;
+    expect(wide).toContain("storefront");
+    expect(wide).toMatch(/NOT CURRENT/);
+    expect(wide).toContain("1 Failed, 2 InProgress");
     expect(JSON.parse((await fleet("status shop -o json")).stdout)).toMatchObject({ fleet: { revision }, targets: [{ cluster: "berlin-1" }] });
     expect((await fleet("status shop -o yaml")).stdout).toContain(`revision: ${revision}`);
     expect((await fleet("status shop -o name")).stdout).toBe("berlin-1\n");

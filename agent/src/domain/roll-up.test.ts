@@ -20,7 +20,16 @@ describe("the roll-up", () => {
       object({ health: "Failed", name: "Pod x", message: "CrashLoopBackOff" }),
       object({ drifted: true, synced: false }),
     ]);
-    expect(result).toEqual({ synced: false, health: "Failed", message: "Pod x: CrashLoopBackOff", objects: 4, healthy: 2, drifted: 1, failed: 0 });
+    expect(result).toEqual({
+      synced: false,
+      health: "Failed",
+      message: "Pod x: CrashLoopBackOff",
+      objects: 4,
+      healthy: 2,
+      drifted: 1,
+      failed: 0,
+      healthCounts: { inProgress: 1, failed: 1, terminating: 0, notFound: 0, unknown: 0 },
+    });
   });
 
   it("never lets Unknown pass for healthy, nor hide a failure", () => {

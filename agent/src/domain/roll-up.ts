@@ -21,6 +21,16 @@ export interface RollUp {
   readonly healthy: number;
   readonly drifted: number;
   readonly failed: number;
+  readonly healthCounts: HealthCounts;
+}
+
+/** Objects by their health, without those that are Current. */
+export interface HealthCounts {
+  readonly inProgress: number;
+  readonly failed: number;
+  readonly terminating: number;
+  readonly notFound: number;
+  readonly unknown: number;
 }
 
 /** From worst to best. Unknown is never shown as healthy, and never hides a failure (G4). */
@@ -33,12 +43,13 @@ export function worseOf(a: HealthWord, b: HealthWord): HealthWord {
 
 /** Fold objects into one line. No objects at all are Current and in sync: there is nothing that could be otherwise. */
 export function rollUp(objects: Iterable<CountedObject>): RollUp {
-  let [count, healthy, drifted, failed, synced] = [0, 0, 0, 0, true];
+  let [count, drifted, failed, synced] = [0, 0, 0, true];
+  const counts = { Current: 0, InProgress: 0, Failed: 0, Terminating: 0, NotFound: 0, Unknown: 0 };
   let health: HealthWord = "Current";
   let worst: { rank: number; message: string } = { rank: 0, message: "" };
   for (const object of objects) {
     count += 1;
-    if (object.health === "Current") healthy += 1;
+    counts[object.health] += 1;
     if (object.drifted) drifted += 1;
     if (object.failed) failed += 1;
     if (!object.synced) synced = false;
@@ -46,7 +57,9 @@ export function rollUp(objects: Iterable<CountedObject>): RollUp {
     const rank = rankOf(object);
     if (rank > worst.rank) worst = { rank, message: object.message === "" ? object.name : `${object.name}: ${object.message}` };
   }
-  return { synced, health, message: worst.message, objects: count, healthy, drifted, failed };
+  const { Current: healthy, InProgress: inProgress, Failed, Terminating: terminating, NotFound: notFound, Unknown: unknown } = counts;
+  const healthCounts = { inProgress, failed: Failed, terminating, notFound, unknown };
+  return { synced, health, message: worst.message, objects: count, healthy, drifted, failed, healthCounts };
 }
 
 /** Which object the one line is about: a failed apply before failed health before drift before what is still moving. */

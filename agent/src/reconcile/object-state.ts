@@ -141,6 +141,7 @@ export function totals(run: FleetRun, now: number): Totals {
     healthy: whole.healthy,
     drifted: whole.drifted,
     failed: whole.failed,
+    healthCounts: whole.healthCounts,
     prunesHeld: run.held?.keys.length ?? 0,
     prunesDigest: run.held?.digest ?? "",
   };

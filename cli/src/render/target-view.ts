@@ -42,6 +42,7 @@ export function bundleView(now: number): ListView<BundleRow> {
       { title: "SYNC", cell: (row) => wordUnless(unknown(row), row.sync) },
       { title: "HEALTH", cell: (row) => wordUnless(unknown(row), row.health) },
       { title: "OBJECTS", cell: ({ healthy, objects }) => `${healthy}/${objects}` },
+      { title: "NOT CURRENT", cell: ({ healthCounts }) => healthCountsText(healthCounts) },
       { title: "DRIFTED", cell: ({ drifted }) => countCell(drifted, "busy") },
       { title: "FAILED", cell: ({ failed }) => countCell(failed, "bad") },
       { title: "DIGEST", cell: ({ digest }) => shortRevision(digest.replace(/^sha256:/, "")) },
@@ -52,6 +53,12 @@ export function bundleView(now: number): ListView<BundleRow> {
       },
     ],
   };
+}
+
+/** "1 Failed, 3 InProgress", the worst first. */
+function healthCountsText(counts: BundleRow["healthCounts"]): string {
+  const worstFirst = ["Failed", "NotFound", "Unknown", "Terminating", "InProgress"];
+  return worstFirst.flatMap((word) => (counts[word] === undefined ? [] : [`${counts[word]} ${word}`])).join(", ");
 }
 
 function wantedCell(wanted: TargetRow["wanted"], leaving: TargetRow["leaving"]): string | Cell {

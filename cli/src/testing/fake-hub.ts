@@ -132,6 +132,7 @@ export function targetRow(more: Partial<TargetRow> = {}): TargetRow {
     healthy: 41,
     drifted: 0,
     failed: 0,
+    healthCounts: {},
     prunesHeld: 0,
     suspended: null,
     problems: [],

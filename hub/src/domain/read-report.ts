@@ -7,11 +7,12 @@ import {
   type BundleState,
   type ClusterEvent,
   type FleetReport,
+  type HealthCounts as WireHealthCounts,
   type ObjectId,
   type ObjectState,
   type PhaseTime,
 } from "@flotilla/proto/gen/report";
-import type { HealthWord, SyncWord } from "@flotilla/proto/rest/contract";
+import type { HealthCounts, HealthWord, SyncWord } from "@flotilla/proto/rest/contract";
 import { reportTextCharsMax } from "../limits.ts";
 import type { BundleStateRow, DriftedField, ObjectStateRow, ReportedEvent, ReportedPhase, TargetStateRow } from "./report-rows.ts";
 
@@ -82,6 +83,7 @@ export function readTargetState(report: FleetReport, frame: ReportFrame): Target
     health: healthWord(summary.health),
     message: cleanText(summary.message),
     ...countsOf(summary),
+    healthCounts: healthCountsOf(summary.healthCounts),
     prunesHeld: bounded(summary.prunesHeld),
     prunesDigest: cleanText(summary.prunesDigest),
     recordedAt: frame.recordedAt,
@@ -98,6 +100,7 @@ export function readBundleState(state: BundleState): BundleStateRow {
     health: healthWord(state.health),
     message: cleanText(state.message),
     ...countsOf(state),
+    healthCounts: healthCountsOf(state.healthCounts),
   };
 }
 
@@ -158,13 +161,17 @@ export function readPhase(phase: PhaseTime, report: FleetReport, frame: ReportFr
   };
 }
 
-function countsOf(counts: { objects: number; healthy: number; drifted: number; failed: number }): {
-  objects: number;
-  healthy: number;
-  drifted: number;
-  failed: number;
-} {
-  return { objects: bounded(counts.objects), healthy: bounded(counts.healthy), drifted: bounded(counts.drifted), failed: bounded(counts.failed) };
+type Counts = Pick<BundleStateRow, "objects" | "healthy" | "drifted" | "failed">;
+
+function countsOf({ objects, healthy, drifted, failed }: Counts): Counts {
+  return { objects: bounded(objects), healthy: bounded(healthy), drifted: bounded(drifted), failed: bounded(failed) };
+}
+
+/** An agent of the version before says nothing of it. */
+function healthCountsOf(counts: WireHealthCounts | undefined): HealthCounts {
+  const { inProgress = 0, failed = 0, terminating = 0, notFound = 0, unknown = 0 } = counts ?? {};
+  const all = { InProgress: inProgress, Failed: failed, Terminating: terminating, NotFound: notFound, Unknown: unknown };
+  return Object.fromEntries(Object.entries(all).flatMap(([word, count]) => (count > 0 ? [[word, bounded(count)]] : [])));
 }
 
 /** uint32 on the wire, integer in Postgres. */

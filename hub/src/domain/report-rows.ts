@@ -1,4 +1,4 @@
-import type { HealthWord, SyncWord } from "@flotilla/proto/rest/contract";
+import type { HealthCounts, HealthWord, SyncWord } from "@flotilla/proto/rest/contract";
 
 /** What folded reports say, as rows; the names of REST's words. */
 
@@ -14,6 +14,8 @@ export interface TargetStateRow {
   readonly healthy: number;
   readonly drifted: number;
   readonly failed: number;
+  /** By word, of the objects that are not Current; none is left out. */
+  readonly healthCounts: HealthCounts;
   readonly prunesHeld: number;
   readonly prunesDigest: string;
   /** Agent's clock. */
@@ -32,6 +34,8 @@ export interface BundleStateRow {
   readonly healthy: number;
   readonly drifted: number;
   readonly failed: number;
+  /** By word, of the objects that are not Current; none is left out. */
+  readonly healthCounts: HealthCounts;
 }
 
 export interface DriftedField {

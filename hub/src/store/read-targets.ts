@@ -23,6 +23,7 @@ interface StoredTarget {
   readonly healthy: number;
   readonly drifted: number;
   readonly failed: number;
+  readonly health_counts: TargetRow["healthCounts"] | null;
   readonly prunes_held: number;
   readonly suspended: TargetRow["suspended"];
   readonly as_of: Date | null;
@@ -49,6 +50,7 @@ export async function readTargets(
   const page = await readPage<StoredTarget>(pool, {
     from: "seen_targets t JOIN targets w ON w.fleet = t.fleet AND w.cluster = t.cluster",
     select: `t.*, w.leaving_since, w.leaves_at, suspension_of(t.fleet, t.cluster, '') AS suspended,
+      (SELECT s.health_counts FROM target_states s WHERE s.fleet = t.fleet AND s.cluster = t.cluster) AS health_counts,
       CASE WHEN w.held_generation IS NOT NULL THEN ${behindProblem("w")} END AS behind`,
     where,
     keys: [["t.cluster", "text"]],
@@ -75,6 +77,7 @@ function targetRow(row: StoredTarget): TargetRow {
     healthy,
     drifted,
     failed,
+    healthCounts: row.health_counts ?? {},
     prunesHeld: row.prunes_held,
     suspended: row.suspended,
     problems: row.behind === null ? problems : [...problems, row.behind],
@@ -96,9 +99,10 @@ export async function readBundles(pool: pg.Pool, query: StateFilter): Promise<Pa
     ["b.cluster", "text"],
     ["b.bundle", "text"],
   ] as const;
-  const page = await readPage<Omit<BundleRow, "asOf"> & { as_of: Date | null }>(pool, {
+  const page = await readPage<Omit<BundleRow, "asOf" | "healthCounts"> & { as_of: Date | null; health_counts: BundleRow["healthCounts"] | null }>(pool, {
     from: "seen_bundles b",
-    select: "b.*, suspension_of(b.fleet, b.cluster, b.bundle) AS suspended",
+    select:
+      "b.*, (SELECT s.health_counts FROM bundle_states s WHERE s.fleet = b.fleet AND s.cluster = b.cluster AND s.bundle = b.bundle) AS health_counts, suspension_of(b.fleet, b.cluster, b.bundle) AS suspended",
     where: stateConditions("b", query),
     keys,
     limit: query.limit,
@@ -106,8 +110,8 @@ export async function readBundles(pool: pg.Pool, query: StateFilter): Promise<Pa
   });
   return {
     ...page,
-    items: page.items.map(({ fleet, cluster, bundle, digest, sync, health, message, objects, healthy, drifted, failed, suspended, as_of: asOf }) => ({
-      fleet, cluster, bundle, digest, sync, health, message, objects, healthy, drifted, failed, suspended, asOf: isoOrNull(asOf),
+    items: page.items.map(({ fleet, cluster, bundle, digest, sync, health, message, objects, healthy, drifted, failed, health_counts: healthCounts, suspended, as_of: asOf }) => ({
+      fleet, cluster, bundle, digest, sync, health, message, objects, healthy, drifted, failed, healthCounts: healthCounts ?? {}, suspended, asOf: isoOrNull(asOf),
     })), // prettier-ignore
   };
 }

@@ -1,10 +1,12 @@
 import type pg from "pg";
+import type { HealthCounts } from "@flotilla/proto/rest/contract";
 import type { BundleStateRow } from "../domain/report-rows.ts";
 import { batchRowsMax } from "../limits.ts";
 import type { FleetOfCluster } from "./fleet-of-cluster.ts";
 import { differs, inBatches, unnestRows, type Columns } from "./unnest.ts";
 
-interface BundleStateInsert extends BundleStateRow {
+interface BundleStateInsert extends Omit<BundleStateRow, "healthCounts"> {
+  readonly health_counts: HealthCounts;
   readonly fleet: string;
   readonly cluster: string;
   readonly as_of: Date;
@@ -22,12 +24,15 @@ const bundleStateColumns: Columns<BundleStateInsert> = {
   healthy: "integer",
   drifted: "integer",
   failed: "integer",
+  health_counts: "jsonb",
   as_of: "timestamptz",
 };
 
 export async function saveBundleStates(client: pg.ClientBase, fleets: readonly FleetOfCluster[], now: Date): Promise<void> {
   const whole = fleets.filter(({ fold }) => fold.bundles !== undefined);
-  const rows = whole.flatMap(({ cluster, fleet, fold }) => (fold.bundles ?? []).map((bundle) => ({ ...bundle, fleet, cluster, as_of: now })));
+  const rows = whole.flatMap(({ cluster, fleet, fold }) =>
+    (fold.bundles ?? []).map(({ healthCounts, ...bundle }) => ({ ...bundle, fleet, cluster, health_counts: healthCounts, as_of: now })),
+  );
   for (const part of inBatches(rows, batchRowsMax)) {
     const batch = unnestRows(bundleStateColumns, part);
     const names = Object.keys(bundleStateColumns);

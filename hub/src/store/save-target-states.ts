@@ -1,4 +1,5 @@
 import type pg from "pg";
+import type { HealthCounts } from "@flotilla/proto/rest/contract";
 import type { TargetStateRow } from "../domain/report-rows.ts";
 import { batchRowsMax } from "../limits.ts";
 import type { FleetOfCluster } from "./fleet-of-cluster.ts";
@@ -17,6 +18,7 @@ interface TargetStateInsert {
   readonly healthy: number;
   readonly drifted: number;
   readonly failed: number;
+  readonly health_counts: HealthCounts;
   readonly prunes_held: number;
   readonly prunes_digest: string;
   readonly recorded_at: Date;
@@ -38,6 +40,7 @@ const targetStateColumns: Columns<TargetStateInsert> = {
   healthy: "integer",
   drifted: "integer",
   failed: "integer",
+  health_counts: "jsonb",
   prunes_held: "integer",
   prunes_digest: "text",
   recorded_at: "timestamptz",
@@ -66,7 +69,7 @@ export async function saveTargetStates(client: pg.ClientBase, fleets: readonly F
 function targetInsert(cluster: string, row: TargetStateRow, now: Date): TargetStateInsert {
   const { fleet, generation, revision, sync, health, message, objects, healthy, drifted, failed, epoch, seq } = row;
   return {
-    fleet, cluster, generation, revision, target_digest: row.targetDigest, sync, health, message, objects, healthy, drifted, failed,
+    fleet, cluster, generation, revision, target_digest: row.targetDigest, sync, health, message, objects, healthy, drifted, failed, health_counts: row.healthCounts,
     prunes_held: row.prunesHeld, prunes_digest: row.prunesDigest, recorded_at: row.recordedAt, as_of: now, epoch, seq,
   }; // prettier-ignore
 }

@@ -172,6 +172,10 @@ export const FleetCreated = Type.Object({
 });
 export type FleetCreated = Static<typeof FleetCreated>;
 
+/** How many objects are what, of those that are not Current. */
+export const HealthCounts = Type.Record(Type.String(), Type.Integer(), { description: 'Objects by health word, without Current: {"InProgress": 3}' });
+export type HealthCounts = Static<typeof HealthCounts>;
+
 /** One (fleet, cluster): a line of `fleet status FLEET`. */
 export const TargetRow = Type.Object({
   fleet: Type.String(),
@@ -190,6 +194,7 @@ export const TargetRow = Type.Object({
   healthy: Type.Integer(),
   drifted: Type.Integer(),
   failed: Type.Integer(),
+  healthCounts: HealthCounts,
   prunesHeld: Type.Integer(),
   suspended: MaybeSuspension,
   problems: Type.Array(ProblemRow),
@@ -249,6 +254,7 @@ export const BundleRow = Type.Object({
   healthy: Type.Integer(),
   drifted: Type.Integer(),
   failed: Type.Integer(),
+  healthCounts: HealthCounts,
   suspended: MaybeSuspension,
   asOf: MaybeTime,
 });

@@ -50,6 +50,9 @@ describe("health and rights of fleet.yaml, from Git to the status", () => {
     await platform.hub.api.createFleet({ name: "judged", repository: repository.url });
     await waitForValue(row, (found) => found?.health === "InProgress", { what: "the object in progress", timeoutMs: 60_000 });
     expect((await row())?.message).toContain("health check: not yet data.phase == 'done'");
+    const bundles = await platform.hub.api.bundles({ fleet: "judged" });
+    expect(bundles).toEqual([expect.objectContaining({ bundle: "web", health: "InProgress", objects: 1, healthy: 0, healthCounts: { InProgress: 1 } })]);
+    expect(await platform.hub.api.targets("judged")).toEqual([expect.objectContaining({ healthCounts: { InProgress: 1 } })]);
     good = await repository.commit({ "web/config.yaml": config("done") });
     await platform.converged("judged", good);
     expect(await facts()).toMatchObject({ rights: "cluster-admin" });

@@ -485,6 +485,10 @@ CREATE FUNCTION suspension_of(of_fleet text, of_cluster text, of_bundle text) RE
   ORDER BY s.bundle, s.cluster, s.fleet LIMIT 1
 $$;
 ` },
+  { name: "0005_health_counts", sql: `-- How many objects are what, of those that are not Current: {"InProgress": 3, "Failed": 1}.
+ALTER TABLE target_states ADD COLUMN health_counts jsonb NOT NULL DEFAULT '{}';
+ALTER TABLE bundle_states ADD COLUMN health_counts jsonb NOT NULL DEFAULT '{}';
+` },
   { name: "0006_approvals", sql: `-- What keeps an object that is no longer in Git: 'held' (waits for an approval), 'waits' (for something else), 'terminating'; '' for all others.
 ALTER TABLE object_states ADD COLUMN prune text NOT NULL DEFAULT '';
 CREATE INDEX object_states_held ON object_states (fleet, cluster) WHERE prune = 'held';

@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file fleet/v1/report.proto.
  */
 export const file_fleet_v1_report: GenFile = /*@__PURE__*/
-  fileDesc("ChVmbGVldC92MS9yZXBvcnQucHJvdG8SCGZsZWV0LnYxIpICCg5SZXBvcnRFbnZlbG9wZRIPCgdjbHVzdGVyGAEgASgJEg0KBWVwb2NoGAIgASgJEgsKA3NlcRgDIAEoBBIRCglmaXJzdF9zZXEYBCABKAQSLwoLcmVjb3JkZWRfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC3RyYWNlcGFyZW50GAYgASgJEiYKBWZsZWV0GAcgASgLMhUuZmxlZXQudjEuRmxlZXRSZXBvcnRIABIqCghzbmFwc2hvdBgIIAEoCzIWLmZsZWV0LnYxLlNuYXBzaG90UGFydEgAEhwKA2dhcBgJIAEoCzINLmZsZWV0LnYxLkdhcEgAQggKBnJlcG9ydCLNAgoLRmxlZXRSZXBvcnQSDQoFZmxlZXQYASABKAkSEgoKZ2VuZXJhdGlvbhgCIAEoBBIQCghyZXZpc2lvbhgDIAEoCRIVCg10YXJnZXRfZGlnZXN0GAQgASgJEiIKB3N1bW1hcnkYBSABKAsyES5mbGVldC52MS5TdW1tYXJ5EiYKB2J1bmRsZXMYBiADKAsyFS5mbGVldC52MS5CdW5kbGVTdGF0ZRImCgdvYmplY3RzGAcgAygLMhUuZmxlZXQudjEuT2JqZWN0U3RhdGUSIAoEZ29uZRgIIAMoCzISLmZsZWV0LnYxLk9iamVjdElkEiYKBmV2ZW50cxgJIAMoCzIWLmZsZWV0LnYxLkNsdXN0ZXJFdmVudBIjCgZwaGFzZXMYCiADKAsyEy5mbGVldC52MS5QaGFzZVRpbWUSDwoHcmVtb3ZlZBgLIAEoCCLOAQoHU3VtbWFyeRIhCgRzeW5jGAEgASgOMhMuZmxlZXQudjEuU3luY1N0YXRlEiAKBmhlYWx0aBgCIAEoDjIQLmZsZWV0LnYxLkhlYWx0aBIPCgdtZXNzYWdlGAMgASgJEg8KB29iamVjdHMYBCABKA0SDwoHaGVhbHRoeRgFIAEoDRIPCgdkcmlmdGVkGAYgASgNEg4KBmZhaWxlZBgHIAEoDRITCgtwcnVuZXNfaGVsZBgIIAEoDRIVCg1wcnVuZXNfZGlnZXN0GAkgASgJIsQBCgtCdW5kbGVTdGF0ZRIMCgRuYW1lGAEgASgJEg4KBmRpZ2VzdBgCIAEoCRIhCgRzeW5jGAMgASgOMhMuZmxlZXQudjEuU3luY1N0YXRlEiAKBmhlYWx0aBgEIAEoDjIQLmZsZWV0LnYxLkhlYWx0aBIPCgdtZXNzYWdlGAUgASgJEg8KB29iamVjdHMYBiABKA0SDwoHaGVhbHRoeRgHIAEoDRIPCgdkcmlmdGVkGAggASgNEg4KBmZhaWxlZBgJIAEoDSJICghPYmplY3RJZBINCgVncm91cBgBIAEoCRIMCgRraW5kGAIgASgJEhEKCW5hbWVzcGFjZRgDIAEoCRIMCgRuYW1lGAQgASgJIp0CCgtPYmplY3RTdGF0ZRIeCgJpZBgBIAEoCzISLmZsZWV0LnYxLk9iamVjdElkEg8KB3ZlcnNpb24YAiABKAkSDgoGYnVuZGxlGAMgASgJEiEKBHN5bmMYBCABKA4yEy5mbGVldC52MS5TeW5jU3RhdGUSIAoGaGVhbHRoGAUgASgOMhAuZmxlZXQudjEuSGVhbHRoEg8KB21lc3NhZ2UYBiABKAkSIAoGY2hhbmdlGAcgASgOMhAuZmxlZXQudjEuQ2hhbmdlEgsKA3VpZBgIIAEoCRIjCgVkcmlmdBgJIAMoCzIULmZsZWV0LnYxLkRyaWZ0RmllbGQSIwoFcHJ1bmUYFCABKA4yFC5mbGVldC52MS5QcnVuZVN0YXRlIqIBCgpEcmlmdEZpZWxkEgwKBHBhdGgYASABKAkSDwoHZGVzaXJlZBgCIAEoCRIMCgRsaXZlGAMgASgJEg8KB21hbmFnZXIYBCABKAkSEQoJb3BlcmF0aW9uGAUgASgJEhMKC3N1YnJlc291cmNlGAYgASgJEi4KCmNoYW5nZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wItsBCgxDbHVzdGVyRXZlbnQSJgoCYXQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnJlYXNvbhgCIAEoCRIpCghzZXZlcml0eRgDIAEoDjIXLmZsZWV0LnYxLkV2ZW50U2V2ZXJpdHkSDwoHbWVzc2FnZRgEIAEoCRIOCgZidW5kbGUYBSABKAkSIgoGb2JqZWN0GAYgASgLMhIuZmxlZXQudjEuT2JqZWN0SWQSIwoFZHJpZnQYByADKAsyFC5mbGVldC52MS5EcmlmdEZpZWxkIpgBCglQaGFzZVRpbWUSDQoFcGhhc2UYASABKAkSLgoKc3RhcnRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWVycm9yGAQgASgJEg8KB3NwYW5faWQYBSABKAkidgoMU25hcHNob3RQYXJ0EhMKC3NuYXBzaG90X2lkGAEgASgJEgwKBHBhcnQYAiABKA0SDQoFcGFydHMYAyABKA0SJAoFc3RhdGUYBCABKAsyFS5mbGVldC52MS5GbGVldFJlcG9ydBIOCgZmbGVldHMYBSADKAkiJAoDR2FwEg0KBWNvdW50GAEgASgEEg4KBnJlYXNvbhgCIAEoCSpyCglTeW5jU3RhdGUSGgoWU1lOQ19TVEFURV9VTlNQRUNJRklFRBAAEhUKEVNZTkNfU1RBVEVfU1lOQ0VEEAESGgoWU1lOQ19TVEFURV9PVVRfT0ZfU1lOQxACEhYKElNZTkNfU1RBVEVfVU5LTk9XThADKqEBCgZIZWFsdGgSFgoSSEVBTFRIX1VOU1BFQ0lGSUVEEAASFgoSSEVBTFRIX0lOX1BST0dSRVNTEAESEgoOSEVBTFRIX0NVUlJFTlQQAhIRCg1IRUFMVEhfRkFJTEVEEAMSFgoSSEVBTFRIX1RFUk1JTkFUSU5HEAQSFAoQSEVBTFRIX05PVF9GT1VORBAFEhIKDkhFQUxUSF9VTktOT1dOEAYqcwoKUHJ1bmVTdGF0ZRIbChdQUlVORV9TVEFURV9VTlNQRUNJRklFRBAAEhQKEFBSVU5FX1NUQVRFX0hFTEQQARIVChFQUlVORV9TVEFURV9XQUlUUxACEhsKF1BSVU5FX1NUQVRFX1RFUk1JTkFUSU5HEAMqnAEKBkNoYW5nZRIWChJDSEFOR0VfVU5TUEVDSUZJRUQQABISCg5DSEFOR0VfQ1JFQVRFRBABEhUKEUNIQU5HRV9DT05GSUdVUkVEEAISFAoQQ0hBTkdFX1VOQ0hBTkdFRBADEhIKDkNIQU5HRV9TS0lQUEVEEAQSEgoOQ0hBTkdFX0RFTEVURUQQBRIRCg1DSEFOR0VfRkFJTEVEEAYqZgoNRXZlbnRTZXZlcml0eRIeChpFVkVOVF9TRVZFUklUWV9VTlNQRUNJRklFRBAAEhkKFUVWRU5UX1NFVkVSSVRZX05PUk1BTBABEhoKFkVWRU5UX1NFVkVSSVRZX1dBUk5JTkcQAmIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("ChVmbGVldC92MS9yZXBvcnQucHJvdG8SCGZsZWV0LnYxIpICCg5SZXBvcnRFbnZlbG9wZRIPCgdjbHVzdGVyGAEgASgJEg0KBWVwb2NoGAIgASgJEgsKA3NlcRgDIAEoBBIRCglmaXJzdF9zZXEYBCABKAQSLwoLcmVjb3JkZWRfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC3RyYWNlcGFyZW50GAYgASgJEiYKBWZsZWV0GAcgASgLMhUuZmxlZXQudjEuRmxlZXRSZXBvcnRIABIqCghzbmFwc2hvdBgIIAEoCzIWLmZsZWV0LnYxLlNuYXBzaG90UGFydEgAEhwKA2dhcBgJIAEoCzINLmZsZWV0LnYxLkdhcEgAQggKBnJlcG9ydCLNAgoLRmxlZXRSZXBvcnQSDQoFZmxlZXQYASABKAkSEgoKZ2VuZXJhdGlvbhgCIAEoBBIQCghyZXZpc2lvbhgDIAEoCRIVCg10YXJnZXRfZGlnZXN0GAQgASgJEiIKB3N1bW1hcnkYBSABKAsyES5mbGVldC52MS5TdW1tYXJ5EiYKB2J1bmRsZXMYBiADKAsyFS5mbGVldC52MS5CdW5kbGVTdGF0ZRImCgdvYmplY3RzGAcgAygLMhUuZmxlZXQudjEuT2JqZWN0U3RhdGUSIAoEZ29uZRgIIAMoCzISLmZsZWV0LnYxLk9iamVjdElkEiYKBmV2ZW50cxgJIAMoCzIWLmZsZWV0LnYxLkNsdXN0ZXJFdmVudBIjCgZwaGFzZXMYCiADKAsyEy5mbGVldC52MS5QaGFzZVRpbWUSDwoHcmVtb3ZlZBgLIAEoCCL9AQoHU3VtbWFyeRIhCgRzeW5jGAEgASgOMhMuZmxlZXQudjEuU3luY1N0YXRlEiAKBmhlYWx0aBgCIAEoDjIQLmZsZWV0LnYxLkhlYWx0aBIPCgdtZXNzYWdlGAMgASgJEg8KB29iamVjdHMYBCABKA0SDwoHaGVhbHRoeRgFIAEoDRIPCgdkcmlmdGVkGAYgASgNEg4KBmZhaWxlZBgHIAEoDRITCgtwcnVuZXNfaGVsZBgIIAEoDRIVCg1wcnVuZXNfZGlnZXN0GAkgASgJEi0KDWhlYWx0aF9jb3VudHMYIyABKAsyFi5mbGVldC52MS5IZWFsdGhDb3VudHMibAoMSGVhbHRoQ291bnRzEhMKC2luX3Byb2dyZXNzGAEgASgNEg4KBmZhaWxlZBgCIAEoDRITCgt0ZXJtaW5hdGluZxgDIAEoDRIRCglub3RfZm91bmQYBCABKA0SDwoHdW5rbm93bhgFIAEoDSLzAQoLQnVuZGxlU3RhdGUSDAoEbmFtZRgBIAEoCRIOCgZkaWdlc3QYAiABKAkSIQoEc3luYxgDIAEoDjITLmZsZWV0LnYxLlN5bmNTdGF0ZRIgCgZoZWFsdGgYBCABKA4yEC5mbGVldC52MS5IZWFsdGgSDwoHbWVzc2FnZRgFIAEoCRIPCgdvYmplY3RzGAYgASgNEg8KB2hlYWx0aHkYByABKA0SDwoHZHJpZnRlZBgIIAEoDRIOCgZmYWlsZWQYCSABKA0SLQoNaGVhbHRoX2NvdW50cxgjIAEoCzIWLmZsZWV0LnYxLkhlYWx0aENvdW50cyJICghPYmplY3RJZBINCgVncm91cBgBIAEoCRIMCgRraW5kGAIgASgJEhEKCW5hbWVzcGFjZRgDIAEoCRIMCgRuYW1lGAQgASgJIp0CCgtPYmplY3RTdGF0ZRIeCgJpZBgBIAEoCzISLmZsZWV0LnYxLk9iamVjdElkEg8KB3ZlcnNpb24YAiABKAkSDgoGYnVuZGxlGAMgASgJEiEKBHN5bmMYBCABKA4yEy5mbGVldC52MS5TeW5jU3RhdGUSIAoGaGVhbHRoGAUgASgOMhAuZmxlZXQudjEuSGVhbHRoEg8KB21lc3NhZ2UYBiABKAkSIAoGY2hhbmdlGAcgASgOMhAuZmxlZXQudjEuQ2hhbmdlEgsKA3VpZBgIIAEoCRIjCgVkcmlmdBgJIAMoCzIULmZsZWV0LnYxLkRyaWZ0RmllbGQSIwoFcHJ1bmUYFCABKA4yFC5mbGVldC52MS5QcnVuZVN0YXRlIqIBCgpEcmlmdEZpZWxkEgwKBHBhdGgYASABKAkSDwoHZGVzaXJlZBgCIAEoCRIMCgRsaXZlGAMgASgJEg8KB21hbmFnZXIYBCABKAkSEQoJb3BlcmF0aW9uGAUgASgJEhMKC3N1YnJlc291cmNlGAYgASgJEi4KCmNoYW5nZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wItsBCgxDbHVzdGVyRXZlbnQSJgoCYXQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnJlYXNvbhgCIAEoCRIpCghzZXZlcml0eRgDIAEoDjIXLmZsZWV0LnYxLkV2ZW50U2V2ZXJpdHkSDwoHbWVzc2FnZRgEIAEoCRIOCgZidW5kbGUYBSABKAkSIgoGb2JqZWN0GAYgASgLMhIuZmxlZXQudjEuT2JqZWN0SWQSIwoFZHJpZnQYByADKAsyFC5mbGVldC52MS5EcmlmdEZpZWxkIpgBCglQaGFzZVRpbWUSDQoFcGhhc2UYASABKAkSLgoKc3RhcnRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWVycm9yGAQgASgJEg8KB3NwYW5faWQYBSABKAkidgoMU25hcHNob3RQYXJ0EhMKC3NuYXBzaG90X2lkGAEgASgJEgwKBHBhcnQYAiABKA0SDQoFcGFydHMYAyABKA0SJAoFc3RhdGUYBCABKAsyFS5mbGVldC52MS5GbGVldFJlcG9ydBIOCgZmbGVldHMYBSADKAkiJAoDR2FwEg0KBWNvdW50GAEgASgEEg4KBnJlYXNvbhgCIAEoCSpyCglTeW5jU3RhdGUSGgoWU1lOQ19TVEFURV9VTlNQRUNJRklFRBAAEhUKEVNZTkNfU1RBVEVfU1lOQ0VEEAESGgoWU1lOQ19TVEFURV9PVVRfT0ZfU1lOQxACEhYKElNZTkNfU1RBVEVfVU5LTk9XThADKqEBCgZIZWFsdGgSFgoSSEVBTFRIX1VOU1BFQ0lGSUVEEAASFgoSSEVBTFRIX0lOX1BST0dSRVNTEAESEgoOSEVBTFRIX0NVUlJFTlQQAhIRCg1IRUFMVEhfRkFJTEVEEAMSFgoSSEVBTFRIX1RFUk1JTkFUSU5HEAQSFAoQSEVBTFRIX05PVF9GT1VORBAFEhIKDkhFQUxUSF9VTktOT1dOEAYqcwoKUHJ1bmVTdGF0ZRIbChdQUlVORV9TVEFURV9VTlNQRUNJRklFRBAAEhQKEFBSVU5FX1NUQVRFX0hFTEQQARIVChFQUlVORV9TVEFURV9XQUlUUxACEhsKF1BSVU5FX1NUQVRFX1RFUk1JTkFUSU5HEAMqnAEKBkNoYW5nZRIWChJDSEFOR0VfVU5TUEVDSUZJRUQQABISCg5DSEFOR0VfQ1JFQVRFRBABEhUKEUNIQU5HRV9DT05GSUdVUkVEEAISFAoQQ0hBTkdFX1VOQ0hBTkdFRBADEhIKDkNIQU5HRV9TS0lQUEVEEAQSEgoOQ0hBTkdFX0RFTEVURUQQBRIRCg1DSEFOR0VfRkFJTEVEEAYqZgoNRXZlbnRTZXZlcml0eRIeChpFVkVOVF9TRVZFUklUWV9VTlNQRUNJRklFRBAAEhkKFUVWRU5UX1NFVkVSSVRZX05PUk1BTBABEhoKFkVWRU5UX1NFVkVSSVRZX1dBUk5JTkcQAmIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * ReportEnvelope travels over NATS, one per JetStream message, subject reportSubject(cluster).
@@ -218,6 +218,13 @@ export type Summary = Message<"fleet.v1.Summary"> & {
    * @generated from field: string prunes_digest = 9;
    */
   prunesDigest: string;
+
+  /**
+   * What the objects are that are not CURRENT.
+   *
+   * @generated from field: fleet.v1.HealthCounts health_counts = 35;
+   */
+  healthCounts?: HealthCounts | undefined;
 };
 
 /**
@@ -226,6 +233,45 @@ export type Summary = Message<"fleet.v1.Summary"> & {
  */
 export const SummarySchema: GenMessage<Summary> = /*@__PURE__*/
   messageDesc(file_fleet_v1_report, 2);
+
+/**
+ * HealthCounts: objects by their health, without those that are CURRENT.
+ *
+ * @generated from message fleet.v1.HealthCounts
+ */
+export type HealthCounts = Message<"fleet.v1.HealthCounts"> & {
+  /**
+   * @generated from field: uint32 in_progress = 1;
+   */
+  inProgress: number;
+
+  /**
+   * @generated from field: uint32 failed = 2;
+   */
+  failed: number;
+
+  /**
+   * @generated from field: uint32 terminating = 3;
+   */
+  terminating: number;
+
+  /**
+   * @generated from field: uint32 not_found = 4;
+   */
+  notFound: number;
+
+  /**
+   * @generated from field: uint32 unknown = 5;
+   */
+  unknown: number;
+};
+
+/**
+ * Describes the message fleet.v1.HealthCounts.
+ * Use `create(HealthCountsSchema)` to create a new message.
+ */
+export const HealthCountsSchema: GenMessage<HealthCounts> = /*@__PURE__*/
+  messageDesc(file_fleet_v1_report, 3);
 
 /**
  * @generated from message fleet.v1.BundleState
@@ -275,6 +321,11 @@ export type BundleState = Message<"fleet.v1.BundleState"> & {
    * @generated from field: uint32 failed = 9;
    */
   failed: number;
+
+  /**
+   * @generated from field: fleet.v1.HealthCounts health_counts = 35;
+   */
+  healthCounts?: HealthCounts | undefined;
 };
 
 /**
@@ -282,7 +333,7 @@ export type BundleState = Message<"fleet.v1.BundleState"> & {
  * Use `create(BundleStateSchema)` to create a new message.
  */
 export const BundleStateSchema: GenMessage<BundleState> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_report, 3);
+  messageDesc(file_fleet_v1_report, 4);
 
 /**
  * @generated from message fleet.v1.ObjectId
@@ -314,7 +365,7 @@ export type ObjectId = Message<"fleet.v1.ObjectId"> & {
  * Use `create(ObjectIdSchema)` to create a new message.
  */
 export const ObjectIdSchema: GenMessage<ObjectId> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_report, 4);
+  messageDesc(file_fleet_v1_report, 5);
 
 /**
  * @generated from message fleet.v1.ObjectState
@@ -382,7 +433,7 @@ export type ObjectState = Message<"fleet.v1.ObjectState"> & {
  * Use `create(ObjectStateSchema)` to create a new message.
  */
 export const ObjectStateSchema: GenMessage<ObjectState> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_report, 5);
+  messageDesc(file_fleet_v1_report, 6);
 
 /**
  * DriftField: one owned field that differs. Values are JSON; those of Secret-like kinds are hashes.
@@ -441,7 +492,7 @@ export type DriftField = Message<"fleet.v1.DriftField"> & {
  * Use `create(DriftFieldSchema)` to create a new message.
  */
 export const DriftFieldSchema: GenMessage<DriftField> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_report, 6);
+  messageDesc(file_fleet_v1_report, 7);
 
 /**
  * ClusterEvent: something that happened, for `fleet events`. Never merged, never coalesced.
@@ -493,7 +544,7 @@ export type ClusterEvent = Message<"fleet.v1.ClusterEvent"> & {
  * Use `create(ClusterEventSchema)` to create a new message.
  */
 export const ClusterEventSchema: GenMessage<ClusterEvent> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_report, 7);
+  messageDesc(file_fleet_v1_report, 8);
 
 /**
  * PhaseTime: one step of the path inside the cluster, for traces. Names: receive, plan, apply, healthy.
@@ -534,7 +585,7 @@ export type PhaseTime = Message<"fleet.v1.PhaseTime"> & {
  * Use `create(PhaseTimeSchema)` to create a new message.
  */
 export const PhaseTimeSchema: GenMessage<PhaseTime> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_report, 8);
+  messageDesc(file_fleet_v1_report, 9);
 
 /**
  * SnapshotPart: the whole state of one fleet here, in parts. The hub replaces what it has when the last part is in.
@@ -577,7 +628,7 @@ export type SnapshotPart = Message<"fleet.v1.SnapshotPart"> & {
  * Use `create(SnapshotPartSchema)` to create a new message.
  */
 export const SnapshotPartSchema: GenMessage<SnapshotPart> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_report, 9);
+  messageDesc(file_fleet_v1_report, 10);
 
 /**
  * Gap: reports first_seq to seq are gone (the outbox was full, or its file was lost); a snapshot follows.
@@ -601,7 +652,7 @@ export type Gap = Message<"fleet.v1.Gap"> & {
  * Use `create(GapSchema)` to create a new message.
  */
 export const GapSchema: GenMessage<Gap> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_report, 10);
+  messageDesc(file_fleet_v1_report, 11);
 
 /**
  * @generated from enum fleet.v1.SyncState
