@@ -1,6 +1,6 @@
 import { compileFieldQuery, type FieldQuery } from "@flotilla/proto/field-query";
 import type { ObjectId } from "./object-id.ts";
-import { escapePointer, type ManagedFieldsEntry, type OwnedFields, ownFieldsOf, pointerOfMembers, walkOwned } from "./owned-fields.ts";
+import { type ManagedFieldsEntry, type OwnedFields, ownFieldsOf, pointerOfMembers, walkOwned } from "./owned-fields.ts";
 
 /** Fields that drift never looks at, for the objects that match. Empty group, kind, namespace or name match all. */
 export interface IgnoreRule {
@@ -190,9 +190,4 @@ function stepsOf(path: string): string[] {
     .split("/")
     .slice(1)
     .map((step) => step.replaceAll("~1", "/").replaceAll("~0", "~"));
-}
-
-/** A pointer from steps that are not escaped. */
-export function pointerOf(steps: readonly string[]): string {
-  return steps.map((step) => `/${escapePointer(step)}`).join("");
 }
