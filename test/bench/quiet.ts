@@ -1,6 +1,6 @@
 /**
  * Ten minutes (`--minutes N`) of running controllers on the stock set: how much drift the agent sees where there is none, before and after a
- * restart. `npm run bench -- quiet [--minutes 10] [--json FILE]`.
+ * restart. `npm run bench -- quiet [--minutes 10] [--json FILE] [--write]`.
  */
 import { parseArgs } from "node:util";
 import { startKubeCluster } from "../harness/kube-cluster.ts";
@@ -8,7 +8,7 @@ import { restartEngine, settle, stockTarget, watchQuietly } from "../e2e/engine/
 import { startEngine } from "../e2e/agent-fixture.ts";
 import { type Figure, reportFigures } from "./figures.ts";
 
-const { values } = parseArgs({ options: { minutes: { type: "string", default: "10" }, json: { type: "string" } } });
+const { values } = parseArgs({ options: { minutes: { type: "string", default: "10" }, json: { type: "string" }, write: { type: "boolean" } } });
 const spanMs = Number(values.minutes) * 60_000;
 
 const cluster = await startKubeCluster({ name: "quiet", controllerManager: true, kubelet: true, auditLog: true });
@@ -30,7 +30,7 @@ try {
     { name: "false drift after a restart", value: restarted.told.length, unit: "events", target: 0 },
     { name: "writes by the agent after a restart", value: restarted.writes, unit: "", target: 0 },
   ];
-  process.exitCode = await reportFigures("quiet", figures, values.json);
+  process.exitCode = await reportFigures("quiet", figures, values);
 } finally {
   await agent.stop();
   await cluster.stop();
