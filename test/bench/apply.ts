@@ -121,7 +121,7 @@ async function applyFigures(cluster: KubeCluster, rounds: number, say: (line: st
       say(`  … round ${round + 1} of ${rounds}, ${what} done`);
     }
     for (const index of shapes.keys()) agent.engine.accept(testTarget(`bench-${round}-${index}`, 3, [], { tombstone: { reason: "measured" } }).target);
-    await agent.waitForQuiet();
+    await waitFor(() => agent.engine.isQuiet, { what: "a quiet engine", timeoutMs: 120_000 });
   }
   await agent.stop();
   return steps.flatMap((what) => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { hashOwned, otherOwnerOf, pointerOfMembers, walkOwned } from "./owned-fields.ts";
+import { hashOwned, isHeldByOthers, otherOwnerOf, pointerOfMembers, walkOwned } from "./owned-fields.ts";
 import { isIgnoredIn } from "./ignore.ts";
 
 const owned = {
@@ -27,6 +27,14 @@ const spec = {
 const never = () => false;
 
 describe("owned fields", () => {
+  it("are told apart from what only the status is held for", () => {
+    const rows = (...others: object[]) => [{ manager: "flotilla", operation: "Apply", fieldsV1: owned }, ...others];
+    expect(isHeldByOthers(rows())).toBe(false);
+    expect(isHeldByOthers(rows({ manager: "kube-controller-manager", operation: "Update", subresource: "status", fieldsV1: {} }))).toBe(false);
+    expect(isHeldByOthers(rows({ manager: "autoscaler", operation: "Update", subresource: "scale", fieldsV1: {} }))).toBe(true);
+    expect(isHeldByOthers(undefined)).toBe(false);
+  });
+
   it("are found in keyed lists, sets and maps, with their pointers", () => {
     const leaves = [...walkOwned(owned, { spec })].map(({ pointer, value }) => [pointer, value]);
     expect(leaves).toContainEqual(["/spec/containers/1/image", "m:1"]);

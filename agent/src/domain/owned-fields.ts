@@ -114,6 +114,13 @@ export interface FieldHolder {
   readonly time: string;
 }
 
+/** Whether anybody but us holds fields of the object, apart from its status. */
+export function isHeldByOthers(managedFields: unknown): boolean {
+  if (!Array.isArray(managedFields)) return false;
+  const rows = managedFields as ManagedFieldsEntry[];
+  return rows.some((row) => row.manager !== fieldManager && row.subresource !== "status" && row.fieldsV1 !== undefined);
+}
+
 /** Who, apart from us, owns the field at these members: the newest such manager; undefined when nobody does. */
 export function otherOwnerOf(managedFields: unknown, members: readonly string[]): FieldHolder | undefined {
   if (!Array.isArray(managedFields)) return undefined;

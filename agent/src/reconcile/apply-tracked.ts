@@ -42,7 +42,7 @@ export async function applyTracked(
     engine.view.attach(object, resource);
     const entry = run.inventory.get(object.key);
     const isOurs = entry !== undefined && entry.uid !== "";
-    const toSend = isOurs ? await withoutForeignIgnored(body, wanted, resource, engine) : body;
+    const toSend = isOurs ? await withoutForeignIgnored(body, object, wanted, resource, engine) : body;
     const outcome = await applyByPolicy({ run, object, wanted, resource, body: toSend, urgent: options.urgent ?? false, engine });
     failpoint("after-apply-object");
     if (outcome.kind !== "applied") return leave(run, object, wanted, outcome, engine);
@@ -171,8 +171,16 @@ function refuseOwnHouse({ id }: TrackedObject): void {
  * Ignored fields that somebody else holds now (an autoscaler's replicas) are left out of what is applied: applying them
  * would take them back. Those that are still ours, or nobody's, are applied.
  */
-async function withoutForeignIgnored(body: KubeObject, wanted: DesiredObject, resource: KubeResource, engine: EngineContext): Promise<KubeObject> {
+async function withoutForeignIgnored(
+  body: KubeObject,
+  object: TrackedObject,
+  wanted: DesiredObject,
+  resource: KubeResource,
+  engine: EngineContext,
+): Promise<KubeObject> {
   if (wanted.ignored === nothingIgnored) return body;
+  // The watch shows that nobody else holds anything: most objects are not asked for.
+  if (object.isVisible && object.live && !object.live.isShared) return body;
   const live = await getObject(engine.client, resource, wanted.id.namespace, wanted.id.name);
   if (!live) return body;
   return withoutPaths(body, foreignPointers(wanted.ignored, body, live));

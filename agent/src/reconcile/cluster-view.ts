@@ -4,7 +4,7 @@ import { liveGuardOf } from "../domain/guard.ts";
 import { isIgnoredIn } from "../domain/ignore.ts";
 import { assessHook } from "../domain/hook-run.ts";
 import { assessHealth } from "../domain/health.ts";
-import { hashOwned } from "../domain/owned-fields.ts";
+import { hashOwned, isHeldByOthers } from "../domain/owned-fields.ts";
 import { ClusterClock } from "../cluster/cluster-clock.ts";
 import type { Discovery, KubeResource } from "../cluster/discovery.ts";
 import type { KubeClient } from "../cluster/kube-client.ts";
@@ -282,7 +282,8 @@ export function sightOf(object: TrackedObject, live: LiveObject): Sight {
     return before;
   const verdict = object.isHook ? assessHook(live, checks) : assessHealth(live, checks);
   const { stage } = readDirectives(live).directives;
-  return { uid, resourceVersion, ignored, owned: hashOwned(live, isIgnoredIn(ignored, live)), stage, guard: liveGuardOf(live.metadata), verdict };
+  const isShared = isHeldByOthers(live.metadata.managedFields);
+  return { uid, resourceVersion, ignored, owned: hashOwned(live, isIgnoredIn(ignored, live)), isShared, stage, guard: liveGuardOf(live.metadata), verdict };
 }
 
 function keyOf(resource: KubeResource): string {

@@ -14,6 +14,8 @@ export interface Sight {
   readonly ignored: Ignored;
   /** hashOwned, without what is ignored. */
   readonly owned: string;
+  /** Others hold fields of it too, not only of its status. */
+  readonly isShared: boolean;
   /** The stage that it says it is of: deletes go backwards. */
   readonly stage: number;
   /** How its own annotations guard it. */
