@@ -653,7 +653,22 @@ describe("fleet drift", () => {
     cluster: "berlin-1",
     bundle: "web",
     object: "apps/Deployment/shop/web",
-    fields: [{ path: "/spec/replicas", desired: "3", live: "1", manager: "kubectl-edit" }],
+    fields: [
+      {
+        path: "/spec/replicas",
+        desired: "3",
+        live: "1",
+        manager: "kubectl-edit",
+        operation: "Update",
+        subresource: "scale",
+        changedAt: "2026-11-24T00:57:00Z",
+        members: ["f:spec", "f:replicas"],
+      },
+    ],
+    firstFields: [],
+    managers: ["helm", "kubectl-edit"],
+    revision: "abcdef0123456789",
+    healedBy: "agent",
     firstSeenAt: "2026-11-24T00:50:00Z",
     lastSeenAt: "2026-11-24T00:59:00Z",
     times: 4,
@@ -663,15 +678,35 @@ describe("fleet drift", () => {
 
   it("list names the object, who wrote and how often", async () => {
     const fleet = await withHub({ "GET /drift": () => page([drift]) });
-    expect((await fleet("drift list --open")).stdout).toMatch(/42 +berlin-1 +shop +apps\/Deployment\/shop\/web +Healed +1 +kubectl-edit +4 +10m/);
+    expect((await fleet("drift list --open")).stdout).toMatch(/42 +berlin-1 +shop +Deployment shop\/web +Healed +1 +helm,kubectl-edit +4 +10m/);
     expect(hub?.seen[0]?.query).toMatchObject({ open: "true" });
+  });
+
+  it("list shows what is open or ended within a day, and goes further back when told to", async () => {
+    const fleet = await withHub({ "GET /drift": () => page([drift]) });
+    await fleet("drift list");
+    await fleet("drift list --since 2h --manager helm --bundle web");
+    await fleet("drift list --all");
+    expect(hub?.seen.map(({ query }) => query["since"])).toEqual(["2026-11-23T01:00:00.000Z", "2026-11-23T23:00:00.000Z", undefined]);
+    expect(hub?.seen[1]?.query).toMatchObject({ manager: "helm", bundle: "web" });
+    expect((await fleet("drift list --all --object web")).stdout).toContain("Deployment shop/web");
+    expect((await fleet("drift list --all --object api")).stdout).toBe("");
+    expect((await fleet("drift list --all --since 1h")).status).toBe(2);
+  });
+
+  it("show gives the last drift of an object, with --all each one", async () => {
+    const fleet = await withHub({ "GET /drift": () => page([drift, { ...drift, id: 41, healedBy: "accepted" }]) });
+    expect((await fleet("drift show web")).stdout).not.toContain("accepted");
+    expect((await fleet("drift show deployment/shop/web --all")).stdout).toContain("accepted: Git says so now");
   });
 
   it("show is a diff per field with its manager", async () => {
     const fleet = await withHub({ "GET /drift": () => page([drift]) });
     const { stdout } = await fleet("drift show 42");
-    expect(stdout).toContain("@@ /spec/replicas @@ written by kubectl-edit\n- 3\n+ 1");
+    expect(stdout).toContain("@@ /spec/replicas @@ written by kubectl-edit (Update of scale), 3m ago\n- 3\n+ 1");
     expect(stdout).toContain("seen 4 times, first 10m ago");
+    expect(stdout).toContain("healed by the agent 59s ago");
+    expect(stdout).toContain("before that written by helm");
     expect((await fleet("drift show 43")).status).toBe(1);
   });
 });

@@ -246,6 +246,10 @@ export const reportTextCharsMax = 4_096;
 export const bundlesPerReportMax = 1_000;
 export const phasesPerReportMax = 100;
 export const driftFieldsPerReportMax = 10_000;
+/** Steps of one drifted field's path: objects nest less deep. */
+export const driftMembersMax = 100;
+/** Managers that are remembered of one drift: more than that never write one field. */
+export const driftManagersMax = 20;
 
 /** A snapshot: a cluster is in tens of fleets, and 20,000 objects in 1,000 bundles are 40,000 parts at the very worst. */
 export const fleetsPerSnapshotMax = 1_000;
@@ -428,6 +432,8 @@ export const eventDaysKept = 14;
 
 /** Healed drift, and commands that ran out. */
 export const driftsKeptMs = 30 * 86_400_000;
+/** Healed drifts kept at most, the newest: one each 13 s for a month, some 200 MB. */
+export const driftsKeptMax = 200_000;
 /** Approvals that something came of; the audit log keeps them for ever. */
 export const approvalsKeptMs = 365 * 86_400_000;
 export const commandsKeptMs = 86_400_000;

@@ -165,8 +165,13 @@ async function seed(): Promise<void> {
       );
     }
   }
-  await pool.query(`INSERT INTO drifts (fleet, cluster, object_id, bundle, fields, first_seen_at, last_seen_at, healed_at) VALUES
-    ('shop', 'berlin-1', 'apps/Deployment/x/a', 'app', '[{"path": "/spec", "desired": "1", "live": "2", "manager": "kubectl"}]', now(), now(), NULL), ('shop', 'berlin-1', 'apps/Deployment/x/b', 'app', '[]', now(), now(), now())`);
+  const field = { path: "/spec", desired: "1", live: "2", manager: "kubectl", operation: "Update", subresource: "", changedAt: null, members: ["f:spec"] };
+  await pool.query(
+    `INSERT INTO drifts (fleet, cluster, object_id, bundle, fields, first_fields, managers, first_seen_at, last_seen_at, healed_at, healed_by) VALUES
+       ('shop', 'berlin-1', 'apps/Deployment/x/a', 'app', $1, $1, '["kubectl"]', now(), now(), NULL, NULL),
+       ('shop', 'berlin-1', 'apps/Deployment/x/b', 'app', '[]', '[]', '[]', now() - interval '2 days', now() - interval '2 days', now() - interval '1 day', 'accepted')`,
+    [JSON.stringify([field])],
+  );
   await pool.query("UPDATE fleets SET revision = $1, seen_revision = $1", [revision]);
   await pool.query(
     "INSERT INTO revisions (fleet, revision, tree, outcome, trace_id) VALUES ('shop', $1, 't', 'rendered', $2), ('shop', 'abcdffffffff', 't', 'failed', NULL)",
@@ -207,6 +212,20 @@ describe("reading", () => {
     expect((await page(ObjectRow, "/api/v1/objects?kind=Deployment&namespace=x&name=a&cluster=berlin-1&bundle=app")).total).toBe(1);
     expect((await page(DriftRow, "/api/v1/drift?open=true")).items.map((row: Loose) => row.object)).toEqual(["apps/Deployment/x/a"]);
     expect((await page(DriftRow, "/api/v1/drift?open=false")).total).toBe(1);
+    const drifted = async (query: string) => (await page(DriftRow, `/api/v1/drift?${query}`)).items.map((row: Loose) => row.object.at(-1));
+    expect(await drifted("fleet=shop&cluster=berlin-1&bundle=app")).toEqual(["b", "a"]);
+    expect(await drifted("object=apps/Deployment/x/b")).toEqual(["b"]);
+    expect(await drifted("object=deployment/x")).toEqual(["b", "a"]);
+    expect(await drifted("manager=kubectl")).toEqual(["a"]);
+    expect(await drifted("manager=helm")).toEqual([]);
+    expect(await drifted("healedBy=accepted")).toEqual(["b"]);
+    expect(await drifted(`since=${new Date(Date.now() - 3_600_000).toISOString()}`)).toEqual(["a"]);
+    expect(await drifted(`since=${new Date(Date.now() - 3 * 86_400_000).toISOString()}`)).toEqual(["b", "a"]);
+    for (const wrong of ["since=yesterday", "since=2026-02-31T00:00:00Z", "healedBy=magic", "open=perhaps"])
+      expect((await get(`/api/v1/drift?${wrong}`)).status, wrong).toBe(400);
+    const first = (await get("/api/v1/drift?limit=1")).body;
+    expect(checked(DriftRow, first.items[0])).toMatchObject({ healedBy: "accepted" });
+    expect((await page(DriftRow, `/api/v1/drift?limit=1&cursor=${first.next}`)).items.map((row: Loose) => row.healedBy)).toEqual([null]);
     expect((await page(EventRow, "/api/v1/events?order=asc")).items.map((row: Loose) => row.reason)).toEqual(["FleetCreated", "ClusterAdded", "ClusterAdded"]);
     expect((await page(EventRow, "/api/v1/events?reason=ClusterAdded&cluster=paris-1")).total).toBe(1);
     const revisions = await page(RevisionRow, "/api/v1/fleets/shop/revisions");

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { driftFields } from "./drift.ts";
+import { driftFields, isAccepted } from "./drift.ts";
 import { ignoredOf, nothingIgnored } from "./ignore.ts";
 
 const key = new Uint8Array(32);
@@ -22,8 +22,31 @@ describe("drift", () => {
       metadata: { managedFields: [{ manager: "kubectl-edit", operation: "Update", time: "2026-01-02T03:04:05Z", fieldsV1: { "f:data": { "f:b": {} } } }] },
     };
     expect(driftFields(applied("ConfigMap"), live, never, key)).toEqual([
-      { path: "/data/b", desired: '"2"', live: '"edited"', manager: "kubectl-edit", operation: "Update", subresource: "", time: "2026-01-02T03:04:05Z" },
+      {
+        ...{ path: "/data/b", desired: '"2"', live: '"edited"', manager: "kubectl-edit", operation: "Update", subresource: "", time: "2026-01-02T03:04:05Z" },
+        members: ["f:data", "f:b"],
+      },
     ]);
+  });
+
+  it("is accepted when a new revision has all that was found, wherever its list item stands now", () => {
+    const containers = [{ name: "main", image: "x:2", env: [{ name: "A" }] }];
+    const drift = driftFields(applied("ConfigMap"), { ...applied("ConfigMap"), spec: { containers } }, never, key);
+    expect(drift).toMatchObject([{ path: "/spec/containers/0/image", members: ["f:spec", "f:containers", 'k:{"name":"main"}', "f:image"] }]);
+    const moved = [{ name: "first", image: "x:1" }, ...containers];
+    expect(isAccepted(drift, { ...applied("ConfigMap"), spec: { containers: moved } }, key)).toBe(true);
+    expect(isAccepted(drift, applied("ConfigMap"), key)).toBe(false);
+    expect(isAccepted([...drift, ...drift], { ...applied("ConfigMap"), spec: { containers: [] } }, key)).toBe(false);
+  });
+
+  it("is accepted by hashes where the kind is Secret-like, and never by a value that was cut", () => {
+    const found = { ...applied("Secret"), data: { a: "1", b: "found" } };
+    const drift = driftFields(applied("Secret"), found, never, key);
+    expect(drift).toMatchObject([{ members: [] }]);
+    expect(isAccepted(drift, found, key)).toBe(true);
+    expect(isAccepted(drift, applied("Secret"), key)).toBe(false);
+    const long = { ...applied("ConfigMap"), data: { a: "1", b: "x".repeat(1_000) } };
+    expect(isAccepted(driftFields(applied("ConfigMap"), long, never, key), long, key)).toBe(false);
   });
 
   it("tells a list item that is gone as one difference", () => {

@@ -16,6 +16,8 @@ export interface FieldDrift {
   readonly subresource: string;
   /** RFC 3339. */
   readonly time: string;
+  /** The path in the words of managedFields; empty for Secret-like kinds, whose keys may hold a value, and for the whole object. */
+  readonly members: readonly string[];
 }
 
 /** Nobody holds the field. */
@@ -38,7 +40,8 @@ export function driftFields(applied: LiveLike, live: LiveLike, ignored: Ignored,
   const owned = ownFieldsOf(applied.metadata?.managedFields);
   if (!owned) return [];
   const [isIgnored, isLeft] = [isIgnoredIn(ignored, applied), isLeftTo(ignored, applied)];
-  const show = isSecretLike(applied.kind ?? "") ? (value: unknown, pointer: string) => showSecret(value, pointer, hashKey) : showValue;
+  const isSecret = isSecretLike(applied.kind ?? "");
+  const show = showFor(applied.kind ?? "", hashKey);
   const found: FieldDrift[] = [];
   for (const field of differing(owned, applied, live, [], "")) {
     const holder = otherOwnerOf(live.metadata?.managedFields, field.members) ?? noHolder;
@@ -47,6 +50,7 @@ export function driftFields(applied: LiveLike, live: LiveLike, ignored: Ignored,
       path: field.pointer,
       desired: show(field.desired, field.pointer),
       live: show(field.live, field.pointer),
+      members: isSecret ? [] : field.members,
       ...holder,
     });
     if (found.length === maxDriftFieldsPerObject) break;
@@ -76,6 +80,27 @@ function* differing(owned: OwnedFields, applied: unknown, live: unknown, members
       yield* differing(below, ours.value, theirs.value, here.members, here.pointer);
     }
   }
+}
+
+/** How values of a kind are shown. */
+function showFor(kind: string, hashKey: Uint8Array): (value: unknown, pointer: string) => string {
+  return isSecretLike(kind) ? (value, pointer) => showSecret(value, pointer, hashKey) : showValue;
+}
+
+/** Whether an object, as a new revision made it, has everywhere what was found there before: Git took the drift over. */
+export function isAccepted(drift: readonly FieldDrift[], now: LiveLike, hashKey: Uint8Array): boolean {
+  const show = showFor(now.kind ?? "", hashKey);
+  return drift.every(({ path, live, members }) => {
+    const value = members.length > 0 ? members.reduce<unknown>((at, member) => stepInto(at, member).value, now) : valueAtPointer(now, path);
+    return path !== "" && !live.endsWith("…") && show(value, path) === live;
+  });
+}
+
+function valueAtPointer(object: unknown, pointer: string): unknown {
+  return pointer
+    .split("/")
+    .slice(1)
+    .reduce<unknown>((at, step) => (at as Record<string, unknown> | undefined)?.[step.replaceAll("~1", "/").replaceAll("~0", "~")], object);
 }
 
 function showValue(value: unknown): string {

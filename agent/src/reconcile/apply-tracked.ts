@@ -4,6 +4,7 @@ import type { Applied } from "../cluster/apply-object.ts";
 import { getObject } from "../cluster/get-object.ts";
 import { isStatus, KubeError, retryClassOf, tellError } from "../cluster/kube-error.ts";
 import type { KubeResource } from "../cluster/discovery.ts";
+import { isAccepted } from "../domain/drift.ts";
 import { guardOf } from "../domain/guard.ts";
 import { foreignPointers, nothingIgnored, withoutPaths } from "../domain/ignore.ts";
 import { unansweredEntry, withGuard } from "../domain/inventory.ts";
@@ -86,6 +87,7 @@ function remember(
   object.foreign = "";
   object.exempt = "";
   object.note = "";
+  if (object.drift.length > 0 && before?.desired !== wanted.hash) tellOvertaken(run, object, applied.object, engine);
   object.drift = [];
   object.change = applied.isCreated ? "Created" : isSame ? "Unchanged" : "Configured";
   // A new content starts its way to health anew.
@@ -128,6 +130,14 @@ function leave(
   saveInventorySoon(run, engine);
   engine.reporter(run).touch(object.key);
   return "left";
+}
+
+/** A new revision was applied over a drift. */
+function tellOvertaken(run: FleetRun, object: TrackedObject, now: KubeObject, engine: EngineContext): void {
+  const details = { bundle: object.bundle, object: object.id };
+  if (isAccepted(object.drift, now, engine.hashKey))
+    engine.reporter(run).event("DriftAccepted", `Git says now what was found on ${describeId(object.id)}`, details);
+  else engine.reporter(run).event("DriftReplaced", `a new revision of ${describeId(object.id)} took the place of what was changed by hand`, details);
 }
 
 function tellAdopted(run: FleetRun, object: TrackedObject, engine: EngineContext): void {

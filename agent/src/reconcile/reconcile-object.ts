@@ -205,6 +205,10 @@ function rebase(run: FleetRun, object: TrackedObject, engine: EngineContext): vo
 
 function settle(run: FleetRun, object: TrackedObject, engine: EngineContext): void {
   if (object.drift.length === 0 && object.fightUntil === 0) return;
+  if (object.drift.length > 0)
+    engine
+      .reporter(run)
+      .event("DriftEnded", `${describeId(object.id)} is what Git says again, without our doing`, { bundle: object.bundle, object: object.id });
   object.drift = [];
   object.fightUntil = 0;
   object.note = "";
@@ -212,7 +216,7 @@ function settle(run: FleetRun, object: TrackedObject, engine: EngineContext): vo
 }
 
 /** The whole object is what differs. */
-const deletedField: FieldDrift = { path: "", desired: '"present"', live: "", ...noHolder };
+const deletedField: FieldDrift = { path: "", desired: '"present"', live: "", members: [], ...noHolder };
 
 /** Both sides of a fight, with their values: hashes where the kind is Secret-like. */
 function tellFight(fields: readonly FieldDrift[]): string {

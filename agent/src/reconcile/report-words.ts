@@ -40,7 +40,7 @@ export const severityCode = { normal: EventSeverity.NORMAL, warning: EventSeveri
 export const timestamp = timestampFromMs;
 
 /** A drifted field as it is reported. */
-export function wireDrift({ time, ...field }: FieldDrift): MessageInitShape<typeof DriftFieldSchema> {
+export function wireDrift({ time, members, ...field }: FieldDrift): MessageInitShape<typeof DriftFieldSchema> {
   const at = Date.parse(time);
-  return { ...field, ...(!Number.isNaN(at) && { changedAt: timestampFromMs(at) }) };
+  return { ...field, members: [...members], ...(!Number.isNaN(at) && { changedAt: timestampFromMs(at) }) };
 }

@@ -1,6 +1,7 @@
 import type { EventRow } from "@flotilla/proto/rest/contract";
 import { ageOf, shortRevision } from "./age.ts";
 import { cleanText } from "./clean-text.ts";
+import { objectText } from "./object-text.ts";
 import type { Paint } from "./palette.ts";
 import type { ListView } from "./print.ts";
 import { word } from "./status-cells.ts";
@@ -14,7 +15,7 @@ export function eventView(now: number): ListView<EventRow> {
       { title: "TYPE", cell: ({ severity }) => word(severity) },
       { title: "REASON", cell: ({ reason }) => reason },
       { title: "CLUSTER", cell: ({ cluster }) => cluster },
-      { title: "OBJECT", cell: (event) => event.object || event.bundle || event.fleet },
+      { title: "OBJECT", cell: (event) => objectText(event.object) || event.bundle || event.fleet },
       { title: "MESSAGE", cell: ({ message }) => message },
     ],
     wide: [
@@ -28,7 +29,7 @@ export function eventView(now: number): ListView<EventRow> {
 
 /** One event of a stream that never ends, so columns are of fixed width and times absolute. */
 export function eventLine(event: EventRow, paint: Paint): string {
-  const about = event.object || event.bundle || event.fleet;
+  const about = objectText(event.object) || event.bundle || event.fleet;
   const line = [event.at.slice(0, 19).replace("T", " "), event.cluster.padEnd(14), event.reason.padEnd(18), `${about}: ${event.message}`];
   return paint(cleanText(line.join("  ")), event.severity === "Warning" ? "busy" : "plain");
 }

@@ -32,6 +32,8 @@ const tones: Readonly<Record<string, Tone>> = {
   Current: "good",
   Connected: "good",
   Healed: "good",
+  Accepted: "good",
+  Ended: "good",
   OutOfSync: "busy",
   InProgress: "busy",
   Pending: "busy",

@@ -1,5 +1,6 @@
 import type { ProblemRow } from "@flotilla/proto/rest/contract";
 import { cleanText } from "./clean-text.ts";
+import { objectText } from "./object-text.ts";
 
 export type Severity = "error" | "warning";
 
@@ -12,7 +13,7 @@ export function problemLine(problem: ProblemRow, severity: Severity): string {
 }
 
 function contextOf({ bundle, object, cluster }: ProblemRow): string {
-  const parts = [bundle && `bundle ${bundle}`, object && `object ${object}`, cluster && `cluster ${cluster}`].filter(Boolean);
+  const parts = [bundle && `bundle ${bundle}`, object && objectText(object), cluster && `cluster ${cluster}`].filter(Boolean);
   return parts.length === 0 ? "" : ` (${parts.join(", ")})`;
 }
 

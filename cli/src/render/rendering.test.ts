@@ -1,3 +1,4 @@
+import type { DriftRow } from "@flotilla/proto/rest/contract";
 import { describe, expect, it } from "vitest";
 import { readEventStream } from "../connect/event-stream.ts";
 import { ageOf, durationOf, shortRevision } from "./age.ts";
@@ -66,7 +67,7 @@ describe("a problem", () => {
 
 describe("a drift", () => {
   it("lays values out over lines, and shows what is absent", () => {
-    const drift = {
+    const drift: DriftRow = {
       id: 1,
       fleet: "shop",
       cluster: "b",
@@ -77,10 +78,16 @@ describe("a drift", () => {
       times: 1,
       healedAt: null,
       asOf: null,
-      fields: [{ path: "/data", desired: '{"a":"1"}', live: "", manager: "kubectl" }],
+      fields: [
+        { path: "/data", desired: '{"a":"1"}', live: "", manager: "kubectl", operation: "Update", subresource: "", changedAt: null, members: ["f:data"] },
+      ],
+      firstFields: [],
+      managers: ["kubectl"],
+      revision: "abcdef",
+      healedBy: null,
     };
     const lines = driftDiff(drift, Date.parse("2026-11-24T00:01:00Z"), plain);
-    expect(lines.slice(4)).toEqual(["@@ /data @@ written by kubectl", "- {", '-   "a": "1"', "- }", "+ (absent)"]);
+    expect(lines.slice(4)).toEqual(["@@ /data @@ written by kubectl (Update)", "- {", '-   "a": "1"', "- }", "+ (absent)"]);
   });
 });
 

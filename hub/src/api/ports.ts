@@ -75,7 +75,12 @@ export interface ApiStore {
       readonly prune?: string | undefined;
     },
   ): Promise<Page<ObjectRow>>;
-  readDrifts(query: Filters<"fleet" | "cluster"> & { readonly open?: boolean | undefined }): Promise<Page<DriftRow>>;
+  readDrifts(
+    query: Filters<"fleet" | "cluster" | "bundle" | "object" | "manager" | "since"> & {
+      readonly healedBy?: string | undefined;
+      readonly open?: boolean | undefined;
+    },
+  ): Promise<Page<DriftRow>>;
   readEvents(
     query: Filters<"fleet" | "cluster" | "reason"> & { readonly after?: number | undefined; readonly order?: "asc" | "desc" | undefined },
   ): Promise<Page<EventRow>>;

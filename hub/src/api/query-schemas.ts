@@ -14,6 +14,7 @@ const filters = {
   fleet: Type.Optional(name),
   cluster: Type.Optional(name),
   bundle: Type.Optional(name),
+  manager: Type.Optional(name),
   name: Type.Optional(name),
   namespace: Type.Optional(Type.String({ maxLength: 253 })),
   kind: Type.Optional(name),

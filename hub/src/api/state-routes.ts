@@ -1,5 +1,5 @@
 import Type from "typebox";
-import { apiPrefix, BundleRow, DriftRow, EventRow, HubInfo, ObjectRow } from "@flotilla/proto/rest/contract";
+import { apiPrefix, BundleRow, DriftRow, EventRow, HealedBy, HubInfo, ObjectRow } from "@flotilla/proto/rest/contract";
 import type { ApiOptions } from "./ports.ts";
 import { answers, boundsOf, listQuery, noQuery, pageOf } from "./query-schemas.ts";
 import type { ApiApp } from "./typed-app.ts";
@@ -44,7 +44,12 @@ export function addStateRoutes(app: ApiApp, { store, hub, checks }: ApiOptions):
     (request) => store.readObjects(boundsOf(request.query)),
   );
 
-  const driftQuery = listQuery(["fleet", "cluster"], { open: Type.Optional(Type.Boolean({ description: "true: not healed yet; false: healed" })) });
+  const driftQuery = listQuery(["fleet", "cluster", "bundle", "manager"], {
+    object: Type.Optional(Type.String({ minLength: 1, maxLength: 1_024, description: "group/kind/namespace/name, or a part of it in any case" })),
+    healedBy: Type.Optional(HealedBy),
+    open: Type.Optional(Type.Boolean({ description: "true: not healed yet; false: healed" })),
+    since: Type.Optional(Type.String({ format: "date-time", maxLength: 40, description: "Healed then or later, or not at all" })),
+  });
   app.get(
     `${apiPrefix}/drift`,
     { schema: { operationId: "listDrift", summary: "Drift, newest first", tags, querystring: driftQuery, response: answers({ 200: pageOf(DriftRow) }) } },

@@ -76,7 +76,7 @@ function apply(rows: Rows, received: readonly ReceivedReport[]): ReturnType<type
   const close = (key: string, at: Date): void => {
     const episodes = rows.drifts.get(key);
     if (episodes !== undefined)
-      rows.drifts.set(key, foldDrift(undefined, []).concat(episodes.slice(0, -1), foldDrift(episodes.at(-1), [{ kind: "healed", at }])));
+      rows.drifts.set(key, foldDrift(undefined, []).concat(episodes.slice(0, -1), foldDrift(episodes.at(-1), [{ kind: "healed", at, by: "gone" }])));
   };
   for (const [name, fleet] of fold.fleets) {
     if (fleet.forget) {
@@ -242,9 +242,12 @@ describe("foldReports", () => {
 });
 
 describe("foldDrift", () => {
-  const mark = (kind: "detected" | "seen", minute: number) =>
-    ({ kind, at: new Date(minute * 60_000), bundle: "web", fields: [{ path: `/p${minute}`, desired: "1", live: "2", manager: "kubectl" }] }) as const;
-  const healed = (minute: number) => ({ kind: "healed", at: new Date(minute * 60_000) }) as const;
+  const field = (path: string, manager: string) => ({
+    ...{ path, desired: "1", live: "2", manager, operation: "Update", subresource: "", changedAt: null, members: [] },
+  });
+  const mark = (kind: "detected" | "seen", minute: number, manager = "kubectl") =>
+    ({ kind, at: new Date(minute * 60_000), bundle: "web", revision: `r${minute}`, fields: [field(`/p${minute}`, manager)] }) as const;
+  const healed = (minute: number, by: DriftEpisode["healedBy"] = null) => ({ kind: "healed", at: new Date(minute * 60_000), by }) as const;
 
   it("counts what comes back within the window of a fight as one episode, and later drift as another", () => {
     const episodes = foldDrift(undefined, [mark("detected", 0), healed(1), mark("detected", 2), mark("seen", 2), healed(3), mark("detected", 30)]);
@@ -255,7 +258,45 @@ describe("foldDrift", () => {
     expect(episodes[0]?.fields[0]?.path).toBe("/p2");
   });
 
+  it("keeps what it was first and last, all who wrote, and what Git said", () => {
+    const [episode] = foldDrift(undefined, [mark("detected", 0), healed(1, "agent"), mark("detected", 2, "helm"), mark("seen", 3, "kubectl")]);
+    expect(episode).toMatchObject({ firstFields: [{ path: "/p0" }], fields: [{ path: "/p3" }], managers: ["kubectl", "helm"], revision: "r3", times: 2 });
+    expect(episode).toMatchObject({ healedAt: null, healedBy: null });
+  });
+
+  it("remembers how it ended: the first word counts, and an event may come after the state", () => {
+    const endedAs = (...marks: readonly ReturnType<typeof healed>[]) => foldDrift(undefined, [mark("seen", 0), ...marks])[0];
+    expect(endedAs(healed(1, "agent"), healed(2, "itself"))).toMatchObject({ healedAt: new Date(60_000), healedBy: "agent" });
+    expect(endedAs(healed(1), healed(2, "accepted"))).toMatchObject({ healedAt: new Date(60_000), healedBy: "accepted" });
+    expect(endedAs(healed(1), healed(2, "gone"))).toMatchObject({ healedAt: new Date(60_000), healedBy: null });
+  });
+
+  it("takes the pruning of what somebody had deleted for Git's consent", () => {
+    const deleted = { ...mark("seen", 0), fields: [{ ...field("", ""), desired: '"present"', live: "" }] };
+    expect(foldDrift(undefined, [deleted, healed(1, "gone")])[0]?.healedBy).toBe("accepted");
+    expect(foldDrift(undefined, [mark("seen", 0), healed(1, "gone")])[0]?.healedBy).toBe("gone");
+  });
+
   it("makes no episode of healing alone", () => {
     expect(foldDrift(undefined, [healed(1)])).toEqual([]);
+  });
+
+  it.each([
+    ["DriftHealed", "agent"],
+    ["DriftEnded", "itself"],
+    ["DriftAccepted", "accepted"],
+    ["DriftReplaced", "target"],
+  ] as const)("knows by the agent's event %s that it ended by %s", (reason, by) => {
+    const id = { group: "", kind: "ConfigMap", namespace: "x", name: "a" };
+    const drift = [{ path: "/data/a", desired: "1", live: "2", manager: "kubectl", operation: "Update", changedAt: { seconds: 60n, nanos: 0 } }];
+    const told = (seq: number, event: object, objects: NonNullable<FleetSaying["objects"]>) => ({
+      kind: "report" as const,
+      envelope: envelope(seq, { case: "fleet", value: { ...fleetReport({ objects }, seq), events: [event] } }),
+    });
+    const found = told(1, { reason: "DriftReported", object: id, drift }, { a: "drifted" });
+    const fold = foldReports(start, [found, told(2, { reason, object: id }, { a: "fine" })], now);
+    const [episode] = foldDrift(undefined, fold.fleets.get("shop")?.drift.get("/ConfigMap/x/a") ?? []);
+    expect(episode).toMatchObject({ times: 1, healedBy: by, revision: "r1", managers: ["kubectl"] });
+    expect(episode?.firstFields).toMatchObject([{ operation: "Update", subresource: "", changedAt: "1970-01-01T00:01:00.000Z" }]);
   });
 });

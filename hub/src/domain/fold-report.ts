@@ -1,5 +1,5 @@
 import type { FleetReport, ReportEnvelope, SnapshotPart } from "@flotilla/proto/gen/report";
-import type { DriftMark } from "./drift-episodes.ts";
+import type { DriftMark, HealedBy } from "./drift-episodes.ts";
 import {
   cleanText,
   objectIdText,
@@ -210,6 +210,7 @@ class Fold {
       markEvent(fleet, event.reason, objectIdText(event.object), {
         at: timeOf(event.at, frame.recordedAt),
         bundle: cleanText(event.bundle),
+        revision: cleanText(report.revision),
         fields: readFields(event.drift),
       });
     }
@@ -225,7 +226,8 @@ class Fold {
       fleet.target = target;
       fleet.bundles = uniqueBundles(report.bundles.map(readBundleState));
     }
-    for (const state of report.objects) setObject(fleet, readObjectState(state, frame), frame.recordedAt);
+    const seen = { at: frame.recordedAt, revision: cleanText(report.revision) };
+    for (const state of report.objects) setObject(fleet, readObjectState(state, frame), seen);
     for (const id of report.gone) remove(fleet, objectIdText(id), frame.recordedAt);
   }
 
@@ -259,35 +261,45 @@ function forget(fleet: FleetFold, at: Date): void {
   fleet.target = undefined;
   fleet.bundles = undefined;
   fleet.objects.clear();
-  for (const objectId of fleet.drift.keys()) mark(fleet, objectId, { kind: "healed", at });
+  for (const objectId of fleet.drift.keys()) mark(fleet, objectId, { kind: "healed", at, by: "gone" });
 }
 
-function setObject(fleet: FleetFold, row: ObjectStateRow, at: Date): void {
+function setObject(fleet: FleetFold, row: ObjectStateRow, seen: { readonly at: Date; readonly revision: string }): void {
   fleet.objects.set(row.objectId, row);
-  mark(fleet, row.objectId, row.drift.length > 0 ? { kind: "seen", at, bundle: row.bundle, fields: row.drift } : { kind: "healed", at });
+  const { bundle, drift: fields } = row;
+  mark(fleet, row.objectId, fields.length > 0 ? { kind: "seen", ...seen, bundle, fields } : { kind: "healed", at: seen.at, by: null });
 }
 
 function remove(fleet: FleetFold, objectId: string, at: Date): void {
   fleet.objects.set(objectId, "gone");
-  mark(fleet, objectId, { kind: "healed", at });
+  mark(fleet, objectId, { kind: "healed", at, by: "gone" });
 }
 
-function markEvent(fleet: FleetFold, reason: string, objectId: string, drift: { at: Date; bundle: string; fields: DriftMarkFields }): void {
+/** What an agent's event says of a drift: that it was found, or how it ended. Found as part of a fight is found once more. */
+const sightings: ReadonlySet<string> = new Set(["DriftDetected", "DriftReported", "Fight"]);
+const endings: ReadonlyMap<string, HealedBy> = new Map([
+  ["DriftHealed", "agent"],
+  ["DriftEnded", "itself"],
+  ["DriftAccepted", "accepted"],
+  ["DriftReplaced", "target"],
+]);
+
+function markEvent(fleet: FleetFold, reason: string, objectId: string, drift: Omit<DriftMark & { kind: "detected" }, "kind">): void {
   if (objectId === "") return;
-  if (reason === "DriftDetected") mark(fleet, objectId, { kind: "detected", ...drift });
-  if (reason === "DriftHealed") mark(fleet, objectId, { kind: "healed", at: drift.at });
+  const by = endings.get(reason);
+  if (sightings.has(reason)) mark(fleet, objectId, { kind: "detected", ...drift });
+  else if (by !== undefined) mark(fleet, objectId, { kind: "healed", at: drift.at, by });
 }
-
-type DriftMarkFields = ReturnType<typeof readFields>;
 
 function mark(fleet: FleetFold, objectId: string, next: DriftMark): void {
   const marks = fleet.drift.get(objectId);
   if (marks === undefined) {
     // What was open before the fleet was forgotten ended then.
-    const first: DriftMark[] = fleet.forgottenAt === undefined ? [] : [{ kind: "healed", at: fleet.forgottenAt }];
+    const first: DriftMark[] = fleet.forgottenAt === undefined ? [] : [{ kind: "healed", at: fleet.forgottenAt, by: "gone" }];
     fleet.drift.set(objectId, [...first, next]);
-  } else if (next.kind !== "healed" || marks.at(-1)?.kind !== "healed") {
-    marks.push(next);
+  } else {
+    const last = marks.at(-1);
+    if (next.kind !== "healed" || last?.kind !== "healed" || (last.by === null && next.by !== null)) marks.push(next);
   }
 }
 

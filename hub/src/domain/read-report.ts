@@ -6,6 +6,7 @@ import {
   SyncState,
   type BundleState,
   type ClusterEvent,
+  type DriftField,
   type FleetReport,
   type HealthCounts as WireHealthCounts,
   type ObjectId,
@@ -13,7 +14,7 @@ import {
   type PhaseTime,
 } from "@flotilla/proto/gen/report";
 import type { HealthCounts, HealthWord, SyncWord } from "@flotilla/proto/rest/contract";
-import { reportTextCharsMax } from "../limits.ts";
+import { driftMembersMax, reportTextCharsMax } from "../limits.ts";
 import type { BundleStateRow, DriftedField, ObjectStateRow, ReportedEvent, ReportedPhase, TargetStateRow } from "./report-rows.ts";
 
 /** What all rows of one report share. */
@@ -61,7 +62,10 @@ export function cleanText(text: string, charsMax = reportTextCharsMax): string {
 }
 
 /** A protobuf timestamp within the years that Postgres and people can read, else `fallback`. */
-export function timeOf(timestamp: { readonly seconds: bigint; readonly nanos: number } | undefined, fallback: Date): Date {
+export function timeOf<Fallback extends Date | undefined>(
+  timestamp: { readonly seconds: bigint; readonly nanos: number } | undefined,
+  fallback: Fallback,
+): Date | Fallback {
   if (timestamp === undefined || timestamp.seconds < 0n || timestamp.seconds > 253_402_300_799n) return fallback;
   return new Date(Number(timestamp.seconds) * 1_000 + Math.trunc(timestamp.nanos / 1_000_000));
 }
@@ -125,12 +129,16 @@ export function readObjectState(state: ObjectState, frame: ReportFrame): ObjectS
   };
 }
 
-export function readFields(fields: readonly DriftedField[]): DriftedField[] {
-  return fields.map(({ path, desired, live, manager }) => ({
+export function readFields(fields: readonly DriftField[]): DriftedField[] {
+  return fields.map(({ path, desired, live, manager, operation, subresource, changedAt, members }) => ({
     path: cleanText(path),
     desired: cleanText(desired),
     live: cleanText(live),
     manager: cleanText(manager),
+    operation: cleanText(operation),
+    subresource: cleanText(subresource),
+    changedAt: changedAt === undefined ? null : (timeOf(changedAt, undefined)?.toISOString() ?? null),
+    members: members.length > driftMembersMax ? [] : members.map((member) => cleanText(member)),
   }));
 }
 

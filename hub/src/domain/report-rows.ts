@@ -43,6 +43,11 @@ export interface DriftedField {
   readonly desired: string;
   readonly live: string;
   readonly manager: string;
+  readonly operation: string;
+  readonly subresource: string;
+  /** RFC 3339; null when unknown. */
+  readonly changedAt: string | null;
+  readonly members: readonly string[];
 }
 
 export interface ObjectStateRow {

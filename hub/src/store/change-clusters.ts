@@ -83,7 +83,7 @@ export async function removeCluster(pool: pg.Pool, actor: Actor, name: string): 
       "UPDATE approvals SET outcome = 'void', why = 'the cluster was removed', settled_at = now() WHERE cluster = $1 AND kind = 'prune' AND outcome IS NULL",
       [name],
     );
-    await client.query("UPDATE drifts SET healed_at = now() WHERE cluster = $1 AND healed_at IS NULL", [name]);
+    await client.query("UPDATE drifts SET healed_at = now(), healed_by = 'gone' WHERE cluster = $1 AND healed_at IS NULL", [name]);
     for (const table of [
       "enrol_tokens",
       "target_states",

@@ -8,7 +8,7 @@ export async function forgetFleets(client: pg.ClientBase, fleets: readonly Fleet
   await deleteFleetRows(client, forgotten);
   await client.query({
     name: "close-drifts-of-forgotten",
-    text: `UPDATE drifts d SET healed_at = r.at FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS r (cluster, fleet, at)
+    text: `UPDATE drifts d SET healed_at = r.at, healed_by = 'gone' FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS r (cluster, fleet, at)
            WHERE d.cluster = r.cluster AND d.fleet = r.fleet AND d.healed_at IS NULL AND NOT (d.cluster || ' ' || d.fleet || ' ' || d.object_id = ANY($4::text[]))`,
     // Drift of objects that this fold speaks of is folded below.
     values: [

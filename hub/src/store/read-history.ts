@@ -76,11 +76,21 @@ export async function readTrace(pool: pg.Pool, fleet: string, prefix: string): P
   };
 }
 
+export interface DriftFilter {
+  readonly fleet?: string | undefined;
+  readonly cluster?: string | undefined;
+  readonly bundle?: string | undefined;
+  /** An id, or a part of it in any case. */
+  readonly object?: string | undefined;
+  readonly manager?: string | undefined;
+  readonly healedBy?: string | undefined;
+  readonly open?: boolean | undefined;
+  /** RFC 3339; healed then or later, or not at all. */
+  readonly since?: string | undefined;
+}
+
 /** Drift episodes, newest first. */
-export async function readDrifts(
-  pool: pg.Pool,
-  query: ListBounds & { readonly fleet?: string | undefined; readonly cluster?: string | undefined; readonly open?: boolean | undefined },
-): Promise<PageOf<DriftRow>> {
+export async function readDrifts(pool: pg.Pool, query: ListBounds & DriftFilter): Promise<PageOf<DriftRow>> {
   interface StoredDrift {
     readonly id: string;
     readonly fleet: string;
@@ -88,13 +98,25 @@ export async function readDrifts(
     readonly bundle: string;
     readonly object_id: string;
     readonly fields: DriftRow["fields"];
+    readonly first_fields: DriftRow["firstFields"];
+    readonly managers: DriftRow["managers"];
     readonly first_seen_at: Date;
     readonly last_seen_at: Date;
     readonly times: number;
+    readonly revision: string;
     readonly healed_at: Date | null;
+    readonly healed_by: DriftRow["healedBy"];
     readonly as_of: Date | null;
   }
-  const where = new Conditions().add("d.fleet = ¤", query.fleet).add("d.cluster = ¤", query.cluster).add("(d.healed_at IS NULL) = ¤", query.open);
+  const where = new Conditions()
+    .add("d.fleet = ¤", query.fleet)
+    .add("d.cluster = ¤", query.cluster)
+    .add("d.bundle = ¤", query.bundle)
+    .add("strpos(lower(d.object_id), lower(¤)) > 0", query.object)
+    .add("d.managers ? ¤::text", query.manager)
+    .add("d.healed_by = ¤", query.healedBy)
+    .add("(d.healed_at IS NULL) = ¤", query.open)
+    .add("(d.healed_at IS NULL OR d.healed_at >= ¤::timestamptz)", query.since);
   const from = "drifts d LEFT JOIN target_states s ON s.fleet = d.fleet AND s.cluster = d.cluster";
   const page = await readPage<StoredDrift>(pool, {
     from,
@@ -114,10 +136,14 @@ export async function readDrifts(
       bundle: row.bundle,
       object: row.object_id,
       fields: row.fields,
+      firstFields: row.first_fields,
+      managers: row.managers,
       firstSeenAt: row.first_seen_at.toISOString(),
       lastSeenAt: row.last_seen_at.toISOString(),
       times: row.times,
+      revision: row.revision,
       healedAt: isoOrNull(row.healed_at),
+      healedBy: row.healed_by,
       asOf: isoOrNull(row.as_of),
     })),
   };

@@ -1,9 +1,9 @@
 import type pg from "pg";
-import { foldDrift, type DriftEpisode, type DriftMark } from "../domain/drift-episodes.ts";
+import { foldDrift, type DriftEpisode, type DriftMark, type HealedBy } from "../domain/drift-episodes.ts";
 import type { DriftedField } from "../domain/report-rows.ts";
 import { batchRowsMax } from "../limits.ts";
 import type { FleetOfCluster } from "./fleet-of-cluster.ts";
-import { inBatches } from "./unnest.ts";
+import { inBatches, unnestRows } from "./unnest.ts";
 
 interface DriftRowOfObject {
   readonly cluster: string;
@@ -36,19 +36,24 @@ export async function saveDrifts(client: pg.ClientBase, fleets: readonly FleetOf
   }
 }
 
+interface EpisodeRow {
+  readonly id: string;
+  readonly cluster: string;
+  readonly fleet: string;
+  readonly object_id: string;
+  readonly bundle: string;
+  readonly fields: readonly DriftedField[];
+  readonly first_fields: readonly DriftedField[];
+  readonly managers: readonly string[];
+  readonly first_seen_at: Date;
+  readonly last_seen_at: Date;
+  readonly times: number;
+  readonly revision: string;
+  readonly healed_at: Date | null;
+  readonly healed_by: HealedBy;
+}
+
 async function readLastEpisodes(client: pg.ClientBase, objects: readonly DriftRowOfObject[]): Promise<Map<string, StoredEpisode>> {
-  interface EpisodeRow {
-    readonly cluster: string;
-    readonly fleet: string;
-    readonly object_id: string;
-    readonly id: string;
-    readonly bundle: string;
-    readonly fields: readonly DriftedField[];
-    readonly first_seen_at: Date;
-    readonly last_seen_at: Date;
-    readonly times: number;
-    readonly healed_at: Date | null;
-  }
   const { rows } = await client.query<EpisodeRow>({
     name: "read-last-episodes",
     text: `SELECT d.* FROM unnest($1::text[], $2::text[], $3::text[]) AS r (cluster, fleet, object_id)
@@ -57,55 +62,48 @@ async function readLastEpisodes(client: pg.ClientBase, objects: readonly DriftRo
     values: [objects.map(({ cluster }) => cluster), objects.map(({ fleet }) => fleet), objects.map(({ objectId }) => objectId)],
   });
   return new Map(
-    rows.map((row) => [
+    rows.map(({ id, bundle, fields, managers, times, revision, ...row }) => [
       [row.cluster, row.fleet, row.object_id].join("\n"),
       {
-        id: row.id,
-        bundle: row.bundle,
-        fields: row.fields,
-        firstSeenAt: row.first_seen_at,
-        lastSeenAt: row.last_seen_at,
-        times: row.times,
-        healedAt: row.healed_at,
+        id, bundle, fields, managers, times, revision, firstFields: row.first_fields,
+        firstSeenAt: row.first_seen_at, lastSeenAt: row.last_seen_at, healedAt: row.healed_at, healedBy: row.healed_by,
       },
-    ]),
+    ]), // prettier-ignore
   );
+}
+
+/** What an episode's row may become. */
+const changeable = { bundle: "text", fields: "jsonb", managers: "jsonb", last_seen_at: "timestamptz", times: "integer", revision: "text", healed_at: "timestamptz", healed_by: "text" } as const; // prettier-ignore
+
+function changeableOf({ bundle, fields, managers, lastSeenAt, times, revision, healedAt, healedBy }: DriftEpisode) {
+  return {
+    bundle, fields: JSON.stringify(fields), managers: JSON.stringify(managers), last_seen_at: lastSeenAt, times, revision, healed_at: healedAt, healed_by: healedBy,
+  }; // prettier-ignore
 }
 
 async function updateEpisodes(client: pg.ClientBase, episodes: readonly StoredEpisode[]): Promise<void> {
   if (episodes.length === 0) return;
-  await client.query({
-    name: "update-drifts",
-    text: `UPDATE drifts d SET bundle = r.bundle, fields = r.fields, last_seen_at = r.last_seen_at, times = r.times, healed_at = r.healed_at
-           FROM unnest($1::bigint[], $2::text[], $3::jsonb[], $4::timestamptz[], $5::integer[], $6::timestamptz[]) AS r (id, bundle, fields, last_seen_at, times, healed_at)
-           WHERE d.id = r.id`,
-    values: [
-      episodes.map(({ id }) => id),
-      episodes.map(({ bundle }) => bundle),
-      episodes.map(({ fields }) => JSON.stringify(fields)),
-      episodes.map(({ lastSeenAt }) => lastSeenAt),
-      episodes.map(({ times }) => times),
-      episodes.map(({ healedAt }) => healedAt),
-    ],
-  });
+  const { text, values } = unnestRows(
+    { id: "bigint", ...changeable },
+    episodes.map((episode) => ({ id: episode.id, ...changeableOf(episode) })),
+  );
+  const set = Object.keys(changeable).map((column) => `${column} = r.${column}`);
+  await client.query({ name: "update-drifts", text: `UPDATE drifts d SET ${set.join(", ")} FROM ${text} WHERE d.id = r.id`, values: [...values] });
 }
 
 async function insertEpisodes(client: pg.ClientBase, episodes: readonly (DriftEpisode & Omit<DriftRowOfObject, "marks">)[]): Promise<void> {
   if (episodes.length === 0) return;
-  await client.query({
-    name: "insert-drifts",
-    text: `INSERT INTO drifts (cluster, fleet, object_id, bundle, fields, first_seen_at, last_seen_at, times, healed_at)
-           SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::timestamptz[], $7::timestamptz[], $8::integer[], $9::timestamptz[])`,
-    values: [
-      episodes.map(({ cluster }) => cluster),
-      episodes.map(({ fleet }) => fleet),
-      episodes.map(({ objectId }) => objectId),
-      episodes.map(({ bundle }) => bundle),
-      episodes.map(({ fields }) => JSON.stringify(fields)),
-      episodes.map(({ firstSeenAt }) => firstSeenAt),
-      episodes.map(({ lastSeenAt }) => lastSeenAt),
-      episodes.map(({ times }) => times),
-      episodes.map(({ healedAt }) => healedAt),
-    ],
-  });
+  const columns = { cluster: "text", fleet: "text", object_id: "text", first_fields: "jsonb", first_seen_at: "timestamptz", ...changeable } as const;
+  const { text, values } = unnestRows(
+    columns,
+    episodes.map((episode) => ({
+      cluster: episode.cluster,
+      fleet: episode.fleet,
+      object_id: episode.objectId,
+      first_fields: JSON.stringify(episode.firstFields),
+      first_seen_at: episode.firstSeenAt,
+      ...changeableOf(episode),
+    })),
+  );
+  await client.query({ name: "insert-drifts", text: `INSERT INTO drifts (${Object.keys(columns).join(", ")}) SELECT * FROM ${text}`, values: [...values] });
 }

@@ -28,7 +28,7 @@ export async function closeSweptDrifts(client: pg.ClientBase, folds: ReadonlyMap
     if (snapshot === undefined) continue;
     await client.query({
       name: "close-swept-drifts",
-      text: `UPDATE drifts d SET healed_at = $2 WHERE d.cluster = $1 AND d.healed_at IS NULL
+      text: `UPDATE drifts d SET healed_at = $2, healed_by = 'gone' WHERE d.cluster = $1 AND d.healed_at IS NULL
                AND NOT EXISTS (SELECT 1 FROM object_states o WHERE o.fleet = d.fleet AND o.cluster = d.cluster AND o.object_id = d.object_id)`,
       values: [cluster, snapshot.at],
     });

@@ -1,6 +1,16 @@
 import { revisionsKeptPerFleet } from "@flotilla/proto/limits";
 import type pg from "pg";
-import { approvalsKeptMs, bodyGraceMs, commandsKeptMs, deadLettersMax, driftsKeptMs, eventDaysAhead, eventDaysKept, upkeepRowsMax } from "../limits.ts";
+import {
+  approvalsKeptMs,
+  bodyGraceMs,
+  commandsKeptMs,
+  deadLettersMax,
+  driftsKeptMax,
+  driftsKeptMs,
+  eventDaysAhead,
+  eventDaysKept,
+  upkeepRowsMax,
+} from "../limits.ts";
 import { inTransaction } from "./pool.ts";
 
 /**
@@ -21,9 +31,20 @@ export async function runUpkeep(pool: pg.Pool): Promise<void> {
   await pool.query(`DELETE FROM drifts WHERE id = ANY(ARRAY(SELECT id FROM drifts WHERE healed_at < now() - $1 * interval '1 ms' LIMIT ${upkeepRowsMax}))`, [
     driftsKeptMs,
   ]);
+  await dropSurplusDrifts(pool);
   await pool.query("DELETE FROM approvals WHERE settled_at < now() - $1 * interval '1 ms'", [approvalsKeptMs]);
   await dropOldRevisions(pool);
   await dropUnusedBodies(pool);
+}
+
+/** However often objects drift: the newest healed ones stay. */
+async function dropSurplusDrifts(pool: pg.Pool): Promise<void> {
+  await pool.query(
+    `DELETE FROM drifts WHERE id = ANY(ARRAY(
+       SELECT id FROM drifts WHERE healed_at IS NOT NULL ORDER BY healed_at LIMIT
+         LEAST(${upkeepRowsMax}, GREATEST(0, (SELECT count(*) FROM drifts WHERE healed_at IS NOT NULL) - $1))))`,
+    [driftsKeptMax],
+  );
 }
 
 /** Days of Postgres' clock, which also says to which day an event belongs. A day whose events are in the default partition stays there. */

@@ -263,8 +263,18 @@ export type BundleRow = Static<typeof BundleRow>;
 export const DriftField = Type.Object({
   path: Type.String({ description: "JSON pointer" }),
   desired: Type.String({ description: "JSON; a hash for Secret-like kinds" }),
-  live: Type.String(),
-  manager: Type.String(),
+  live: Type.String({ description: "The same of what is there; empty when it is absent" }),
+  manager: Type.String({ description: "Field manager that holds the live value; empty when unknown" }),
+  operation: Type.String({ description: "Apply or Update, as that manager wrote it; empty when unknown" }),
+  subresource: Type.String({ description: "Subresource it was written through; empty for the object itself" }),
+  changedAt: Type.Union([Time, Type.Null()], { description: "When that manager last wrote to the object" }),
+  members: Type.Array(Type.String(), { description: "The path in the words of managedFields, with the keys of list items; empty for Secret-like kinds" }),
+});
+export type DriftField = Static<typeof DriftField>;
+
+export const HealedBy = Type.Union([Type.Literal("agent"), Type.Literal("itself"), Type.Literal("accepted"), Type.Literal("target"), Type.Literal("gone")], {
+  description:
+    "agent: corrected; itself: somebody changed it back; accepted: Git came to say what was there; target: Git came to say something else; gone: the object or the fleet left the cluster",
 });
 
 export const ObjectRow = Type.Object({
@@ -295,11 +305,15 @@ export const DriftRow = Type.Object({
   cluster: Type.String(),
   bundle: Type.String(),
   object: Type.String({ description: "group/kind/namespace/name" }),
-  fields: Type.Array(DriftField),
+  fields: Type.Array(DriftField, { description: "As last seen" }),
+  firstFields: Type.Array(DriftField, { description: "As first seen" }),
+  managers: Type.Array(Type.String(), { description: "Every manager that held one of the fields meanwhile" }),
   firstSeenAt: Time,
   lastSeenAt: Time,
-  times: Type.Integer(),
+  times: Type.Integer({ description: "How often it was detected" }),
+  revision: Type.String({ description: "What Git said when it was last seen" }),
   healedAt: MaybeTime,
+  healedBy: Type.Union([HealedBy, Type.Null()], { description: "null: not healed, or nobody knows" }),
   asOf: MaybeTime,
 });
 export type DriftRow = Static<typeof DriftRow>;
@@ -551,7 +565,7 @@ export interface Page<Row> {
  *   POST   /api/v1/clusters/{cluster}/tokens ?lifetimeMs=         201 Enrolment
  *   GET    /api/v1/bundles  ?fleet= &cluster= &bundle= &sync= &health=           Page<BundleRow>
  *   GET    /api/v1/objects  ?fleet= &cluster= &bundle= &kind= &namespace= &name= &sync= &health= &troubled=true &prune=held|waits|terminating   Page<ObjectRow>
- *   GET    /api/v1/drift    ?fleet= &cluster= &open=true|false    Page<DriftRow>
+ *   GET    /api/v1/drift    ?fleet= &cluster= &bundle= &object= &manager= &healedBy= &open=true|false &since=TIME   Page<DriftRow>
  *   GET    /api/v1/events   ?fleet= &cluster= &reason= &after=ID &order=asc|desc   Page<EventRow>
  *   GET    /api/v1/audit    ?fleet= &cluster= &actor= &act= &order=asc|desc     Page<AuditRow>
  *   GET    /api/v1/audit/verify                                   AuditVerdict
