@@ -53,7 +53,15 @@ describe("fleet approve prune", () => {
     asOf: "2026-11-24T00:59:58Z",
     ...more,
   });
-  const object: Partial<ObjectRow> = { group: "apps", kind: "StatefulSet", namespace: "shop", name: "db\u001B[2J", bundle: "data", prune: "held" };
+  const object: Partial<ObjectRow> = {
+    group: "apps",
+    kind: "StatefulSet",
+    namespace: "shop",
+    name: "db\u001B[2J",
+    bundle: "data",
+    prune: "held",
+    protection: "its pods go at once",
+  };
   const approving = (rows: readonly HeldPruneRow[]): Promise<(args: string, options?: RunOptions) => ReturnType<typeof run>> =>
     withHub({
       "GET /fleets/shop/held-prunes": ({ query }) => page(rows.filter(({ cluster }) => query["cluster"] === undefined || cluster === query["cluster"])),
@@ -77,7 +85,7 @@ describe("fleet approve prune", () => {
     expect(status).toBe(0);
     expect(stderr).toContain("1 object of fleet shop would be deleted in 1 cluster: berlin-1");
     expect(stderr).toContain(digests.one);
-    expect(stderr).toMatch(/StatefulSet\.apps +shop +db\\x1b\[2J +data/);
+    expect(stderr).toMatch(/StatefulSet\.apps +shop +db\\x1b\[2J +data +its pods go at once/);
     expect(stderr).not.toContain("\u001B");
     expect(stdout).toBe("shop/berlin-1: 1 prune approved (111111111111)\n");
     expect(sent()).toEqual([{ clusters: ["berlin-1"], revision, digest: digests.one, reason: "retired" }]);

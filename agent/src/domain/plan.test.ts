@@ -1,3 +1,4 @@
+import { whyProtected } from "@flotilla/proto/protected-kinds";
 import fc from "fast-check";
 import { readDirectives } from "@flotilla/proto/directives";
 import { describe, expect, it } from "vitest";
@@ -6,7 +7,6 @@ import { nothingIgnored } from "./ignore.ts";
 import type { InventoryEntry } from "./inventory.ts";
 import { parseObjectKey } from "./object-id.ts";
 import { planChanges, type DesiredObject, type Observation, type Plan, type PlanInput } from "./plan.ts";
-import { whyProtected } from "./protected-kinds.ts";
 import { allowedPrunes, pruneListDigest } from "./prune-policy.ts";
 
 const key = (name: string, kind = "ConfigMap") => `/${kind}/default/${name}`;

@@ -1,7 +1,7 @@
 import { digestOf } from "@flotilla/proto/digest";
+import { whyProtected } from "@flotilla/proto/protected-kinds";
 import { defaultPruneBudget } from "@flotilla/proto/limits";
 import { describeId, parseObjectKey, type ObjectKey } from "./object-id.ts";
-import { whyProtected } from "./protected-kinds.ts";
 
 /** How many objects may be pruned without approval: the larger of a number and a percentage (rounded down). */
 export interface PruneBudget {

@@ -3,7 +3,7 @@ import { strictest, unguarded } from "../domain/guard.ts";
 import type { InventoryEntry } from "../domain/inventory.ts";
 import { describeId, parseObjectKey } from "../domain/object-id.ts";
 import { inPruneOrder } from "../domain/plan.ts";
-import { whyProtected } from "../domain/protected-kinds.ts";
+import { whyProtected } from "@flotilla/proto/protected-kinds";
 import { KubeError } from "../cluster/kube-error.ts";
 import { releaseObject } from "../cluster/release-object.ts";
 import { engineLimits } from "../limits.ts";

@@ -49,6 +49,7 @@ export function heldObjectLines(objects: readonly ObjectRow[], paint: Paint): st
     { title: "NAMESPACE", cell: ({ namespace }: ObjectRow) => namespace },
     { title: "NAME", cell: ({ name }: ObjectRow) => name },
     { title: "BUNDLE", cell: ({ bundle }: ObjectRow) => bundle },
+    { title: "PROTECTED", cell: ({ protection }: ObjectRow) => (protection === "" ? "no" : { text: protection, tone: "bad" as const }) },
   ];
   return tableLines(columns, objects, paint).map((line) => `  ${line}`);
 }

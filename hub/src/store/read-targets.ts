@@ -1,4 +1,5 @@
 import type { BundleRow, ObjectRow, TargetRow } from "@flotilla/proto/rest/contract";
+import { whyProtected } from "@flotilla/proto/protected-kinds";
 import type pg from "pg";
 import { behindProblem } from "./behind-problem.ts";
 import { isoOrNull } from "./iso-time.ts";
@@ -138,7 +139,7 @@ export async function readObjects(pool: pg.Pool, query: ObjectFilter): Promise<P
     ["o.cluster", "text"],
     ["o.object_id", "text"],
   ] as const;
-  const page = await readPage<Omit<ObjectRow, "asOf" | "group"> & { api_group: string; as_of: Date | null }>(pool, {
+  const page = await readPage<Omit<ObjectRow, "asOf" | "group" | "protection"> & { api_group: string; as_of: Date | null }>(pool, {
     from: "seen_objects o JOIN object_states p ON p.fleet = o.fleet AND p.cluster = o.cluster AND p.object_id = o.object_id",
     select: "o.*, p.prune",
     where,
@@ -149,7 +150,8 @@ export async function readObjects(pool: pg.Pool, query: ObjectFilter): Promise<P
   return {
     ...page,
     items: page.items.map(({ fleet, cluster, bundle, api_group: group, version, kind, namespace, name, uid, sync, health, message, change, drift, prune, as_of: asOf }) => ({
-      fleet, cluster, bundle, group, version, kind, namespace, name, uid, sync, health, message, change, drift, prune, asOf: isoOrNull(asOf),
+      fleet, cluster, bundle, group, version, kind, namespace, name, uid, sync, health, message, change, drift, prune,
+      protection: prune === "" ? "" : (whyProtected({ group, kind, namespace }) ?? ""), asOf: isoOrNull(asOf),
     })), // prettier-ignore
   };
 }

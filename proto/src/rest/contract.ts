@@ -295,6 +295,7 @@ export const ObjectRow = Type.Object({
   prune: Type.Union([Type.Literal("held"), Type.Literal("waits"), Type.Literal("terminating"), Type.Literal("")], {
     description: "What keeps an object that is no longer in Git: an approval, something else, its finalizers; empty for all others",
   }),
+  protection: Type.String({ description: "Why it is never deleted without an approval, while it is no longer in Git; empty for all others" }),
   asOf: MaybeTime,
 });
 export type ObjectRow = Static<typeof ObjectRow>;
