@@ -100,6 +100,10 @@ export const engineLimits = {
   maxPendingEvents: 10_000,
   /** Watches of single namespaces, where the agent may not watch all of them at once: each is a stream on the API server. */
   maxNamespaceWatches: 300,
+  /** All namespaces were watched before and are refused now: an API server that starts refuses for moments what it grants. */
+  refusalLastsMs: 60_000,
+  /** After single namespaces are watched, all at once are asked for again: an agent may start before its rights are granted. Then no more: nothing is polled. */
+  askAgainMs: [60_000, 600_000],
   /**
    * Objects of a bundle that left the target are not deleted for this long: the bundle may be on its way to another fleet, whose target
    * names it. A hub releases the targets of one commit within seconds.

@@ -58,6 +58,7 @@ export class Reflector {
   /** When a list or an event came last (performance.now()). */
   #heardAt = -Infinity;
   readonly #clock: ClusterClock;
+  #isProven = false;
 
   constructor(options: {
     client: KubeClient;
@@ -85,6 +86,11 @@ export class Reflector {
   /** Whether what it told is whole. */
   get isListed(): boolean {
     return this.#isListed;
+  }
+
+  /** Whether a watch of it has shown something before: a refusal now may be a passing one. */
+  get isProven(): boolean {
+    return this.#isProven;
   }
 
   /** UID of what is there under "namespace/name". */
@@ -190,7 +196,10 @@ export class Reflector {
   }
 
   #onEvent(line: Buffer): KubeError | undefined {
-    if (this.#isOldNews(line)) return undefined;
+    if (this.#isOldNews(line)) {
+      this.#isProven = true;
+      return undefined;
+    }
     let event: WatchEvent;
     try {
       event = JSON.parse(line.toString("utf8")) as WatchEvent;
@@ -199,6 +208,7 @@ export class Reflector {
       return new KubeError("unusable", `watch of ${this.resource.plural}: an event is not JSON`, { cause });
     }
     if (event.type === "ERROR") return new KubeError("status", event.object.message ?? "watch error", { status: event.object.code ?? 500 });
+    this.#isProven = true;
     this.#heard(event.object.metadata.resourceVersion ?? this.#resourceVersion);
     if (event.type === "DELETED") this.#gone(keyOf(event.object), event.object.metadata.uid ?? "");
     else if (event.type !== "BOOKMARK") this.#present(event.object);

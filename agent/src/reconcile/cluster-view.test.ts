@@ -12,7 +12,8 @@ const refusal =
   'configmaps is forbidden: User "system:serviceaccount:flotilla-system:flotilla-agent" cannot list resource "configmaps" in API group "" at the cluster scope';
 
 /** An API server that lets us see single namespaces only; `open` are the paths being watched. */
-function limitedServer(isAllowed: (namespace: string) => boolean) {
+function limitedServer(isAllowed: (namespace: string) => boolean, askAgainMs: readonly number[] = []) {
+  const streams = new Map<string, { line: (text: string) => void; end: () => void }>();
   const open = new Set<string>();
   const listed: string[] = [];
   const namespaceOf = (path: string) => /\/namespaces\/([^/]+)\//.exec(path)?.[1] ?? "";
@@ -27,10 +28,13 @@ function limitedServer(isAllowed: (namespace: string) => boolean) {
       check(path);
       return { metadata: { resourceVersion: "1" }, items: [] };
     },
-    watch: async (path: string, _: unknown, { signal }: { signal: AbortSignal }) => {
+    watch: async (path: string, _: unknown, { signal, onLine }: { signal: AbortSignal; onLine: (line: Buffer) => void }) => {
       check(path);
       open.add(path);
-      await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+      await new Promise<void>((resolve) => {
+        signal.addEventListener("abort", () => resolve(), { once: true });
+        streams.set(path, { line: (text) => onLine(Buffer.from(text)), end: resolve });
+      });
       open.delete(path);
     },
   } as unknown as KubeClient;
@@ -41,12 +45,21 @@ function limitedServer(isAllowed: (namespace: string) => boolean) {
     silentLog,
     () => undefined,
     () => undefined,
+    askAgainMs,
   );
-  return { view, open, listed };
+  return { view, open, listed, streams };
 }
 
 const configMap = (namespace: string, name = "a"): TrackedObject =>
   trackObject("shop", `/ConfigMap/${namespace}/${name}`, { group: "", kind: "ConfigMap", namespace, name }, "v1", "web");
+
+async function waitUntil(holds: () => boolean): Promise<void> {
+  const until = Date.now() + 4_500;
+  while (!holds()) {
+    if (Date.now() > until) throw new Error(`it did not come to hold: ${String(holds)}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -95,5 +108,44 @@ describe("a cluster view that may not see all namespaces", () => {
     expect(blind.length).toBe(2);
     expect(blind[0]?.blindness).toMatch(/more than 300 watches of single namespaces would be needed: grant .*"list", "watch".* in a ClusterRole/);
     view.stop();
+  });
+
+  it("believes a refusal of what it has watched before only when it lasts", async () => {
+    let allowed = true;
+    const { view, open, listed, streams } = limitedServer(() => allowed);
+    const object = configMap("a");
+    await view.look([object], new AbortController().signal);
+    await settled();
+    const stream = streams.get("/api/v1/configmaps");
+    stream?.line(JSON.stringify({ type: "BOOKMARK", object: { metadata: { name: "", resourceVersion: "5" } } }));
+    allowed = false;
+    stream?.end();
+    await waitUntil(() => object.blindness !== "");
+    // Blind for now, and not a watch for each namespace.
+    expect(listed.filter((path) => path.includes("/namespaces/a/"))).toEqual([]);
+    allowed = true;
+    await waitUntil(() => object.blindness === "" && open.has("/api/v1/configmaps"));
+    view.stop();
+  });
+
+  it("watches all at once when it may after all, and does not ask for ever", async () => {
+    let allowed = false;
+    const { view, open, listed } = limitedServer((namespace) => namespace !== "" || allowed, [20, 20]);
+    const objects = [configMap("a"), configMap("b")];
+    await view.look(objects, new AbortController().signal);
+    await waitUntil(() => listed.filter((path) => path === "/api/v1/configmaps").length === 2);
+    expect(open.size).toBe(2);
+    allowed = true;
+    await waitUntil(() => open.size === 1);
+    expect([...open]).toEqual(["/api/v1/configmaps"]);
+    expect(objects.map((object) => view.observe(object))).toEqual([{ state: "absent" }, { state: "absent" }]);
+    view.stop();
+
+    const refusedForEver = limitedServer((namespace) => namespace !== "", [5, 5]);
+    await refusedForEver.view.look([configMap("a")], new AbortController().signal);
+    await waitUntil(() => refusedForEver.listed.filter((path) => path === "/api/v1/configmaps").length === 3);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(refusedForEver.listed.filter((path) => path === "/api/v1/configmaps").length).toBe(3);
+    refusedForEver.view.stop();
   });
 });

@@ -6,7 +6,7 @@ import { assessHook } from "../domain/hook-run.ts";
 import { assessHealth } from "../domain/health.ts";
 import { hashOwned, isHeldByOthers } from "../domain/owned-fields.ts";
 import { ClusterClock } from "../cluster/cluster-clock.ts";
-import type { Discovery, KubeResource } from "../cluster/discovery.ts";
+import { collectionPath, type Discovery, type KubeResource } from "../cluster/discovery.ts";
 import type { KubeClient } from "../cluster/kube-client.ts";
 import { isStatus, tellError, type KubeError } from "../cluster/kube-error.ts";
 import type { LiveObject } from "../cluster/live-object.ts";
@@ -24,6 +24,11 @@ interface Watched {
   /** By the namespace they watch: one for all ("") as long as that is allowed, then one for each namespace in use. */
   readonly reflectors: Map<string, Reflector>;
   isByNamespace: boolean;
+  /** Since when all namespaces at once are refused, after they were not (epoch ms). */
+  refusedSince: number | undefined;
+  /** Times that all namespaces at once were asked for again, and the next one. */
+  asked: number;
+  askTimer: NodeJS.Timeout | undefined;
   /** Tracked objects of this resource by "namespace/name" as the API server has it. */
   readonly objects: Map<string, TrackedObject>;
 }
@@ -41,9 +46,18 @@ export class ClusterView implements ReflectorHandler {
   readonly #onGoneBack: () => void;
   readonly #clock: ClusterClock;
   readonly #watched = new Map<string, Watched>();
+  readonly #askAgainMs: readonly number[];
   #stopped = false;
 
-  constructor(client: KubeClient, discovery: Discovery, log: Log, onSeen: OnSeen, onGoneBack: () => void) {
+  constructor(
+    client: KubeClient,
+    discovery: Discovery,
+    log: Log,
+    onSeen: OnSeen,
+    onGoneBack: () => void,
+    askAgainMs: readonly number[] = engineLimits.askAgainMs,
+  ) {
+    this.#askAgainMs = askAgainMs;
     this.#client = client;
     this.#discovery = discovery;
     this.#log = log;
@@ -84,6 +98,7 @@ export class ClusterView implements ReflectorHandler {
       const name = nameIn(object, resource);
       if (objects.get(name) === object) objects.delete(name);
       if (objects.size === 0) {
+        clearTimeout(watched.askTimer);
         for (const reflector of reflectors.values()) reflector.stop();
         this.#watched.delete(key);
       } else if (watched.isByNamespace) stopUnused(watched, namespaceOf(name));
@@ -120,6 +135,7 @@ export class ClusterView implements ReflectorHandler {
   stop(): void {
     this.#stopped = true;
     for (const reflector of this.#reflectors()) reflector.stop();
+    for (const { askTimer } of this.#watched.values()) clearTimeout(askTimer);
     this.#watched.clear();
   }
 
@@ -145,6 +161,7 @@ export class ClusterView implements ReflectorHandler {
   onListed(resource: KubeResource, namespace: string): void {
     const watched = this.#watched.get(keyOf(resource));
     const reflector = watched?.reflectors.get(namespace);
+    if (watched) watched.refusedSince = undefined;
     for (const [name, object] of inNamespace(watched, namespace)) {
       object.isVisible = true;
       object.blindness = "";
@@ -156,7 +173,7 @@ export class ClusterView implements ReflectorHandler {
 
   onBlind(resource: KubeResource, namespace: string, error: KubeError): void {
     const watched = this.#watched.get(keyOf(resource));
-    if (watched && namespace === "" && resource.isNamespaced && isStatus(error, 403)) return this.#splitByNamespace(watched);
+    if (watched && namespace === "" && resource.isNamespaced && isStatus(error, 403) && isLasting(watched)) return this.#splitByNamespace(watched);
     this.#blind(watched, namespace, `cannot be watched: ${tellError(error, "")}`);
   }
 
@@ -174,6 +191,31 @@ export class ClusterView implements ReflectorHandler {
     watched.reflectors.get("")?.stop();
     watched.reflectors.delete("");
     for (const name of watched.objects.keys()) this.#openReflector(watched, namespaceOf(name));
+    this.#askAgainLater(watched);
+  }
+
+  #askAgainLater(watched: Watched): void {
+    const delayMs = this.#askAgainMs[watched.asked];
+    if (delayMs === undefined) return;
+    watched.asked += 1;
+    watched.askTimer = setTimeout(() => void this.#askAgain(watched), delayMs);
+    watched.askTimer.unref();
+  }
+
+  /** Whether all namespaces at once may be watched by now; then one watch takes the place of many. */
+  async #askAgain(watched: Watched): Promise<void> {
+    const { resource, reflectors } = watched;
+    const query = { limit: "1", labelSelector: fleetLabel };
+    const isAllowed = await this.#client.json({ method: "GET", path: collectionPath(resource), query }).then(
+      () => true,
+      () => false,
+    );
+    if (this.#watched.get(keyOf(resource)) !== watched || !watched.isByNamespace) return;
+    if (!isAllowed) return this.#askAgainLater(watched);
+    for (const reflector of reflectors.values()) reflector.stop();
+    reflectors.clear();
+    watched.isByNamespace = false;
+    this.#openReflector(watched, "");
   }
 
   /** Until every collection was listed or refused, also those that take the place of a refused one. */
@@ -211,7 +253,15 @@ export class ClusterView implements ReflectorHandler {
   #watch(resource: KubeResource): Watched {
     const known = this.#watched.get(keyOf(resource));
     if (known) return known;
-    const watched: Watched = { resource, reflectors: new Map(), isByNamespace: false, objects: new Map() };
+    const watched: Watched = {
+      resource,
+      reflectors: new Map(),
+      isByNamespace: false,
+      refusedSince: undefined,
+      asked: 0,
+      askTimer: undefined,
+      objects: new Map(),
+    };
     this.#watched.set(keyOf(resource), watched);
     if (resource.canWatch) this.#openReflector(watched, "");
     return watched;
@@ -255,6 +305,13 @@ export class ClusterView implements ReflectorHandler {
     for (const { namespace } of this.#reflectors()) if (namespace !== "") count += 1;
     return count;
   }
+}
+
+/** Whether a refusal of all namespaces is to be believed: at once when they were never seen, else when it lasts. */
+function isLasting(watched: Watched): boolean {
+  if (!watched.reflectors.get("")?.isProven) return true;
+  watched.refusedSince ??= Date.now();
+  return Date.now() - watched.refusedSince >= engineLimits.refusalLastsMs;
 }
 
 /** Objects that a reflector of this namespace ("" is all) is about. */
