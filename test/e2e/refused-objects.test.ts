@@ -226,7 +226,7 @@ describe("objects that a cluster refuses", () => {
     const theirs = {
       apiVersion: "v1",
       kind: "ConfigMap",
-      metadata: { name: "contested", annotations: { "flotilla.dev/owner": "elsewhere/web" } },
+      metadata: { name: "contested" },
       data: { value: "theirs" },
     };
     await client.apply(`${configMaps}/contested`, theirs, "elsewhere-agent");
