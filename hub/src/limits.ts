@@ -89,6 +89,12 @@ export const valuesPerDocumentMax = 500_000;
 export const problemsPerFileMax = 50;
 export const problemsPerBundleMax = 200;
 
+/** Words of annotations told per bundle by `fleet lint`. */
+export const directivesPerBundleMax = 2_000;
+
+/** Warnings kept of one fleet's revision: what nobody reads to the end is counted. */
+export const warningsPerFleetMax = 500;
+
 /** Kustomizations that lead to each other, and files that one may read. */
 export const kustomizationsMax = 500;
 export const bundleFilesMax = 10_000;

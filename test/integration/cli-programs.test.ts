@@ -16,6 +16,21 @@ describe("fleet lint", () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "flotilla-lint-"));
     await write("good", { "a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: a, namespace: default }\n" });
+    await write("foreign", {
+      "web.yaml": `apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: web
+  namespace: default
+  annotations:
+    argocd.argoproj.io/sync-wave: "3"
+    argocd.argoproj.io/sync-options: Prune=false,Replace=true
+---
+apiVersion: argoproj.io/v1alpha1
+kind: Application
+metadata: { name: other, namespace: argocd }
+`,
+    });
     await write("bad", { "fleet.yaml": "apiVersion: flotilla.dev/v1\nkind: Fleet\nmetadata: { name: bad }\nspec:\n  bundels: []\n" });
   });
   afterAll(async () => {
@@ -40,6 +55,29 @@ describe("fleet lint", () => {
     expect((await lint("bad", "-o", "github")).stdout).toMatch(/^::error file=fleet\.yaml,line=5,col=3,/m);
     const { problems } = JSON.parse((await lint("bad", "-o", "json")).stdout) as { problems: { file: string; line: number }[] };
     expect(problems[0]).toMatchObject({ file: "fleet.yaml", line: 5 });
+  });
+
+  it("says which words of Argo CD it honours and which not, with what happens instead, and what cannot be seen", async () => {
+    const { status, stdout, output } = await lint("foreign");
+    expect(status, output).toBe(0);
+    expect(stdout).toMatch(/web\.yaml:8: warning: argocd\.argoproj\.io\/sync-options: 'Replace=true' is not honoured: objects are applied, never replaced/);
+    expect(stdout).toMatch(/web\.yaml:10:1: warning: Application argocd\/other is applied like any object/);
+    expect(output).toContain("honoured: argocd.argoproj.io/sync-wave: 3: applied in stage 3 (1 object; web.yaml:7)");
+    expect(output).toContain("honoured: argocd.argoproj.io/sync-options: Prune=false: never deleted by Flotilla");
+    expect(output).toContain("note: what an Argo CD Application says");
+    expect((await lint("foreign", "--strict")).status).toBe(3);
+    const read = JSON.parse((await lint("foreign", "-o", "json")).stdout) as { directives: object[]; remarks: string[] };
+    expect(read.directives).toContainEqual(
+      expect.objectContaining({
+        annotation: "argocd.argoproj.io/sync-options",
+        word: "Replace=true",
+        honoured: false,
+        object: "/ConfigMap/default/web",
+        file: "web.yaml",
+        line: 8,
+      }),
+    );
+    expect(read.remarks).toHaveLength(1);
   });
 
   it("says what is wrong with a folder that is not there", async () => {

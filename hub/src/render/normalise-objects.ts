@@ -1,8 +1,10 @@
 import { canonicalJson, type Json, type KubeObject } from "@flotilla/proto/digest";
 import { maxObjectBytes, maxObjectsPerBundle } from "@flotilla/proto/limits";
+import { type DirectiveFinding, findDirectives, warnOfDeliverer, warnOfDirectives } from "../domain/foreign-words.ts";
 import { isMap } from "../domain/merge-values.ts";
 import { describeObjectId, groupOf, objectIdOf } from "../domain/object-id.ts";
 import type { Problem } from "../domain/problem.ts";
+import { directivesPerBundleMax } from "../limits.ts";
 import { checkObject, asKubeObject, complaintToProblem } from "./check-object.ts";
 import { isClusterScoped } from "./known-kinds.ts";
 import type { Place } from "./kube-yaml.ts";
@@ -27,6 +29,8 @@ export interface NormalObjects {
   readonly objectIds: readonly string[];
   readonly problems: readonly Problem[];
   readonly warnings: readonly Problem[];
+  /** What the objects' annotations ask, by object and place; bounded. */
+  readonly directives: readonly DirectiveFinding[];
 }
 
 /**
@@ -36,6 +40,7 @@ export interface NormalObjects {
 export function normaliseObjects(placed: readonly PlacedObject[], options: NormalOptions): NormalObjects {
   const problems: Problem[] = [];
   const warnings: Problem[] = [];
+  const directives: DirectiveFinding[] = [];
   const clusterKinds = new Set([...options.clusterKinds, ...placed.flatMap(({ content }) => clusterKindOf(content))]);
   const byId = new Map<string, { object: KubeObject; place: Place }>();
   for (const { content, place, placeOf } of placed) {
@@ -50,13 +55,21 @@ export function normaliseObjects(placed: readonly PlacedObject[], options: Norma
     if (first !== undefined) problems.push(duplicate(id, first.place, place));
     else byId.set(id, { object, place });
     warnings.push(...warningsOf(content, object, id, place));
+    directives.push(...placedDirectives(object, placeOf));
     problems.push(...tooLarge(object, id, place));
   }
   if (byId.size > maxObjectsPerBundle)
     problems.push({ code: "too-many-objects", message: `the bundle has ${byId.size} objects; it may have ${maxObjectsPerBundle}`, hint: "split the bundle" });
   const objectIds = [...byId.keys()].sort();
   const objects = objectIds.flatMap((id) => byId.get(id)?.object ?? []);
-  return { objects, objectIds, problems, warnings };
+  return { objects, objectIds, problems, warnings: [...warnings, ...warnOfDirectives(directives)], directives: directives.slice(0, directivesPerBundleMax) };
+}
+
+function placedDirectives(object: KubeObject, placeOf: PlacedObject["placeOf"]): DirectiveFinding[] {
+  return findDirectives(object).map((finding) => {
+    const { file, line } = placeOf(["metadata", "annotations", finding.annotation]);
+    return { ...finding, file, ...(line !== undefined && { line }) };
+  });
 }
 
 /** "group/Kind" that a CustomResourceDefinition makes, when its objects have no namespace. */
@@ -133,6 +146,8 @@ function tooLarge(object: KubeObject, id: string, place: Place): Problem[] {
 
 function warningsOf(written: Json, object: KubeObject, id: string, place: Place): Problem[] {
   const warnings: Problem[] = [];
+  const deliverer = warnOfDeliverer(object);
+  if (deliverer !== undefined) warnings.push({ ...deliverer, ...place });
   if (isMap(written) && isMap(written["metadata"])) {
     const server = ["uid", "resourceVersion", "managedFields"].filter((key) => isMap(written["metadata"]) && (written["metadata"][key] ?? null) !== null);
     if (server.length > 0)

@@ -3,6 +3,7 @@ import { digestOf, type Json } from "@flotilla/proto/digest";
 import { maxBodyBytes, maxUnpackedBodyBytes } from "@flotilla/proto/limits";
 import { apiGroup } from "@flotilla/proto/names";
 import type { BundleInputs } from "../domain/bundle-inputs.ts";
+import type { DirectiveFinding } from "../domain/foreign-words.ts";
 import { isMap } from "../domain/merge-values.ts";
 import { suggestName } from "../domain/nearest-name.ts";
 import type { Problem } from "../domain/problem.ts";
@@ -19,7 +20,7 @@ import type { BundleSurvey } from "./survey-bundle.ts";
 import { chartKubeVersion, templateChart } from "./template-chart.ts";
 
 /** Changes whenever equal input gives another output. Old renders are then not used again. */
-export const rendererVersion = 1;
+export const rendererVersion = 2;
 
 /** Annotation that keeps `${…}` in one object as text. */
 export const substituteAnnotation = `${apiGroup}/substitute`;
@@ -28,6 +29,7 @@ export interface RenderedBody extends Body {
   /** Object ids, sorted; the body's objects are in the same order. */
   readonly objectIds: readonly string[];
   readonly warnings: readonly Problem[];
+  readonly directives: readonly DirectiveFinding[];
   /** What it was rendered from: see renderKey. */
   readonly key: string;
 }
@@ -98,7 +100,7 @@ export async function renderBundle(request: RenderRequest): Promise<RenderOutcom
     const warnings = [...request.survey.warnings, ...made.warnings, ...normal.warnings]
       .slice(0, problemsPerBundleMax)
       .map((warning) => ({ ...warning, bundle: inputs.bundle }));
-    return { ok: true, body: { ...body, objectIds: normal.objectIds, warnings, key: renderKey(request) } };
+    return { ok: true, body: { ...body, objectIds: normal.objectIds, warnings, directives: normal.directives, key: renderKey(request) } };
   } catch (error) {
     if (error instanceof RefusedPathError) return fail([error.problem]);
     if (isDiskFull(error)) throw new Error("the disk that the hub renders on is full: free some space under its temporary folder", { cause: error });

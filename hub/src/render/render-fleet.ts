@@ -1,5 +1,6 @@
 import { bundleInputs, declaredNames, inputsKey, overlaysFor, pathFor, pathsOf, type BundleInputs } from "../domain/bundle-inputs.ts";
 import type { BundleSpec, FleetSpec, OverlaySpec } from "../domain/fleet-spec.ts";
+import type { DirectiveFinding } from "../domain/foreign-words.ts";
 import { fleetFileName } from "../domain/parse-fleet.ts";
 import type { Problem } from "../domain/problem.ts";
 import { selectClusters } from "../domain/select-clusters.ts";
@@ -20,6 +21,8 @@ export interface KnownBody {
   readonly bodyBytes: number;
   readonly objectIds: readonly string[];
   readonly warnings: readonly Problem[];
+  /** What its objects' annotations ask; not kept in caches. */
+  readonly directives?: readonly DirectiveFinding[];
 }
 
 /** Renders that were made before, by key: Postgres for the hub, nothing for `fleet lint`. */
@@ -45,6 +48,8 @@ export interface RenderedFleet {
   /** Clusters for which something could not be rendered although the fleet is well (a label is missing): they keep the target they have. */
   readonly held: ReadonlyMap<string, readonly Problem[]>;
   readonly warnings: readonly Problem[];
+  /** What annotations ask, of the renders that were made now. */
+  readonly directives: readonly DirectiveFinding[];
   /** How many renders were made, as against found. */
   readonly made: number;
 }
@@ -80,7 +85,12 @@ export async function renderFleet(request: RenderFleetRequest): Promise<Rendered
   const missing = new Map<string, readonly Problem[]>();
   for (const { job, body, problems: found } of outcomes) {
     if (body !== undefined)
-      rendered.push({ ...body, bundle: job.bundle.name, inputs: job.key, warnings: body.warnings.map((warning) => ({ ...warning, bundle: job.bundle.name })) });
+      rendered.push({
+        ...withoutDirectives(body),
+        bundle: job.bundle.name,
+        inputs: job.key,
+        warnings: body.warnings.map((warning) => ({ ...warning, bundle: job.bundle.name })),
+      });
     else if (job.tentative && found.every((problem) => givenByOverlay.has(problem.code))) continue;
     else if (found.every((problem) => problem.code === missingOfClusterCode)) missing.set(jobId(job.bundle.name, job.key), found);
     else problems.push(...found);
@@ -92,8 +102,13 @@ export async function renderFleet(request: RenderFleetRequest): Promise<Rendered
     problems: distinctProblems(problems),
     held: heldClusters(jobs.byCluster, missing),
     warnings: distinctProblems(rendered.flatMap((body) => body.warnings)),
+    directives: distinct(outcomes.flatMap(({ job, body }) => (body?.directives ?? []).map((finding) => ({ ...finding, bundle: job.bundle.name })))),
     made,
   };
+}
+
+function withoutDirectives({ directives: _directives, ...body }: KnownBody): KnownBody {
+  return body;
 }
 
 /** What an overlay's values, path or patches may mend. */
@@ -243,7 +258,14 @@ async function renderJob(fleet: RenderFleetRequest, job: RenderJob, { clusterKin
   if (!outcome.ok) return { job, problems: outcome.problems, made: true };
   const { body } = outcome;
   await cache?.save(key, body);
-  const known = { digest: body.digest, objectCount: body.objectCount, bodyBytes: body.compressed.length, objectIds: body.objectIds, warnings: body.warnings };
+  const known = {
+    digest: body.digest,
+    objectCount: body.objectCount,
+    bodyBytes: body.compressed.length,
+    objectIds: body.objectIds,
+    warnings: body.warnings,
+    directives: body.directives,
+  };
   return { job, body: known, problems: [], made: true };
 }
 
@@ -263,5 +285,9 @@ function jobId(bundle: string, key: string): string {
 
 /** The same mistake in a file that three environments read is told once. */
 function distinctProblems(problems: readonly Problem[]): Problem[] {
-  return [...new Map(problems.map((problem) => [JSON.stringify(problem), problem])).values()];
+  return distinct(problems);
+}
+
+function distinct<T>(rows: readonly T[]): T[] {
+  return [...new Map(rows.map((row) => [JSON.stringify(row), row])).values()];
 }

@@ -3,6 +3,7 @@ import { basename, dirname, join, relative, resolve } from "node:path";
 import { unpackBody } from "@flotilla/proto/body";
 import type { KubeObject } from "@flotilla/proto/digest";
 import { isName } from "@flotilla/proto/names";
+import { type DirectiveFinding, remarksOfForeignWords } from "../domain/foreign-words.ts";
 import type { FleetSpec } from "../domain/fleet-spec.ts";
 import type { Problem } from "../domain/problem.ts";
 import { RefusedPathError } from "../domain/source-tree.ts";
@@ -18,6 +19,10 @@ import { readSpecOf } from "./sync-fleet.ts";
 export interface ReadFolder {
   readonly problems: readonly Problem[];
   readonly warnings: readonly Problem[];
+  /** What the annotations of the rendered objects ask, and whether it is honoured. */
+  readonly directives?: readonly DirectiveFinding[];
+  /** What cannot be seen in the objects. */
+  readonly remarks?: readonly string[];
   readonly spec?: FleetSpec;
   /** Per bundle, in fleet.yaml's order; only when a cluster was given and nothing is wrong. */
   readonly bundles?: readonly { readonly name: string; readonly digest: string; readonly objects: readonly KubeObject[] }[];
@@ -61,7 +66,13 @@ export async function readFolder(options: ReadFolderOptions): Promise<ReadFolder
       signal: options.signal,
     });
     const problems = [...rendered.problems, ...[...rendered.held.values()].flat()];
-    const found = { problems, warnings: [...warnings, ...rendered.warnings], spec };
+    const found = {
+      problems,
+      warnings: [...warnings, ...rendered.warnings],
+      directives: rendered.directives,
+      remarks: remarksOfForeignWords(rendered.directives),
+      spec,
+    };
     if (options.cluster === undefined || problems.length > 0) return found;
     return { ...found, bundles: unpackFor(options.cluster.name, spec, rendered, bodies) };
   } catch (error) {

@@ -7,6 +7,7 @@ import { placeBundles } from "../domain/place-bundles.ts";
 import { describeProblem, type Problem } from "../domain/problem.ts";
 import { RefusedPathError, type SourceTree } from "../domain/source-tree.ts";
 import type { PlacedCluster, PlacedTarget } from "../domain/target.ts";
+import { warningsPerFleetMax } from "../limits.ts";
 import { renderFleet, type RenderCache, type RenderedInputs } from "../render/render-fleet.ts";
 import type { RenderTools } from "../render/render-tools.ts";
 import type { SurveyMemory } from "../render/survey-bundle.ts";
@@ -197,11 +198,17 @@ async function prepare(ports: SyncFleetPorts, job: SyncFleetJob, revision: strin
     const problems = [...render.held].flatMap(([cluster, found]) =>
       found.map((problem) => ({ ...problem, message: `cluster ${cluster}: ${problem.message}` })),
     );
-    return { spec, rendered: render.rendered, warnings: [...read.warnings, ...render.warnings], problems, release };
+    return { spec, rendered: render.rendered, warnings: boundedWarnings([...read.warnings, ...render.warnings]), problems, release };
   } catch (error) {
     if (error instanceof RefusedPathError) return [error.problem];
     throw error;
   }
+}
+
+function boundedWarnings(warnings: readonly Problem[]): readonly Problem[] {
+  if (warnings.length <= warningsPerFleetMax) return warnings;
+  const left = warnings.length - warningsPerFleetMax;
+  return [...warnings.slice(0, warningsPerFleetMax), { code: "more-warnings", message: `${left} more warnings: fleet lint shows all` }];
 }
 
 async function readSpec(

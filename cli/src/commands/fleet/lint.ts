@@ -4,6 +4,8 @@ import { exitCodes } from "../../exit-codes.ts";
 import type { FleetContext } from "../../fleet-context.ts";
 import { helpText, text } from "../../input/parameters.ts";
 import { askProgram } from "../../program/run-program.ts";
+import { cleanText } from "../../render/clean-text.ts";
+import { counted } from "../../render/counted.ts";
 import { paintFor } from "../../render/palette.ts";
 import { remark, say, structured } from "../../render/print.ts";
 import { githubLine, problemLine } from "../../render/problem-lines.ts";
@@ -16,13 +18,26 @@ interface Flags {
 interface Lint {
   readonly problems: readonly ProblemRow[];
   readonly warnings: readonly ProblemRow[];
+  readonly directives?: readonly DirectiveFinding[];
+  readonly remarks?: readonly string[];
+}
+
+/** What the hub's program says of one word of an annotation. */
+interface DirectiveFinding {
+  readonly annotation: string;
+  readonly word: string;
+  readonly honoured: boolean;
+  readonly meaning: string;
+  readonly object: string;
+  readonly file?: string;
+  readonly line?: number;
 }
 
 export const lintCommand = buildCommand({
   docs: {
     brief: "Check a folder as the hub would read it",
     fullDescription: helpText(
-      "Every error at once, with file, line, column and remedy; every bundle with every overlay is rendered. No hub is needed.\nEnds with 1 when there are errors, and with --strict 3 when there are only warnings.",
+      "Every error at once, with file, line, column and remedy; every bundle with every overlay is rendered. No hub is needed.\nSays which annotations of Flux, Argo CD and Helm on the objects are honoured, and warns of those that are not, with what happens instead (-o json: by object, file and line).\nEnds with 1 when there are errors, and with --strict 3 when there are only warnings.",
       "fleet lint",
       "fleet lint deploy --strict",
       "fleet lint -o github   # annotations in a GitHub workflow",
@@ -44,8 +59,8 @@ export const lintCommand = buildCommand({
   },
 });
 
-async function print(context: FleetContext, { problems, warnings }: Lint, output: NonNullable<Flags["output"]>): Promise<void> {
-  if (output === "json" || output === "yaml") return say(context, await structured({ problems, warnings }, output));
+async function print(context: FleetContext, { problems, warnings, directives = [], remarks = [] }: Lint, output: NonNullable<Flags["output"]>): Promise<void> {
+  if (output === "json" || output === "yaml") return say(context, await structured({ problems, warnings, directives, remarks }, output));
   if (output === "github")
     return say(context, ...problems.map((problem) => githubLine(problem, "error")), ...warnings.map((problem) => githubLine(problem, "warning")));
   const paint = paintFor(context.process.stdout, context.env);
@@ -54,6 +69,19 @@ async function print(context: FleetContext, { problems, warnings }: Lint, output
     ...problems.map((problem) => paint(problemLine(problem, "error"), "bad")),
     ...warnings.map((problem) => paint(problemLine(problem, "warning"), "busy")),
   );
+  remark(context, ...honouredLines(directives), ...remarks.map((text) => `note: ${text}`));
   const count = (rows: readonly unknown[], word: string): string => `${rows.length} ${word}${rows.length === 1 ? "" : "s"}`;
   remark(context, problems.length + warnings.length === 0 ? "no problems" : `${count(problems, "error")}, ${count(warnings, "warning")}`);
+}
+
+/** Each word once: what it does here, how often it is said, and where first. */
+function honouredLines(directives: readonly DirectiveFinding[]): string[] {
+  const words = Map.groupBy(
+    directives.filter(({ honoured, annotation }) => honoured && !annotation.startsWith("flotilla.dev/")),
+    ({ annotation, word }) => `${annotation}: ${word}`,
+  );
+  return [...words].map(([text, [first, ...others]]) => {
+    const place = first?.file === undefined ? "" : `; ${first.file}:${first.line ?? 1}`;
+    return cleanText(`honoured: ${text}: ${first?.meaning ?? ""} (${counted(others.length + 1, "object")}${place})`);
+  });
 }
