@@ -110,4 +110,22 @@ describe("the explainer", () => {
     await delay(60);
     expect(asked.filter((path) => path.endsWith("/pods")).length).toBe(2);
   });
+
+  it("makes room for new troubles when the old ones are told to the end, or gone", async () => {
+    const { explainer: explain, asked, askedFor } = start({ afterMs: [5] });
+    const [a, b, c] = ["a", "b", "c"].map((name) => unhealthy(name)) as [TrackedObject, TrackedObject, TrackedObject];
+    explain.notice(a);
+    explain.notice(b);
+    await askedFor(6);
+    await delay(20);
+    explain.notice(c);
+    await askedFor(9);
+    await delay(20);
+    expect([a.why, b.why, c.why]).toEqual(Array.from({ length: 3 }, () => "pod web-1: main: ErrImagePull"));
+    // The old ones are looked at again when they change.
+    a.live = seen(a, failed("another reason"));
+    explain.notice(a);
+    await askedFor(12);
+    expect(asked.length).toBe(12);
+  });
 });

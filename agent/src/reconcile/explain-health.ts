@@ -64,6 +64,7 @@ export class HealthExplainer {
     const verdict = `${health} ${object.live?.verdict.message}`;
     const known = this.#explained.get(key);
     if (known?.verdict === verdict && known.object === object) return;
+    if (!known && this.#explained.size >= this.#limits.objects) this.#makeRoom();
     if (!known && this.#explained.size >= this.#limits.objects) return;
     const lookedAt = known?.lookedAt ?? 0;
     this.#explained.set(key, { object, verdict, looks: 0, lookedAt });
@@ -76,6 +77,15 @@ export class HealthExplainer {
     object.why = "";
     const key = keyOf(object);
     if (this.#explained.delete(key)) this.#queue.remove(key);
+  }
+
+  /** What was looked at for the last time keeps its reason without us; what is no longer tracked needs none. */
+  #makeRoom(): void {
+    for (const [key, { object, looks }] of this.#explained) {
+      if (looks < this.#limits.afterMs.length && this.#hooks.isTracked(object)) continue;
+      this.#explained.delete(key);
+      this.#queue.remove(key);
+    }
   }
 
   async stop(): Promise<void> {
