@@ -10,6 +10,7 @@ import { type ServerProcess, startServerProcess } from "./server-process.ts";
 /** One etcd that many API servers share, each under a prefix of its own. */
 export interface Etcd {
   url: string;
+  readonly pid: number;
   /** Everything up to now in one revision: older ones cannot be watched from any more. */
   compact(): Promise<void>;
   /** What it holds now, as a folder; nobody may use it meanwhile. */
@@ -40,6 +41,9 @@ export async function shareEtcd(): Promise<Etcd> {
     const started = await mine.started;
     return {
       url: started.url,
+      get pid() {
+        return started.server.pid;
+      },
       compact: () => compact(started.url),
       backUp: () => backUp(started),
       restore: (backup) => restore(started, backup),

@@ -44,7 +44,7 @@ export interface KubeCluster {
   kill9ApiServer(): Promise<void>;
   stopApiServer(): Promise<void>;
   /** Its etcd; stop the API server before it is backed up or restored, and no other cluster may be on it then. */
-  readonly etcd: Pick<Etcd, "compact" | "backUp" | "restore">;
+  readonly etcd: Pick<Etcd, "pid" | "compact" | "backUp" | "restore">;
   /** Requests of the audit log (needs `auditLog`), oldest first. */
   auditedRequests(): Promise<AuditedRequest[]>;
   stop(): Promise<void>;
