@@ -12,7 +12,7 @@ const files = (fleet: string) => ({
     "---\n",
   ),
   "secret.yaml": `apiVersion: v1\nkind: Secret\nmetadata: { name: ${fleet}, namespace: default }\nstringData: { a: b }\n`,
-  "role.yaml": `apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: { name: ${fleet} }\nrules: []\n`,
+  "priority.yaml": `apiVersion: scheduling.k8s.io/v1\nkind: PriorityClass\nmetadata: { name: ${fleet} }\nvalue: 7\n`,
   // Protected: what lies in it is not Git's to delete.
   "namespace.yaml": `apiVersion: v1\nkind: Namespace\nmetadata: { name: ${fleet} }\n`,
   "inside.yaml": `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: inside, namespace: ${fleet} }\n`,
@@ -54,7 +54,7 @@ describe("deleting a fleet", () => {
       const left = (await kube.client.list(configMaps)).map(({ metadata }) => metadata.name);
       expect(left.filter((found) => found.startsWith("ends-"))).toEqual([]);
       expect(await kube.client.find("/api/v1/namespaces/default/secrets/ends")).toBeUndefined();
-      expect(await kube.client.find("/apis/rbac.authorization.k8s.io/v1/clusterroles/ends")).toBeUndefined();
+      expect(await kube.client.find("/apis/scheduling.k8s.io/v1/priorityclasses/ends")).toBeUndefined();
       expect(await kube.client.find("/api/v1/namespaces/ends/configmaps/inside")).toBeUndefined();
       const namespace = await kube.client.get("/api/v1/namespaces/ends");
       expect(namespace.metadata.deletionTimestamp).toBeUndefined();

@@ -1,5 +1,6 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { load } from "js-yaml";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ObjectRow } from "@flotilla/proto/rest/contract";
 import { startAgent } from "../harness/agent-process.ts";
@@ -238,5 +239,20 @@ describe("objects that a cluster refuses", () => {
     const revision = await repository.commit({ "a.yaml": null });
     await platform.converged("latecomer", revision, { clusters: 1, timeoutMs: 60_000 });
     expect((await client.get(`${configMaps}/contested`)).data).toEqual({ value: "theirs" });
+  });
+
+  it("that another inventory claims are left alone, and whose they are is told", async () => {
+    const { client } = platform.member("whole").kube;
+    const theirs = configMap("claimed", "theirs").replace("name: claimed", 'name: claimed, annotations: { "flotilla.dev/owner": elsewhere/web }');
+    await client.apply(`${configMaps}/claimed`, load(theirs) as object, "elsewhere-agent");
+    await fleetOf("claimant", "all", { "a.yaml": configMap("claimed", "ours"), "b.yaml": configMap("unclaimed") });
+    await synced("claimant", "unclaimed");
+    const [row] = await waitForValue(
+      () => platform.hub.api.objects({ fleet: "claimant", name: "claimed" }),
+      (rows) => rows.some(({ message }) => message !== ""),
+      { what: "the reason", timeoutMs: 30_000 },
+    );
+    expect(row).toMatchObject({ sync: "OutOfSync", change: "skipped", message: expect.stringMatching(/belongs to elsewhere\/web/) as string });
+    expect((await client.get(`${configMaps}/claimed`)).data).toEqual({ value: "theirs" });
   });
 });
