@@ -142,7 +142,7 @@ describe("objects that a cluster refuses", () => {
       roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "cluster-admin" },
       subjects: [{ kind: "ServiceAccount", name: "limited", namespace: "flotilla-system" }],
     });
-    await platform.converged("few-rights", revision, { clusters: 1, timeoutMs: 120_000 });
+    await platform.converged("few-rights", revision, { clusters: 1, timeoutMs: 90_000 });
   });
 
   it("too large for etcd are told with file and size before any cluster sees them, and the last good revision stays", async () => {
