@@ -416,6 +416,30 @@ describe("defaults for objects that say nothing", () => {
   });
 });
 
+describe("removal", () => {
+  const removalOf = (text: string) => specOf(fleet(`clusters: {}\n${text}\n${bundles}`)).removal;
+
+  it("says what becomes of clusters that leave, an hour later and without deleting unless it is said", () => {
+    expect(removalOf("removal: { policy: delete, grace: 10m }")).toEqual({ policy: "delete", graceMs: 600_000 });
+    expect(removalOf("removal: { grace: 1h30m }")).toEqual({ policy: "orphan", graceMs: 5_400_000 });
+    expect(removalOf("removal: {}")).toEqual({ policy: "orphan", graceMs: 3_600_000 });
+    expect(specOf(fleet(withClusters)).removal).toBeUndefined();
+  });
+
+  it.each([
+    ["removal: { policy: keep }", "orphan, delete"],
+    ["removal: { grace: soon }", "duration"],
+    ["removal: { grace: 0s }", "is nothing"],
+    ["removal: { grace: 200h }", "longer than a week"],
+    ["removal: { gracePeriod: 1h }", "grace"],
+  ])("refuses %s", (line, text) => {
+    const problems = problemsOf(fleet(`clusters: {}\n${line}\n${bundles}`));
+    expect(problems).toHaveLength(1);
+    expect(problems[0]).toContain(text);
+    expect(problems[0]).toMatch(/^fleet\.yaml:6:/);
+  });
+});
+
 describe("docs/schema/fleet.v1.json", () => {
   it("is what the hub checks and serves", () => {
     const file = new URL("../../../docs/schema/fleet.v1.json", import.meta.url);

@@ -112,12 +112,13 @@ async function upsertTargets(client: pg.ClientBase, { fleet, revision, placed, t
   return released;
 }
 
-async function entomb(client: pg.ClientBase, { fleet, removals, traceparent, usedApproval }: TargetRelease): Promise<string[]> {
+async function entomb(client: pg.ClientBase, { fleet, removals, traceparent, usedApproval, isCurrent = false }: TargetRelease): Promise<string[]> {
   if (removals.length === 0) return [];
   const { rows } = await client.query<{ cluster: string }>({
     name: "entomb-targets",
-    text: `UPDATE targets t SET generation = t.generation + 1, tombstone = r.policy, digest = $2, bundles = '[]', problems = '[]', traceparent = $3, prune_approval = NULL,
-             leaving_since = NULL, leaves_at = NULL, left_at = CASE WHEN $6 THEN now() END,
+    // What is asked for now goes above what an agent holds, also where the database was restored from a backup.
+    text: `UPDATE targets t SET generation = CASE WHEN $7 THEN GREATEST(t.generation, t.held_generation) ELSE t.generation END + 1, tombstone = r.policy, digest = $2, bundles = '[]', problems = '[]', traceparent = $3, prune_approval = NULL,
+             leaving_since = NULL, leaves_at = NULL, left_at = CASE WHEN $6 THEN now() END, held_generation = CASE WHEN $7 THEN NULL ELSE t.held_generation END,
              released_at = clock_timestamp(), removed_at = NULL
            FROM unnest($4::text[], $5::text[]) AS r (cluster, policy) WHERE t.fleet = $1 AND t.cluster = r.cluster AND t.tombstone IS NULL RETURNING t.cluster`,
     values: [
@@ -128,6 +129,7 @@ async function entomb(client: pg.ClientBase, { fleet, removals, traceparent, use
       removals.map(({ policy }) => policy),
       // What a person asked for does not count against what may leave without one.
       (usedApproval ?? null) === null && removals.some(({ labels }) => labels !== undefined),
+      isCurrent || removals.every(({ labels }) => labels === undefined),
     ],
   });
   const left = rows.map(({ cluster }) => cluster);

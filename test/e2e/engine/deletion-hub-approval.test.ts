@@ -124,6 +124,25 @@ await describeWith([...kubeTools, "nats-server"], "held prunes and the word of a
     await waitForValue(approvals, (rows) => rows[0]?.outcome === "used", { what: "the approval used", timeoutMs: 30_000 });
   });
 
+  it("are what a bundle becomes that a new revision of fleet.yaml no longer has", async () => {
+    const pair = await platform.git.createRepository("pair");
+    const fleetYaml = (...bundles: string[]) =>
+      `apiVersion: flotilla.dev/v1\nkind: Fleet\nmetadata: { name: pair }\nspec:\n  clusters: {}\n  bundles: [${bundles.map((name) => `{ name: ${name} }`).join(", ")}]\n`;
+    const objects = (bundle: string, count: number) =>
+      Object.fromEntries(Array.from({ length: count }, (_, index) => [`${bundle}/${index}.yaml`, configMap(`${bundle}-${index}`)]));
+    const first = await pair.commit({ "fleet.yaml": fleetYaml("stays", "goes"), ...objects("stays", 2), ...objects("goes", 8) });
+    await api().createFleet({ name: "pair", repository: pair.url, pollIntervalMs: 1_000 });
+    await platform.converged("pair", first);
+    const second = await pair.commit({ "fleet.yaml": fleetYaml("stays") });
+    const rows = await waitForValue(
+      async () => (await api().request<Page<HeldPruneRow>>("GET", "/api/v1/fleets/pair/held-prunes")).items,
+      (found) => found.length === 2 && found.every((row) => row.whole && row.revision === second),
+      { what: "the bundle's prunes held", timeoutMs: 60_000 },
+    );
+    expect(rows.map(({ objects: count }) => count)).toEqual([8, 8]);
+    for (const cluster of clusters) expect(await platform.member(cluster).kube.client.find("/api/v1/namespaces/default/configmaps/goes-7")).toBeDefined();
+  });
+
   it("go in all clusters that hold the same list by one word", async () => {
     const revision = await write(names(2), names(9));
     await waitForValue(held, (rows) => rows.length === 2 && rows.every((row) => row.whole && row.revision === revision), {
