@@ -60,7 +60,7 @@ export interface RigAgent {
   stop(): Promise<void>;
 }
 
-export type ReplicaOptions = Partial<Pick<LinkOptions, "heartbeatIntervalMs" | "heartbeatDeadlineMs">> & { hubId?: string; tracer?: Tracer };
+export type ReplicaOptions = Partial<Pick<LinkOptions, "heartbeatIntervalMs" | "heartbeatDeadlineMs" | "sessionAgeMs">> & { hubId?: string; tracer?: Tracer };
 
 export interface AgentOptions {
   readonly handlers?: Partial<LinkHandlers>;

@@ -1,12 +1,13 @@
 import type { Duplex } from "node:stream";
 import { create } from "@bufbuild/protobuf";
+import { newCertificateRequest } from "@flotilla/agent/link/certificate-request";
 import { linkClient } from "@flotilla/agent/link/hub-client";
 import { idOnlyTracer } from "@flotilla/agent/telemetry";
 import { revokeCredentials } from "@flotilla/hub/store/enrolment-store";
 import { FleetReportSchema } from "@flotilla/proto/gen/report";
 import { unpackBody } from "@flotilla/proto/body";
-import { maxChunkBytes } from "@flotilla/proto/limits";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { certificateBackdateMs, maxChunkBytes } from "@flotilla/proto/limits";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { startTcpProxy } from "../harness/tcp-proxy.ts";
 import { waitFor } from "../harness/wait-for.ts";
 import { bodyOf, type LinkRig, type Replica, startLinkRig } from "./link-rig.ts";
@@ -155,6 +156,39 @@ describe("commands", () => {
     await waitFor(() => agent.identity.certificatePem !== before && agent.link.isConnected);
     const { rows } = await rig.pool.query("SELECT count(*)::int AS alive FROM certificates WHERE cluster = 'renewed' AND revoked_at IS NULL");
     expect(rows[0].alive).toBe(2);
+  });
+});
+
+describe("time", () => {
+  it("renews a certificate at two thirds of its life, and the stream goes on with the new one", async () => {
+    const enrolled = await rig.enrol(hub, "timed");
+    const request = newCertificateRequest();
+    // Backdated by five minutes as all are: two thirds of its life are over in six seconds, without the chance of half a minute more or less.
+    const issued = await rig.ca.issueClient(request.csr, "timed", certificateBackdateMs / 2 + 9_000);
+    await rig.pool.query("INSERT INTO certificates (serial, cluster, spki_hash, not_after) VALUES ($1, 'timed', $2, $3)", [
+      issued.serial,
+      issued.spkiHash,
+      issued.notAfter,
+    ]);
+    const chance = vi.spyOn(Math, "random").mockReturnValue(0.5);
+    const agent = await rig
+      .agent({ ...enrolled, certificatePem: issued.certificatePem, privateKeyPem: request.privateKeyPem })
+      .finally(() => chance.mockRestore());
+    await waitFor(() => agent.link.isConnected, { what: "the first stream" });
+    expect(agent.identity.certificatePem).toBe(issued.certificatePem);
+    await waitFor(() => agent.identity.certificatePem !== issued.certificatePem, { what: "the renewal" });
+    await waitFor(() => agent.link.isConnected, { what: "the next stream" });
+    const { rows } = await rig.pool.query("SELECT reason FROM events WHERE cluster = 'timed' AND reason = 'CertificateRenewed'");
+    expect(rows).toHaveLength(1);
+  });
+
+  it("moves a stream now and then: the hub says goodbye, and the agent is back on its own", async () => {
+    const replica = await rig.replica({ heartbeatIntervalMs: 200, heartbeatDeadlineMs: 1_000, sessionAgeMs: 600 });
+    const agent = await joined("moved", replica);
+    await waitFor(() => agent.ends.includes("streams move now and then"), { what: "the goodbye" });
+    await waitFor(() => agent.link.isConnected, { what: "the next stream" });
+    await agent.stop();
+    await replica.close();
   });
 });
 

@@ -67,6 +67,7 @@ export interface SessionsOptions {
   /** For tests; proto's numbers when left out. */
   readonly heartbeatIntervalMs?: number;
   readonly heartbeatDeadlineMs?: number;
+  readonly sessionAgeMs?: number;
 }
 
 /**
@@ -244,7 +245,7 @@ export class Sessions implements SessionHolder {
     if (before?.key !== undefined && before.key.session > row.session) return session.end(status.ABORTED, "a newer stream of this cluster took over");
     before?.end(status.ABORTED, "a newer stream of this cluster took over");
     this.#open.set(cluster, session);
-    session.open(hello, row.session, row.watermark, sessionAgeMs * (1 + (Math.random() * 2 - 1) * sessionAgeJitter));
+    session.open(hello, row.session, row.watermark, (this.#options.sessionAgeMs ?? sessionAgeMs) * (1 + (Math.random() * 2 - 1) * sessionAgeJitter));
     if (this.#isDraining) return session.sayGoodbye("the hub is going away", sessionMoveWithinMs);
     this.log.info({ cluster, session: String(row.session), agentVersion: hello.agentVersion }, "agent connected");
     for (const { fleet, generation, digest } of hello.targets) this.holdsNewer({ cluster, fleet, generation, digest });
