@@ -6,12 +6,25 @@ import { fileURLToPath } from "node:url";
 
 const { version } = JSON.parse(readFileSync(new URL("package.json", import.meta.url), "utf8"));
 
+/** gRPC's channelz describes itself by .proto files read at run time; nobody asks an agent for it, and protobufjs' parser would come along. */
+const withoutChannelz = {
+  name: "without-channelz",
+  setup(bundler) {
+    bundler.onResolve({ filter: /^@grpc\/proto-loader$/ }, () => ({ path: "proto-loader", namespace: "left-out" }));
+    bundler.onLoad({ filter: /.*/, namespace: "left-out" }, () => ({
+      contents: "exports.loadSync = () => { throw new Error('channelz is not part of the agent') };",
+      loader: "js",
+    }));
+  },
+};
+
 await build({
   absWorkingDir: fileURLToPath(new URL(".", import.meta.url)),
   entryPoints: { agent: "src/main.ts" },
   outdir: "dist",
   outExtension: { ".js": ".mjs" },
   bundle: true,
+  plugins: [withoutChannelz],
   platform: "node",
   target: "node24",
   format: "esm",
