@@ -89,10 +89,13 @@ export interface StartOptions {
   /** Where it keeps its state: engines with different ones do not know of each other. */
   readonly stateNamespace?: string;
   readonly handOverMs?: number;
+  /** The client it works with: a test double that fails on purpose. */
+  readonly makeClient?: (...args: ConstructorParameters<typeof KubeClient>) => KubeClient;
 }
 
 export async function startEngine(cluster: KubeCluster, options: StartOptions = {}): Promise<TestEngine> {
-  const client = new KubeClient(await kubeconfigEndpoint(options.kubeconfig ?? cluster.kubeconfig), silentLog, options.timing);
+  const makeClient = options.makeClient ?? ((...args) => new KubeClient(...args));
+  const client = makeClient(await kubeconfigEndpoint(options.kubeconfig ?? cluster.kubeconfig), silentLog, options.timing);
   const reports: FleetReport[] = [];
   const events: ClusterEvent[] = [];
   const objects = new Map<string, ObjectState>();

@@ -60,6 +60,8 @@ export interface AuditedRequest {
   userAgent?: string;
   objectRef?: { resource?: string; namespace?: string; name?: string; subresource?: string; apiGroup?: string };
   responseStatus?: { code?: number };
+  /** Of deletes: their options. */
+  requestObject?: { preconditions?: { uid?: string; resourceVersion?: string } };
   /** "ResponseStarted" of a watch comes when it opens, "ResponseComplete" when it ends. */
   stage: string;
   requestReceivedTimestamp: string;
@@ -155,7 +157,7 @@ const auditPolicy = {
   kind: "Policy",
   omitStages: ["RequestReceived"],
   // The API server's own upkeep says nothing about us.
-  rules: [{ level: "None", users: ["system:apiserver"] }, { level: "Metadata" }],
+  rules: [{ level: "None", users: ["system:apiserver"] }, { level: "Request", verbs: ["delete"] }, { level: "Metadata" }],
 };
 
 function podSecurityDefault(level: string): object {

@@ -52,6 +52,8 @@ export interface PlanInput {
   /** Why an object of the inventory that the target does not name stays as it is: it is a hook, or its bundle is suspended. */
   readonly stays: (key: ObjectKey, bundle: string) => boolean;
   readonly budgets: ReadonlyMap<string, PruneBudget>;
+  /** Pruned without approval for this revision already, by bundle. */
+  readonly spent?: ReadonlyMap<string, number>;
   readonly revision: string;
   readonly approval: Approval | undefined;
   /** Why the objects of a bundle that is in the target no more may not be deleted yet, or undefined. */
@@ -194,7 +196,7 @@ function hold(
   const digest = input.approval?.revision === input.revision ? input.approval.digest : "";
   const approved = new Set(unwanted.filter(({ entry }) => digest !== "" && entry.approved === digest).map(({ key }) => key));
   const open = unwanted.filter(({ key }) => !approved.has(key));
-  const held = holdPrunes(open, sizesByBundle(input.inventory), input.budgets);
+  const held = holdPrunes(open, sizesByBundle(input.inventory), input.budgets, input.spent);
   if (!held || held.digest !== digest) return { held, approved };
   return { held: undefined, approved: new Set([...approved, ...held.keys]) };
 }

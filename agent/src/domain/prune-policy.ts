@@ -43,14 +43,16 @@ export interface PruneCandidate {
  *
  * @param inventorySizes objects per bundle before the prune.
  * @param budgets budgets of bundles that set their own; the default is the same as none.
+ * @param spent what was pruned without approval for this revision already, by bundle: a budget is not had twice.
  */
 export function holdPrunes(
   candidates: readonly PruneCandidate[],
   inventorySizes: ReadonlyMap<string, number>,
   budgets: ReadonlyMap<string, PruneBudget>,
+  spent: ReadonlyMap<string, number> = new Map(),
 ): HeldPrunes | undefined {
   const ordinary = candidates.filter(({ asksFirst }) => !asksFirst);
-  const reason = holdsProtected(candidates) ?? exceedsBudget(ordinary, inventorySizes, budgets);
+  const reason = holdsProtected(candidates) ?? exceedsBudget(ordinary, inventorySizes, budgets, spent);
   if (reason !== undefined) return held(candidates, reason);
   const asking = candidates.filter(({ asksFirst }) => asksFirst);
   const [first] = asking;
@@ -69,23 +71,31 @@ function exceedsBudget(
   candidates: readonly PruneCandidate[],
   inventorySizes: ReadonlyMap<string, number>,
   budgets: ReadonlyMap<string, PruneBudget>,
+  spent: ReadonlyMap<string, number>,
 ): string | undefined {
   const own = (bundle: string) => {
     const budget = budgets.get(bundle);
     return budget && (budget.objects !== defaultPruneBudget.objects || budget.percent !== defaultPruneBudget.percent) ? budget : undefined;
   };
   const pooled = candidates.filter(({ bundle }) => !own(bundle));
+  const before = [...spent].reduce((sum, [bundle, count]) => sum + (own(bundle) ? 0 : count), 0);
   const total = [...inventorySizes.values()].reduce((sum, size) => sum + size, 0);
   const allowed = allowedPrunes(defaultPruneBudget, total);
-  if (pooled.length > allowed) return `${pooled.length} of ${total} objects would be deleted, ${allowed} are allowed without approval`;
+  if (pooled.length > 0 && pooled.length + before > allowed)
+    return `${pooled.length} of ${total} objects would be deleted, ${allowed} are allowed without approval${tellSpent(before)}`;
   for (const bundle of new Set(candidates.map((candidate) => candidate.bundle))) {
     const budget = own(bundle);
     if (!budget) continue;
     const [size, many] = [inventorySizes.get(bundle) ?? 0, candidates.filter((candidate) => candidate.bundle === bundle).length];
-    if (many > allowedPrunes(budget, size))
-      return `${many} of ${size} objects of bundle ${bundle} would be deleted, ${allowedPrunes(budget, size)} are allowed without approval`;
+    const gone = spent.get(bundle) ?? 0;
+    if (many + gone > allowedPrunes(budget, size))
+      return `${many} of ${size} objects of bundle ${bundle} would be deleted, ${allowedPrunes(budget, size)} are allowed without approval${tellSpent(gone)}`;
   }
   return undefined;
+}
+
+function tellSpent(count: number): string {
+  return count === 0 ? "" : `, and ${count} were deleted for this revision`;
 }
 
 /** Digest of a list of object ids: order does not matter. */

@@ -64,6 +64,8 @@ export interface FleetRun {
   readonly leftBundles: Map<string, number>;
   /** UIDs of what was deleted since the start: the garbage collector is busy with what those made. */
   readonly prunedUids: Set<string>;
+  /** What was pruned without approval for a revision, by bundle: a budget is not had twice. */
+  spent: { readonly revision: string; readonly byBundle: Map<string, number> };
   /** Plans in a row whose prunes did not all come to an end. */
   pruneTries: number;
   /** Whether the last plan left something to another fleet, or waited for one's target. */
@@ -118,6 +120,7 @@ export function newFleetRun(name: string): FleetRun {
     interrupted: new Set(),
     leftBundles: new Map(),
     prunedUids: new Set(),
+    spent: { revision: "", byBundle: new Map() },
     pruneTries: 0,
     waitsForOthers: false,
     held: undefined,

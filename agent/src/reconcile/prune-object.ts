@@ -78,6 +78,7 @@ async function remove(run: FleetRun, key: ObjectKey, engine: EngineContext, isAp
     const warrant = { namespace, name, uid: entry.uid, fleet: run.name, isApproved, obstacle };
     const deleted = await deleteObject(engine.client, resource, warrant, accountOfEntry(run, entry));
     if (deleted.outcome === "deleted" && entry.uid !== "") rememberUid(run, entry.uid);
+    if (!isApproved && (deleted.outcome === "deleted" || deleted.outcome === "terminating")) spend(run, entry.bundle);
     return deleted;
   } catch (error) {
     // Its definition is gone, and with it every object of the kind.
@@ -95,6 +96,12 @@ async function obstacleTo(run: FleetRun, key: ObjectKey, live: LiveObject, engin
     has: (of) => run.inventory.has(of),
     hadUid: (uid) => run.prunedUids.has(uid),
   });
+}
+
+function spend(run: FleetRun, bundle: string): void {
+  const revision = run.target?.revision ?? "";
+  if (run.spent.revision !== revision) run.spent = { revision, byBundle: new Map() };
+  run.spent.byBundle.set(bundle, (run.spent.byBundle.get(bundle) ?? 0) + 1);
 }
 
 function rememberUid(run: FleetRun, uid: string): void {

@@ -45,7 +45,9 @@ async function pruneAll(run: FleetRun, plan: Plan, keys: readonly ObjectKey[], e
   let left = 0;
   for (const key of keys) {
     if (signal.aborted) return left;
-    if (!(await pruneOne(run, key, engine, { isApproved: plan.approved.has(key) }))) left += 1;
+    // Another fleet may have come to name it since the plan was made.
+    if (engine.unreadFleet(run) !== undefined || engine.namedBy(run, key) !== undefined) left += 1;
+    else if (!(await pruneOne(run, key, engine, { isApproved: plan.approved.has(key) }))) left += 1;
   }
   return left;
 }

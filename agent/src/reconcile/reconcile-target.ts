@@ -93,6 +93,7 @@ function planFor(run: FleetRun, orders: Orders, engine: EngineContext): Plan {
     takenBy: (key) => engine.takenBy(run, key),
     namedBy: (key) => engine.namedBy(run, key),
     rests: (bundle) => restOf(run, bundle, now, engine.handOverMs),
+    spent: run.spent.revision === run.target?.revision ? run.spent.byBundle : new Map(),
     revision: run.target?.revision ?? "",
     approval: run.target?.pruneApproval,
     budgets: new Map(bundles.flatMap(({ name, budget }) => (budget ? [[name, budget] as const] : []))),
