@@ -110,6 +110,9 @@ await describeWith([...kubeToolsWithControllers, "kubectl"], "what deploy/ holds
       expect(minimal.output).toContain("clusterrolebinding/flotilla-agent withdrawn");
       expect(await cluster.client.find(`${rbac}/clusterrolebindings/flotilla-agent`)).toBeUndefined();
       expect(await cluster.client.find(`${rbac}/namespaces/rights-a/rolebindings/flotilla-agent-fleets`)).toBeDefined();
+      await writeFile(join(folder, "fleet.yaml"), "apiVersion: flotilla.dev/v1\nkind: Fleet\nmetadata: { name: a }\nspec: { bundels: [] }\n");
+      const broken = await runService("cli", { args: [...args, "--rbac", "minimal", "--for", join(folder, "fleet.yaml")], env });
+      expect([broken.status, broken.output]).toEqual([1, expect.stringMatching(/does not render[^]*fleet\.yaml:4:\d+: error: unknown field 'bundels'/)]);
       const none = await runService("cli", { args: [...args, "--rbac", "none"], env });
       expect(none.output).toContain("rights: none but its own memory in flotilla-system");
       expect(none.output).toContain("role/flotilla-agent-fleets of namespace rights-a withdrawn");
