@@ -178,6 +178,24 @@ describe("syncing a fleet", () => {
     expect(told.released.map(({ isCurrent }) => isCurrent)).toEqual([true, true, false, false]);
   });
 
+  it("warns of words of other programs that it does not honour, once each, and keeps a bounded number of warnings", async () => {
+    const said = (index: number, word: string) =>
+      `apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a-${index}\n  annotations: { argocd.argoproj.io/sync-options: "${word}" }\n`;
+    const same = Object.fromEntries(Array.from({ length: 20 }, (_, index) => [`${index}.yaml`, said(index, "Replace=true")]));
+    const few = rig({ [good]: same });
+    await few.run(fleet(), found(good));
+    expect(few.told.saved[0]?.warnings).toMatchObject([{ code: "directive-not-honoured", file: "0.yaml", bundle: "shop" }]);
+    const bundles = Array.from({ length: 5 }, (_, index) => `b${index}`);
+    const fleetYaml = `apiVersion: flotilla.dev/v1\nkind: Fleet\nmetadata: { name: shop }\nspec:\n  clusters: {}\n  bundles: [${bundles.map((name) => `{ name: ${name} }`).join(", ")}]\n`;
+    const many = Object.fromEntries(
+      bundles.flatMap((name) => Array.from({ length: 150 }, (_, index) => [`${name}/${index}.yaml`, said(index, `${name}${index}=x`)])),
+    );
+    const bounded = rig({ [good]: { "fleet.yaml": fleetYaml, ...many } });
+    await bounded.run(fleet(), found(good));
+    expect(bounded.told.saved[0]?.warnings.length).toBe(501);
+    expect(bounded.told.saved[0]?.warnings.at(-1)).toMatchObject({ code: "more-warnings", message: expect.stringContaining("250 more") });
+  });
+
   it("warns when the ref was moved to a commit that does not descend from the last", async () => {
     const { told, run } = rig({ [newer]: { "a.yaml": configMap("a") } });
     await run(fleet({ revision: good, seenRevision: good }), found(newer, { rewound: true }));
