@@ -719,6 +719,51 @@ describe("fleet drift", () => {
   });
 });
 
+describe("fleet drift accept", () => {
+  const field = { path: "/data/a", desired: '"1"', live: '"2"', manager: "kubectl-edit", operation: "Update", subresource: "", changedAt: null, members: [] };
+  const drift = (more: object = {}) => ({
+    ...{ id: 7, fleet: "shop", cluster: "berlin-1", bundle: "web", object: "/ConfigMap/shop/web", fields: [field], firstFields: [field], managers: [] },
+    ...{ firstSeenAt: "2026-11-24T00:50:00Z", lastSeenAt: "2026-11-24T00:59:00Z", times: 1, revision: "abc", healedAt: null, healedBy: null, asOf: null },
+    ...more,
+  });
+  const accept = async (rows: readonly object[], words = "shop web --print") => {
+    const fleet = await withHub({
+      "GET /drift": () => page(rows),
+      "GET /fleets/shop": () => fleetRow(),
+      "GET /clusters/berlin-1": () => clusterRow(),
+    });
+    return fleet(`drift accept ${words} --cluster berlin-1`);
+  };
+
+  it.each<[string, object, RegExp]>([
+    ["values of Secrets", { object: "/Secret/shop/web" }, /the hub knows only hashes of its values\n +hint: change it where/],
+    ["what is too long to be known", { fields: [{ ...field, live: '"2…' }] }, /\/data\/a of ConfigMap shop\/web is too long/],
+    ["what was deleted", { fields: [{ ...field, path: "", live: "" }] }, /was deleted.*\n +hint: .*take the object out of its bundle/],
+    ["what nobody knows", { fields: [] }, /no field of the drift/],
+    ["what is no longer there", { healedAt: "2026-11-24T00:59:00Z", healedBy: "agent" }, /no longer there: it ended 60s ago\n +hint: with --healed/],
+  ])("refuses %s with what to do", async (_what, more, message) => {
+    const { status, stderr } = await accept([drift(more)]);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(message);
+  });
+
+  it("wants one object that drifted, and a place for the change", async () => {
+    expect(await accept([], "shop web --print")).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining("fleet drift list --fleet shop --cluster berlin-1 --all"),
+    });
+    const both = await accept([drift(), drift({ id: 8, object: "apps/Deployment/shop/web" })]);
+    expect(both).toMatchObject({ status: 2, stderr: expect.stringContaining("ConfigMap shop/web and Deployment shop/web") });
+    expect(await accept([drift()], "shop web")).toMatchObject({ status: 2, stderr: expect.stringContaining("--path DIR") });
+    expect((await accept([drift()], "shop web --print --branch x")).status).toBe(2);
+    for (const folder of ["/nowhere", "/"])
+      expect(await accept([drift()], `shop web --path ${folder}`)).toMatchObject({
+        status: 2,
+        stderr: expect.stringContaining("no clone of a Git repository"),
+      });
+  });
+});
+
 describe("fleet trace", () => {
   const phase = (cluster: string, name: string, from: number, to: number) => ({
     cluster,
@@ -925,6 +970,7 @@ describe("help", () => {
       "events",
       "drift list",
       "drift show",
+      "drift accept",
       "health rules",
       "cluster add",
       "cluster list",

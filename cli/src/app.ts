@@ -24,6 +24,7 @@ import { listCommand as clusterListCommand } from "./commands/cluster/list.ts";
 import { removeCommand } from "./commands/cluster/remove.ts";
 import { showCommand as clusterShowCommand } from "./commands/cluster/show.ts";
 import { tokenCommand } from "./commands/cluster/token.ts";
+import { acceptCommand } from "./commands/drift/accept.ts";
 import { defaultsCommand as driftDefaultsCommand } from "./commands/drift/defaults.ts";
 import { listCommand as driftListCommand } from "./commands/drift/list.ts";
 import { showCommand as driftShowCommand } from "./commands/drift/show.ts";
@@ -101,7 +102,7 @@ const root = buildRouteMap<string, FleetContext>({
     audit: buildRouteMap({ docs: { brief: "Who did what, and whether that record is whole" }, routes: { list: auditListCommand, verify: auditVerifyCommand } }),
     drift: buildRouteMap({
       docs: { brief: "What differs from Git on the clusters" },
-      routes: { list: driftListCommand, show: driftShowCommand, defaults: driftDefaultsCommand },
+      routes: { list: driftListCommand, show: driftShowCommand, accept: acceptCommand, defaults: driftDefaultsCommand },
     }),
     health: buildRouteMap({ docs: { brief: "How health is judged" }, routes: { rules: rulesCommand } }),
     cluster: buildRouteMap({

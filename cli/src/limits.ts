@@ -44,6 +44,9 @@ export const completionRows = 200;
 /** Output of `hub lint` and `hub render`: a large fleet's objects as JSON. */
 export const maxProgramOutputBytes = 512 * 1024 * 1024;
 
+/** What one git command prints: a diff of files that the hub reads, which has 16 MiB for each. */
+export const maxGitOutputBytes = 64 * 1024 * 1024;
+
 /** Looking at a server's certificate during `login`. */
 export const tlsProbeMs = 10_000;
 

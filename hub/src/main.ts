@@ -1,18 +1,21 @@
+import { text } from "node:stream/consumers";
 import { parseArgs } from "node:util";
 import { readConfig, UsageError } from "./config.ts";
 import type { PlacedCluster } from "./domain/target.ts";
 import { findTool, tools } from "./embedded/tools.ts";
 import { neededRights, type RightsBundle } from "./render/needed-rights.ts";
 import { openRenderTools, type RenderTools } from "./render/render-tools.ts";
+import { acceptDrift, type AcceptRequest } from "./sync/accept-drift.ts";
 import { readFolder, type ReadFolder } from "./sync/read-folder.ts";
 
-const usage = `usage: hub start [flags] | hub lint DIR | hub render DIR [--cluster NAME] [--cluster-labels K=V,…] | hub rights DIR… [--cluster NAME] [--cluster-labels K=V,…]`;
+const usage = `usage: hub start [flags] | hub lint DIR | hub render DIR [--cluster NAME] [--cluster-labels K=V,…] | hub rights DIR… [--cluster NAME] [--cluster-labels K=V,…] | hub accept DIR --cluster NAME [--cluster-labels K=V,…] < DRIFT`;
 
 /** Exit codes: 0 done, 1 failed, 2 wrong use. */
 async function main(args: readonly string[]): Promise<number> {
   const [command, ...rest] = args;
   if (command === "lint" || command === "render") return printFolder(rest, command === "render");
   if (command === "rights") return printRights(rest);
+  if (command === "accept") return printAcceptance(rest);
   if (command !== "start") throw new UsageError(command === undefined ? usage : `unknown command '${command}'; ${usage}`);
   const config = readConfig(rest, process.env);
   const { startHub } = await import("./start-hub.ts");
@@ -40,6 +43,15 @@ async function printRights(args: readonly string[]): Promise<number> {
     ...(problems.length === 0 && { rights: neededRights(read.flatMap(rightsBundles)) }),
   };
   process.stdout.write(`${JSON.stringify(answer)}\n`);
+  return 0;
+}
+
+/** Takes an AcceptRequest's drift as JSON on stdin; JSON on stdout: an Acceptance. */
+async function printAcceptance(args: readonly string[]): Promise<number> {
+  const { folders, cluster } = readFolderArgs(args);
+  const drift = JSON.parse(await text(process.stdin)) as AcceptRequest["drift"];
+  const acceptance = await acceptDrift({ folder: folders[0] ?? ".", cluster, drift, tools: localTools(), signal: stopSignal() });
+  process.stdout.write(`${JSON.stringify(acceptance)}\n`);
   return 0;
 }
 

@@ -26,13 +26,16 @@ export async function runProgram(context: FleetContext, name: ProgramName, args:
   }
 }
 
-/** Runs a subcommand of the hub to its end and gives the JSON that it prints. Throws FleetError with what it said. */
-export async function askProgram<T>(context: FleetContext, name: ProgramName, args: readonly string[]): Promise<T> {
+/** Runs a subcommand of the hub to its end and gives the JSON that it prints; `input` is what it reads. Throws FleetError with what it said. */
+export async function askProgram<T>(context: FleetContext, name: ProgramName, args: readonly string[], input = ""): Promise<T> {
   const child = spawn(process.execPath, [...programCommand(name), ...args], {
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ["pipe", "pipe", "pipe"],
     env: { ...programVariables[name], ...context.env },
   });
   const stop = (): void => void child.kill("SIGTERM");
+  // A program that ends without reading says why on stderr.
+  child.stdin.on("error", () => undefined);
+  child.stdin.end(input);
   context.signal.addEventListener("abort", stop);
   let errors = "";
   const chunks: Buffer[] = [];

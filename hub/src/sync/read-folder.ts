@@ -6,7 +6,7 @@ import { isName } from "@flotilla/proto/names";
 import { type DirectiveFinding, remarksOfForeignWords } from "../domain/foreign-words.ts";
 import type { FleetSpec } from "../domain/fleet-spec.ts";
 import type { Problem } from "../domain/problem.ts";
-import { RefusedPathError } from "../domain/source-tree.ts";
+import { RefusedPathError, type SourceTree } from "../domain/source-tree.ts";
 import type { PlacedCluster } from "../domain/target.ts";
 import type { RenderedBody } from "../render/render-bundle.ts";
 import { renderFleet } from "../render/render-fleet.ts";
@@ -52,33 +52,40 @@ export async function readFolder(options: ReadFolderOptions): Promise<ReadFolder
     const read = await readSpecOf(openLocalTree(root), { name: isName(name) ? name : "fleet", path, selector: {} });
     if (!("spec" in read)) return failed(read);
     const { tree, spec, warnings } = read;
-    const bodies = new Map<string, RenderedBody>();
-    const rendered = await renderFleet({
-      tree,
-      root: path,
-      // The question is what this cluster would get, so it is taken to be one of the fleet's.
-      spec: options.cluster === undefined ? spec : { ...spec, clusters: {} },
-      clusters: options.cluster === undefined ? [] : [options.cluster],
-      tools: options.tools,
-      memory: openSurveyMemory(),
-      cache: { find: async () => undefined, save: async (_key, body) => void bodies.set(body.digest, body) },
-      everyOverlay: options.cluster === undefined,
-      signal: options.signal,
-    });
-    const problems = [...rendered.problems, ...[...rendered.held.values()].flat()];
-    const found = {
-      problems,
-      warnings: [...warnings, ...rendered.warnings],
-      directives: rendered.directives,
-      remarks: remarksOfForeignWords(rendered.directives),
-      spec,
-    };
-    if (options.cluster === undefined || problems.length > 0) return found;
-    return { ...found, bundles: unpackFor(options.cluster.name, spec, rendered, bodies) };
+    const { cluster, tools, signal } = options;
+    const rendered = await renderTree({ tree, root: path, spec, ...(cluster && { cluster }), tools, signal });
+    return { ...rendered, warnings: [...warnings, ...rendered.warnings], spec };
   } catch (error) {
     if (error instanceof RefusedPathError) return failed([error.problem]);
     throw error;
   }
+}
+
+/** Renders a tree for one cluster, or, without one, every overlay of every bundle. */
+export async function renderTree(request: {
+  readonly tree: SourceTree;
+  /** The fleet's folder in the tree. */
+  readonly root: string;
+  readonly spec: FleetSpec;
+  readonly cluster?: PlacedCluster;
+  readonly tools: RenderTools;
+  readonly signal: AbortSignal;
+}): Promise<Omit<ReadFolder, "spec">> {
+  const { spec, cluster } = request;
+  const bodies = new Map<string, RenderedBody>();
+  const rendered = await renderFleet({
+    ...request,
+    // The question is what this cluster would get, so it is taken to be one of the fleet's.
+    spec: cluster === undefined ? spec : { ...spec, clusters: {} },
+    clusters: cluster === undefined ? [] : [cluster],
+    memory: openSurveyMemory(),
+    cache: { find: async () => undefined, save: async (_key, body) => void bodies.set(body.digest, body) },
+    everyOverlay: cluster === undefined,
+  });
+  const problems = [...rendered.problems, ...[...rendered.held.values()].flat()];
+  const { warnings, directives } = rendered;
+  const found = { problems, warnings, directives, remarks: remarksOfForeignWords(directives) };
+  return cluster === undefined || problems.length > 0 ? found : { ...found, bundles: unpackFor(cluster.name, spec, rendered, bodies) };
 }
 
 function failed(problems: readonly Problem[]): ReadFolder {
@@ -99,7 +106,7 @@ function unpackFor(
 }
 
 /** The nearest folder above that holds `.git`. */
-function workTreeOf(folder: string): string | undefined {
+export function workTreeOf(folder: string): string | undefined {
   for (let above = folder; ; above = dirname(above)) {
     if (existsSync(join(above, ".git"))) return above;
     if (dirname(above) === above) return undefined;
