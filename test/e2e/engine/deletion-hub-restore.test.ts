@@ -69,6 +69,7 @@ await describeWith([...kubeTools, "nats-server"], "a hub whose database was rest
       timeoutMs: 30_000,
     });
     expect(row?.wanted.generation).toBeLessThan(before);
+    expect(row?.sync).not.toBe("Synced");
     expect((await api().fleet("shop")).problems.map(({ code, cluster }) => [code, cluster])).toContainEqual(["hub-behind", "restored-1"]);
     expect((await events())[0]).toContain(`holds generation ${before}`);
     // Placement goes on meanwhile, and does not make the old content new.
