@@ -55,6 +55,11 @@ export class OrderStore {
     this.#written.set(fleet, text);
   }
 
+  /** What was written is not there any more: the next save writes all of it. */
+  forgetWritten(fleet: string): void {
+    if (this.#written.has(fleet)) this.#written.set(fleet, "\u0000");
+  }
+
   async remove(fleet: string): Promise<void> {
     if (!this.#written.has(fleet)) return;
     await this.#objects.remove("ConfigMap", nameOf(fleet));

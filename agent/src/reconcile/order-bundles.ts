@@ -83,7 +83,7 @@ function readinessFor(run: FleetRun, policy: BundlePolicy, readiness: ReadonlyMa
 
 function objectFact(run: FleetRun, object: DesiredObject, policy: BundlePolicy, engine: EngineContext, now: number): ObjectFact {
   const tracked = run.objects.get(object.key);
-  const isLeft = run.leftAlone.has(object.key);
+  const isLeft = run.leftAlone.has(object.key) || (tracked?.foreign ?? "") !== "";
   const applied = isLeft || isApplied(run, object.key);
   const definition = applied ? undefined : waitsForDefinition(run, object, engine);
   const isEarly = stageOf(object.id) !== "rest";

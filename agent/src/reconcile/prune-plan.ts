@@ -1,5 +1,7 @@
+import { defaultDeadlinesMs } from "@flotilla/proto/limits";
 import { describeId, parseObjectKey, type ObjectKey } from "../domain/object-id.ts";
 import type { Plan } from "../domain/plan.ts";
+import { nextPrunes, type StagedPrune } from "../domain/prune-stages.ts";
 import { engineLimits } from "../limits.ts";
 import { dropObject } from "./drop-object.ts";
 import type { EngineContext } from "./engine-context.ts";
@@ -32,13 +34,66 @@ export async function prunePlan(run: FleetRun, plan: Plan, engine: EngineContext
     waitFor(run, [...plan.prunes, ...plan.lastPrunes], wait, engine);
     return restMs(run, plan, engine);
   }
-  const left = await pruneAll(run, plan, plan.prunes, engine, signal);
+  const { left, waits } = await pruneByStage(run, plan, engine, signal);
   const lastWait = plan.lastPrunes.length > 0 ? waitsForAll(run, plan) : undefined;
   waitFor(run, lastWait ? plan.lastPrunes : [], lastWait, engine);
+  noteStages(run, waits, engine);
   const stuck = left + (lastWait ? 0 : await pruneAll(run, plan, plan.lastPrunes, engine, signal));
   run.pruneTries = stuck > 0 ? run.pruneTries + 1 : 0;
   const againMs = Math.min(engineLimits.pruneRetryMaxMs, engineLimits.pruneRetryMinMs * 2 ** Math.min(run.pruneTries - 1, 10));
-  return stuck > 0 ? Math.min(againMs, restMs(run, plan, engine) ?? againMs) : restMs(run, plan, engine);
+  const restsMs = soonerOf(restMs(run, plan, engine), waits.size > 0 ? stageWaitMs(run, waits) : undefined);
+  return stuck > 0 ? Math.min(againMs, restsMs ?? againMs) : restsMs;
+}
+
+/** The prunes that may go, stage after stage backwards; what waits for an object of a later stage that is still there is given back. */
+async function pruneByStage(
+  run: FleetRun,
+  plan: Plan,
+  engine: EngineContext,
+  signal: AbortSignal,
+): Promise<{ readonly left: number; readonly waits: ReadonlyMap<ObjectKey, ObjectKey> }> {
+  const tried = new Set<ObjectKey>();
+  let left = 0;
+  for (;;) {
+    const open = plan.prunes.filter((key) => !tried.has(key));
+    const going = [...plan.going, ...tried].filter((key) => holdsUp(run, key));
+    const { now, later } = nextPrunes(staged(run, open), staged(run, going));
+    if (now.length === 0 || signal.aborted) return { left, waits: later };
+    for (const key of now) tried.add(key);
+    left += await pruneAll(run, plan, now, engine, signal);
+  }
+}
+
+function staged(run: FleetRun, keys: readonly ObjectKey[]): StagedPrune[] {
+  return keys.map((key) => ({ key, bundle: run.inventory.get(key)?.bundle ?? "", stage: run.objects.get(key)?.live?.stage ?? 0 }));
+}
+
+/** Whether an object is being deleted and may be waited for: not for longer than a stage may take, and not where the delete was refused. */
+function holdsUp(run: FleetRun, key: ObjectKey): boolean {
+  return run.objects.get(key)?.live?.verdict.health === "Terminating" && Date.now() < goneBy(run, key);
+}
+
+/** Until when an object that is being deleted is waited for (epoch ms). */
+function goneBy(run: FleetRun, key: ObjectKey): number {
+  const object = run.objects.get(key);
+  const patienceMs = run.desired.bundles.get(object?.bundle ?? "")?.deadlines.stage ?? defaultDeadlinesMs.stage;
+  return (object?.movingSince ?? Date.now()) + patienceMs;
+}
+
+function stageWaitMs(run: FleetRun, waits: ReadonlyMap<ObjectKey, ObjectKey>): number {
+  return Math.max(50, Math.min(...[...waits.values()].map((key) => goneBy(run, key))) - Date.now() + 10);
+}
+
+function soonerOf(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined ? b : b === undefined ? a : Math.min(a, b);
+}
+
+function noteStages(run: FleetRun, waits: ReadonlyMap<ObjectKey, ObjectKey>, engine: EngineContext): void {
+  const [first] = waits.values();
+  if (first === undefined) return;
+  const reason = (key: ObjectKey) => `${describeId(parseObjectKey(key))} of a later stage is to be gone before`;
+  run.prunesWait = { count: waits.size + (run.prunesWait?.count ?? 0), reason: reason(first), isForHealth: false };
+  for (const [key, other] of waits) note(run, [key], "Waits", `prune waits: ${reason(other)}`, engine);
 }
 
 async function pruneAll(run: FleetRun, plan: Plan, keys: readonly ObjectKey[], engine: EngineContext, signal: AbortSignal): Promise<number> {

@@ -31,6 +31,8 @@ export async function recoverFleet(run: FleetRun, kept: KeptInventories, engine:
   track(run, run.desired, engine);
   if (run.target && !run.pending) await engine.targets.save(run.target);
   await saveInventory(run, engine);
+  engine.orders.forgetWritten(run.name);
+  await engine.orders.save(run.name, { hooks: run.hookRuns, syncs: run.syncs });
   engine
     .reporter(run)
     .event("WentBack", "the cluster's database was restored to an earlier time: everything is looked at and planned again", { warning: true });

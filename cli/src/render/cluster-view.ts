@@ -10,7 +10,7 @@ export function clusterView(now: number): ListView<ClusterRow> {
     empty: "No clusters. Add one: fleet cluster add NAME --label env=prod",
     columns: [
       { title: "CLUSTER", cell: ({ name }) => name },
-      { title: "STATUS", cell: ({ phase }) => word(phase) },
+      { title: "STATUS", cell: ({ phase, suspended }) => (suspended === null ? word(phase) : { text: `${phase}, suspended`, tone: "busy" }) },
       { title: "SYNC", cell: (row) => wordUnless(unknown(row), row.sync) },
       { title: "HEALTH", cell: (row) => wordUnless(unknown(row), row.health) },
       { title: "FLEETS", cell: ({ fleets }) => fleets.join(",") },
