@@ -1,11 +1,11 @@
 import { fork } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, readFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { startKubeCluster, type KubeCluster } from "../../harness/kube-cluster.ts";
+import { removeFolder, scratchFolder } from "../../harness/scratch-folder.ts";
 import { describeWith, kubeTools } from "../../harness/tools.ts";
 import { waitFor } from "../../harness/wait-for.ts";
 import { configMap, keepTarget, startEngine, SyncState, testTarget, type TestBundle, type TestTarget } from "../agent-fixture.ts";
@@ -99,13 +99,14 @@ await describeWith(kubeTools, "the agent is killed", async () => {
   });
 
   async function runUntilKilled(failpoint: string, stateNamespace: string): Promise<boolean> {
-    const folder = await mkdtemp(join(tmpdir(), "flotilla-crash-"));
+    const folder = await scratchFolder("crash-outbox");
     const child = fork(engineProcess, [cluster.kubeconfig, stateNamespace, folder], {
       env: { ...process.env, FLOTILLA_FAILPOINT: failpoint },
       stdio: "inherit",
       execArgv: [],
     });
     const [code, signal] = (await once(child, "exit")) as [number | null, NodeJS.Signals | null];
+    await removeFolder(folder);
     expect(signal ?? code, failpoint).toSatisfy((end) => end === "SIGKILL" || end === 0);
     return signal === "SIGKILL";
   }

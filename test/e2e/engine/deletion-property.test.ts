@@ -13,7 +13,8 @@ import { AuditTail, playWorld, troubles, type Stage, type WorldOptions } from ".
 const cases = Number(process.env.FLOTILLA_DELETION_CASES ?? "72");
 const seed = Number(process.env.FLOTILLA_DELETION_SEED ?? Math.floor(Math.random() * 2 ** 31));
 const scenariosPerWorld = 12;
-const worldsAtOnce = 3;
+/** Worlds mostly wait; a long run plays more of them at a time. */
+const worldsAtOnce = cases > 100 ? 8 : 3;
 /** The API server's log is turned over at 100 MB. */
 const scenariosPerCluster = 240;
 
@@ -45,7 +46,9 @@ async function play(options: readonly WorldOptions[]): Promise<Judgement> {
       const worker = async () => {
         for (const world of queue) {
           const judgement = judgeDeletes(await playWorld(stage, world));
-          total.violations.push(...judgement.violations.map((violation) => `seed ${seed}, world ${world.index} (${world.trouble}): ${violation}`));
+          const told = judgement.violations.map((violation) => `seed ${world.seed}, world ${world.index} (${world.trouble}): ${violation}`);
+          if (!world.makeClient) for (const violation of told) process.stdout.write(`${violation}\n`);
+          total.violations.push(...told);
           total.approved += judgement.approved;
           total.unapproved += judgement.unapproved;
         }
@@ -54,6 +57,8 @@ async function play(options: readonly WorldOptions[]): Promise<Judgement> {
     } finally {
       await stage.stop();
     }
+    if (options.length > worldsPerCluster)
+      process.stdout.write(`${Math.min(options.length, from + worldsPerCluster)} of ${options.length} worlds, ${total.violations.length} violations\n`);
   }
   return total;
 }
