@@ -127,7 +127,8 @@ function isFollowed(target: SentTarget, earlier: readonly SentTarget[]): boolean
 
 function allowedBy(target: SentTarget, bundle: string, deletion: SeenDelete, live: SeenVersion, history: History): Allowed | string {
   const { key, at } = deletion;
-  const own = history.targets.filter((other) => other.fleet === target.fleet && other.at <= at);
+  // What came after the target that was followed was not known.
+  const own = history.targets.filter((other) => other.fleet === target.fleet && other.at <= target.at);
   const naming = lastNaming(own, key, history);
   const isSaid = (word: string) => wordOf(live.annotations) === word || (naming.length > 0 && naming.every((said) => said.word === word));
   if (isSaid("disabled")) return "it is guarded (G6)";

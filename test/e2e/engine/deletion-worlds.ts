@@ -253,7 +253,7 @@ class World {
           () => true,
           () => false,
         ),
-      { what: "bodies to be kept", timeoutMs: 10_000, everyMs: 30 },
+      { what: "bodies to be kept", timeoutMs: 60_000, everyMs: 100 },
     );
     const at = Date.now();
     agent.engine.accept(target);
