@@ -93,7 +93,8 @@ export interface StartOptions {
   readonly makeClient?: (...args: ConstructorParameters<typeof KubeClient>) => KubeClient;
 }
 
-export async function startEngine(cluster: KubeCluster, options: StartOptions = {}): Promise<TestEngine> {
+/** @param cluster real or simulated: the engine knows nothing but its kubeconfig. */
+export async function startEngine(cluster: Pick<KubeCluster, "kubeconfig">, options: StartOptions = {}): Promise<TestEngine> {
   const makeClient = options.makeClient ?? ((...args) => new KubeClient(...args));
   const client = makeClient(await kubeconfigEndpoint(options.kubeconfig ?? cluster.kubeconfig), silentLog, options.timing);
   const reports: FleetReport[] = [];
