@@ -1,0 +1,67 @@
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { type Platform, startPlatform } from "../../harness/platform.ts";
+import { runService } from "../../harness/spawn-service.ts";
+import { describeWith, kubeTools } from "../../harness/tools.ts";
+import { waitFor } from "../../harness/wait-for.ts";
+
+const settings = (colour: string) => `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: settings, namespace: default }\ndata: { colour: ${colour} }\n`;
+
+await describeWith([...kubeTools, "nats-server"], "what people stop and let go, by the CLI", () => {
+  let platform: Platform;
+  let repository: Awaited<ReturnType<Platform["git"]["createRepository"]>>;
+  const fleet = async (...args: string[]) => {
+    const { folder, hub } = platform;
+    const env = {
+      FLOTILLA_HUB: hub.url,
+      FLOTILLA_TOKEN: hub.api.token,
+      HOME: folder,
+      XDG_CONFIG_HOME: join(folder, "config"),
+      XDG_STATE_HOME: join(folder, "xdg"),
+    };
+    const run = await runService("cli", { args, env, timeoutMs: 60_000 });
+    expect(run.status, run.output).toBe(0);
+    return run.stdout;
+  };
+  const colour = async () =>
+    (await platform.member("berlin-1").kube.client.find("/api/v1/namespaces/default/configmaps/settings"))?.data.colour as string | undefined;
+
+  beforeAll(async () => {
+    platform = await startPlatform({ clusters: [{ name: "berlin-1" }], hubArgs: ["--allow-local-repositories"] });
+    repository = await platform.git.createRepository("people");
+    await repository.commit({ "deploy/settings.yaml": settings("red") }, { message: "Red" });
+    await fleet(
+      "create",
+      "web",
+      "--repo",
+      repository.url,
+      "--branch",
+      "main",
+      "--path",
+      "deploy",
+      "--selector",
+      "flotilla.dev/cluster=berlin-1",
+      "--poll",
+      "1s",
+    );
+    await waitFor(async () => (await colour()) === "red", { what: "the first revision", timeoutMs: 60_000 });
+  });
+  afterAll(() => platform.stop());
+
+  it("a suspended fleet stays as it is over a commit, is shown with who and why, and catches up when it is resumed", async () => {
+    expect(await fleet("suspend", "web", "--reason", "a migration")).toBe("fleet web suspended");
+    const revision = await repository.commit({ "deploy/settings.yaml": settings("blue") }, { message: "Blue" });
+    await waitFor(async () => (await fleet("status", "web")).includes("suspended by"), { what: "the status", timeoutMs: 20_000, everyMs: 500 });
+    const told = () => platform.hub.api.targets("web").then(([row]) => row);
+    await waitFor(async () => (await told())?.running?.revision === revision && /suspended by .*: a migration/.test((await told())?.message ?? ""), {
+      what: "the agent tells why it does not apply the commit",
+      timeoutMs: 30_000,
+    });
+    expect(await colour()).toBe("red");
+    expect(await fleet("suspensions")).toMatch(/^web +all +all .* a migration$/m);
+    expect(await fleet("audit", "list", "--fleet", "web")).toMatch(/suspend/);
+    expect(await fleet("resume", "web")).toBe("fleet web resumed");
+    await waitFor(async () => (await colour()) === "blue", { what: "the commit", timeoutMs: 30_000 });
+    await fleet("wait", "web", "--for", `revision=${revision},healthy`, "--timeout", "30s");
+  });
+});
