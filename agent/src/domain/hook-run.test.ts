@@ -1,13 +1,18 @@
 import { describe, expect, it } from "vitest";
 import { noHealthChecks } from "./health-checks.ts";
 import { assessHook, endOfRun, type HookRun, type HookSight } from "./hook-run.ts";
-import { current, failed, inProgress, type Verdict } from "./verdict.ts";
+import { current, failed, inProgress, type HealthInput, type Verdict } from "./verdict.ts";
 
 const run: HookRun = { bundle: "app", key: "batch/Job/default/a", phase: "pre", token: "t", state: "started", uid: "u", startedAt: 1_000, message: "" };
 const seen = (verdict: Verdict): HookSight => ({ state: "present", uid: "u", verdict });
-const job = (status: object, spec: object = {}) => ({ apiVersion: "batch/v1", kind: "Job", spec: { ...spec }, status: { ...status } });
+const job = (status: Record<string, unknown>, spec: Record<string, unknown> = {}): HealthInput => ({
+  apiVersion: "batch/v1",
+  kind: "Job",
+  spec: { ...spec },
+  status: { ...status },
+});
 const condition = (type: string) => ({ conditions: [{ type, status: "True", reason: "Why", message: "because" }] });
-const word = (object: object) => assessHook(object, noHealthChecks).health;
+const word = (object: HealthInput) => assessHook(object, noHealthChecks).health;
 
 describe("a hook", () => {
   it("that is a Job ends when it is Complete or Failed; that it runs is no end", () => {

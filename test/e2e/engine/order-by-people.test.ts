@@ -57,6 +57,9 @@ await describeWith([...kubeTools, "nats-server"], "what people stop and let go, 
       what: "the agent tells why it does not apply the commit",
       timeoutMs: 30_000,
     });
+    await platform.hub.kill9();
+    await platform.hub.restart();
+    await waitFor(async () => (await told())?.suspended?.reason === "a migration", { what: "it is suspended after the hub's restart", timeoutMs: 30_000 });
     expect(await colour()).toBe("red");
     expect(await fleet("suspensions")).toMatch(/^web +all +all .* a migration$/m);
     expect(await fleet("audit", "list", "--fleet", "web")).toMatch(/suspend/);
