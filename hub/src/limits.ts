@@ -438,8 +438,8 @@ export const eventDaysKept = 14;
 
 /** Healed drift, and commands that ran out. */
 export const driftsKeptMs = 30 * 86_400_000;
-/** Healed drifts kept at most, the newest: one each 13 s for a month, some 200 MB. */
-export const driftsKeptMax = 200_000;
+/** Healed drifts kept at most, the newest: one each 26 s for a month, some 100 MB. */
+export const driftsKeptMax = 100_000;
 /** Approvals that something came of; the audit log keeps them for ever. */
 export const approvalsKeptMs = 365 * 86_400_000;
 export const commandsKeptMs = 86_400_000;
