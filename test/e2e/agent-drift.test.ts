@@ -68,6 +68,31 @@ await describeWith(kubeTools, "the agent answers drift", () => {
     expect((await cluster.client.get(path("reported"))).data).toEqual({ a: "1", b: "2", c: "not ours" });
   });
 
+  it("goes on seeing a field that somebody changed and changed back, and writes no value for that", async () => {
+    agent = await startEngine(cluster);
+    const ignore = [{ group: "", kind: "ConfigMap", paths: ["/data/b"] }];
+    await agent.sync(testTarget("back", 1, [{ name: "web", driftMode: report, ignore, objects: [configMap("back", { a: "1", b: "1" })] }]));
+    const edit = (data: object) => cluster.client.mergePatch(`${path("back")}?fieldManager=kubectl-edit`, { data });
+    for (const [round, a] of ["2", "3"].entries()) {
+      await edit({ a });
+      await waitFor(() => agent.objects.get("ConfigMap default/back")?.drift[0]?.live === `"${a}"`, { what: `the edit to ${a} is seen` });
+      await edit({ a: "1" });
+      await waitFor(() => agent.events.filter(({ reason }) => reason === "DriftEnded").length === round + 1, { what: `the end of ${a}` });
+    }
+    // What is ignored stays with whom it is, whatever else is made ours again.
+    await edit({ b: "theirs" });
+    await edit({ a: "4" });
+    await waitFor(() => agent.objects.get("ConfigMap default/back")?.drift[0]?.live === '"4"', { what: "the edit to 4 is seen" });
+    await edit({ a: "1" });
+    await waitFor(() => agent.objects.get("ConfigMap default/back")?.drift.length === 0, { what: "the end of 4" });
+    await agent.waitForQuiet();
+    expect((await cluster.client.get(path("back"))).data).toEqual({ a: "1", b: "theirs" });
+    await edit({ a: "5" });
+    await waitFor(() => agent.objects.get("ConfigMap default/back")?.drift[0]?.live === '"5"', { what: "the edit to 5 is seen" });
+    await edit({ a: "1" });
+    await waitFor(() => agent.objects.get("ConfigMap default/back")?.drift.length === 0, { what: "the end of 5" });
+  });
+
   it("does not overwrite what was changed by hand when the bundle asks for that", async () => {
     agent = await startEngine(cluster);
     await agent.sync(testTarget("careful", 1, [{ name: "web", driftMode: unlessDrifted, objects: [configMap("kept"), configMap("free")] }]));

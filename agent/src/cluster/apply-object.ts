@@ -17,6 +17,8 @@ export interface ApplyOptions {
   readonly force?: "never";
   /** Its owner annotation was looked at, and may be written over. */
   readonly mayClaim?: boolean;
+  /** The version that is meant: of another one nothing is written. */
+  readonly resourceVersion?: string;
   readonly dryRun?: boolean;
   readonly urgent?: boolean;
 }
@@ -91,7 +93,9 @@ function holdsMark(conflicts: readonly Conflict[]): boolean {
   return conflicts.some(({ field }) => field === `.metadata.annotations.${ownerAnnotation}`);
 }
 
-function dressed(object: KubeObject, resource: KubeResource, { fleet, bundle, uid }: { fleet: string; bundle: string; uid?: string }): KubeObject {
+type DressOptions = Pick<ApplyOptions, "fleet" | "bundle" | "uid" | "resourceVersion">;
+
+function dressed(object: KubeObject, resource: KubeResource, { fleet, bundle, uid, resourceVersion }: DressOptions): KubeObject {
   const { namespace, ...metadata } = object.metadata;
   return {
     ...withoutStringData(object),
@@ -100,6 +104,7 @@ function dressed(object: KubeObject, resource: KubeResource, { fleet, bundle, ui
       // The renderer cannot know the scope of a kind that only this cluster defines.
       ...(resource.isNamespaced && { namespace: namespace ?? "default" }),
       ...(uid && { uid }),
+      ...(resourceVersion && { resourceVersion }),
       labels: { ...object.metadata.labels, [fleetLabel]: fleet },
       annotations: { ...object.metadata.annotations, [ownerAnnotation]: ownerOf(fleet, bundle) },
     },

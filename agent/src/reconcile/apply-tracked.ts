@@ -181,7 +181,7 @@ function refuseOwnHouse({ id }: TrackedObject): void {
  * Ignored fields that somebody else holds now (an autoscaler's replicas) are left out of what is applied: applying them
  * would take them back. Those that are still ours, or nobody's, are applied.
  */
-async function withoutForeignIgnored(
+export async function withoutForeignIgnored(
   body: KubeObject,
   object: TrackedObject,
   wanted: DesiredObject,

@@ -4,13 +4,14 @@ import type { LiveObject } from "../cluster/live-object.ts";
 import type { KubeResource } from "../cluster/discovery.ts";
 import { stageOf } from "../domain/apply-order.ts";
 import { closedBecause } from "../domain/bundle-order.ts";
-import { tellError } from "../cluster/kube-error.ts";
+import { isStatus, tellError } from "../cluster/kube-error.ts";
 import { driftFields, noHolder, type FieldDrift } from "../domain/drift.ts";
 import { decideHeal, fieldKey, recentHeals, repeatsOf } from "../domain/heal-budget.ts";
 import { maxHealsPerWindow } from "@flotilla/proto/limits";
+import { nothingIgnored } from "../domain/ignore.ts";
 import { describeId, type ObjectKey } from "../domain/object-id.ts";
 import type { DesiredObject, DriftMode } from "../domain/plan.ts";
-import { applyTracked } from "./apply-tracked.ts";
+import { applyTracked, withoutForeignIgnored } from "./apply-tracked.ts";
 import { sightOf } from "./cluster-view.ts";
 import { confirmGone } from "./confirm-gone.ts";
 import type { EngineContext } from "./engine-context.ts";
@@ -108,7 +109,8 @@ async function answerConfirmed(
 ): Promise<void> {
   const hold = holdOf(run, wanted.bundle, Date.now());
   const mode = hold && !hold.mayHeal ? "report" : driftModeOf(run, wanted);
-  if (mode === "report" || (mode === "heal-unless-drifted" && live)) return await report(run, object, wanted, resource, live, engine, "DriftReported");
+  if (mode === "report" || (mode === "heal-unless-drifted" && live))
+    return await report(run, object, wanted, resource, live, engine, "DriftReported", hold === undefined);
   const now = Date.now();
   const decision = decideHeal(object.heals, now);
   if (decision.kind === "heal" && (await isAllLeft(run, object, wanted, resource, live, engine))) return rebase(run, object, engine);
@@ -160,11 +162,21 @@ async function report(
   live: LiveObject | undefined,
   engine: EngineContext,
   reason: "DriftReported" | "Fight" | undefined,
+  mayWrite = true,
 ): Promise<void> {
   const now = Date.now();
   object.examinedAt = now;
   const fields = live ? await examine(run, wanted, resource, live, engine) : [deletedField];
-  if (fields.length === 0) return rebase(run, object, engine);
+  if (fields.length === 0) {
+    if (live && mayWrite) {
+      await ownAgain(run, object, wanted, resource, live, engine).catch((error: unknown) => {
+        // Another version: it is looked at anew. What is refused otherwise stays as it is.
+        if (isStatus(error, 409)) throw error;
+        engine.log.debug({ fleet: run.name, object: object.key, problem: tellError(error, object.id.kind) }, "fields could not be made ours again");
+      });
+    }
+    return rebase(run, object, engine);
+  }
   const isSame = JSON.stringify(fields) === JSON.stringify(object.drift);
   object.drift = fields;
   object.note =
@@ -181,6 +193,31 @@ async function report(
         warning: true,
       });
   engine.reporter(run).touch(object.key);
+}
+
+/**
+ * Every value is Git's again, but whoever wrote it back holds the field now: an edit of theirs would not be seen. An apply that changes no
+ * value makes it ours; of an object that changed meanwhile it is refused.
+ */
+async function ownAgain(
+  run: FleetRun,
+  object: TrackedObject,
+  wanted: DesiredObject,
+  resource: KubeResource,
+  live: LiveObject,
+  engine: EngineContext,
+): Promise<void> {
+  const { resourceVersion } = live.metadata;
+  if (wanted.directives.ssa !== "override" || resourceVersion === undefined) return;
+  // What is ignored differs by right: it is not taken from those who hold it.
+  const body = await withoutForeignIgnored((await engine.bodies.open(wanted.body)).object(wanted.line), object, wanted, resource, engine);
+  const apply = (dryRun: boolean) => {
+    const options = { fleet: run.name, bundle: wanted.bundle, isOurs: true, urgent: true, resourceVersion, dryRun };
+    return applyObject(engine.client.as(accountOf(run, wanted.bundle)), resource, body, options);
+  };
+  if (driftFields((await apply(true)).object, live, nothingIgnored, engine.hashKey).length > 0) return;
+  const { object: applied } = await apply(false);
+  engine.view.take(object, sightOf(object, applied));
 }
 
 async function examine(run: FleetRun, wanted: DesiredObject, resource: KubeResource, live: LiveObject, engine: EngineContext): Promise<FieldDrift[]> {
