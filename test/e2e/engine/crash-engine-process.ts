@@ -30,6 +30,6 @@ const engine = new Engine({
   handOverMs: 0,
 });
 await engine.start();
-const deadline = Date.now() + 15_000;
-for (let quietSince = Date.now(); Date.now() < deadline && Date.now() - quietSince < 400; await delay(20)) if (!engine.isQuiet) quietSince = Date.now();
+const deadline = Date.now() + 60_000;
+for (let quietSince = Date.now(); Date.now() < deadline && Date.now() - quietSince < 700; await delay(20)) if (!engine.isQuiet) quietSince = Date.now();
 process.exit(0);

@@ -221,7 +221,17 @@ class World {
     const make = this.#options.makeClient ?? ((...args: ConstructorParameters<typeof KubeClient>) => new FaultyClient(...args));
     const makeClient = (...args: ConstructorParameters<typeof KubeClient>) => (this.#client = make(...args));
     this.#reportsRead = 0;
-    return await startEngine(this.#stage.cluster, { kubeconfig: this.#kubeconfig, stateNamespace: `${this.#name}-state`, handOverMs: 150, makeClient });
+    const options = { kubeconfig: this.#kubeconfig, stateNamespace: `${this.#name}-state`, handOverMs: 150, makeClient };
+    // As the agent's own start: what fails is tried again.
+    return await waitFor(
+      () =>
+        startEngine(this.#stage.cluster, options).catch((error: unknown) => {
+          if (!(error instanceof KubeError)) throw error;
+          this.#client?.close();
+          return undefined;
+        }),
+      { what: "the engine's start", timeoutMs: 120_000, everyMs: 100 },
+    );
   }
 
   #setTrouble(at: number): void {
