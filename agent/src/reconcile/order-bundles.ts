@@ -176,8 +176,3 @@ function awaitedBy(policy: BundlePolicy, order: BundleOrder): readonly string[] 
   if (order.phase === "dependsOn") return policy.dependsOn;
   return order.phase === "done" || order.phase === "held" ? [] : policy.isStaged || policy.hasHooks ? [policy.name] : [];
 }
-
-/** Objects that are hooks of the target, whether or not they run now. */
-export function isHookKey(run: FleetRun, key: ObjectKey): boolean {
-  return run.desired.hooks.has(key);
-}
