@@ -10,7 +10,7 @@ import {
 } from "../domain/bundle-order.ts";
 import { blockedBy, stageOf, type BundleReadiness } from "../domain/apply-order.ts";
 import { hookRunKey, tellDuration } from "../domain/hook-run.ts";
-import { describeId, type ObjectKey } from "../domain/object-id.ts";
+import { describeId } from "../domain/object-id.ts";
 import type { DesiredObject } from "../domain/plan.ts";
 import type { EngineContext } from "./engine-context.ts";
 import { isApplied, type FleetRun, type OrderState, type PhaseClock } from "./fleet-run.ts";
