@@ -15,12 +15,14 @@ import { saveInventory } from "./save-inventory.ts";
 /**
  * The cluster leaves the fleet. By default every object stays and is only forgotten; with the policy "delete" what the
  * inventory holds is deleted, by the same rules as a prune, apart from what stays: protected kinds (G6), what is guarded, and what
- * another fleet names. What stays is free for others: our marks are taken off.
+ * another fleet names. What stays is free for others: our marks are taken off. A newer target ends a removal at once, with the inventory as
+ * far as it came: the fleet is back.
  *
  * @throws KubeError when something could not be deleted or written; the caller tries again, and nothing is forgotten before.
  */
 export async function removeFleet(run: FleetRun, tombstone: Tombstone, engine: EngineContext): Promise<void> {
   const kept = tombstone.policy === RemovalPolicy.DELETE ? await deleteObjects(run, engine) : [...run.inventory.keys()];
+  if (run.superseded.signal.aborted) return;
   await release(run, engine);
   const why = tombstone.reason === "" ? "" : ` (${tombstone.reason})`;
   const stays = kept.length === 0 ? "nothing of it stays" : `${kept.length} objects stay`;
@@ -40,12 +42,14 @@ async function deleteObjects(run: FleetRun, engine: EngineContext): Promise<stri
     throw new KubeError("unusable", `nothing is deleted before the target of fleet ${unread} was read: it may name what this fleet leaves`);
   await engine.view.look(run.objects.values(), AbortSignal.timeout(10_000));
   for (const key of inPruneOrder([...run.inventory.keys()])) {
+    if (run.superseded.signal.aborted) break;
     const entry = run.inventory.get(key);
     if (!entry || staysOnRemoval(run, entry, engine)) kept.push(key);
     else if (!(await pruneOne(run, key, engine, { isApproved: false }))) failed.push(describeId(parseObjectKey(key)));
   }
   await saveInventory(run, engine);
-  if (failed.length > 0) throw new KubeError("unusable", `${failed.length} objects could not be deleted: ${failed.slice(0, 5).join(", ")}`);
+  if (failed.length > 0 && !run.superseded.signal.aborted)
+    throw new KubeError("unusable", `${failed.length} objects could not be deleted: ${failed.slice(0, 5).join(", ")}`);
   return kept;
 }
 

@@ -121,7 +121,8 @@ function followedAt(fleet: string, at: number, { targets, restarts }: History): 
 
 function isFollowed(target: SentTarget, earlier: readonly SentTarget[]): boolean {
   const newest = earlier.at(-1);
-  if (!target.isComplete || (newest && target.generation < newest.generation)) return false;
+  // One generation with two contents is refused as well.
+  if (!target.isComplete || (newest && target.generation <= newest.generation)) return false;
   return target.tombstone !== undefined || target.objects.length > 0;
 }
 

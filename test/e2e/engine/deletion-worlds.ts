@@ -289,7 +289,7 @@ class World {
       const annotations = policies[policy] ?? {};
       return { key: place.key, bundle: `b${bundle}`, annotations, object: place.make(`${fleet}/${generation}`, annotations) };
     });
-    if (step.kind === "broken") named.push(brokenObject(this.#name, s));
+    if (step.kind === "broken") named.push(brokenObject(this.#name, `s${s}-broken-${step.fleet}`));
     const pruneDefaults: Record<string, string> = step.defaults === 1 ? { b1: "disabled" } : step.defaults === 2 ? { b1: "confirm" } : {};
     const isEmpty = step.kind === "empty" || step.kind === "orphan" || step.kind === "delete";
     const objects = isEmpty ? [] : named;
@@ -442,8 +442,8 @@ class World {
   }
 }
 
-function brokenObject(world: string, s: number): NamedObject & { readonly object: object } {
-  const name = `s${s}-broken`;
+/** Each fleet has its own: what another fleet claims is not awaited. */
+function brokenObject(world: string, name: string): NamedObject & { readonly object: object } {
   return {
     key: `/ConfigMap/${world}/${name}`,
     bundle: "b0",

@@ -130,6 +130,18 @@ await describeWith(kubeTools, "moving an object", () => {
     expect(await ownerOf("lv-a")).toBe("lv-last/web");
   });
 
+  it("a fleet that comes back while it is being removed keeps what was not deleted yet", async () => {
+    await start();
+    const many = Array.from({ length: 60 }, (_, i) => `back-${i}`);
+    await agent.sync(testTarget("back", 1, [bundle("web", many)]));
+    await agent.accept(testTarget("back", 2, [], { tombstone: { policy: RemovalPolicy.DELETE, reason: "a slip" } }));
+    await waitFor(async () => (await deletesOf("back-")).length > 0, { what: "the first deletion", everyMs: 5 });
+    await agent.accept(testTarget("back", 3, [bundle("web", many)]));
+    await isSynced("back", 3);
+    expect((await deletesOf("back-")).length).toBeLessThan(many.length);
+    for (const name of many) expect(await find(name)).toBeDefined();
+  });
+
   it("a bundle that nobody takes over is deleted after its rest, and says until when it waits", async () => {
     await start();
     await agent.sync(testTarget("rest", 1, [bundle("stays", ["rs-st"]), bundle("web", ["rs-a"])]));
