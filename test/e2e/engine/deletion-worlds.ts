@@ -142,8 +142,8 @@ class FaultyClient extends KubeClient {
   }
 }
 
-/** Play one world: every scenario step by step, all at once, with one engine. Gives what the oracle judges. */
-export async function playWorld(stage: Stage, options: WorldOptions): Promise<History> {
+/** Play one world: every scenario step by step, all at once, with one engine. Gives what the oracle judges; undefined when the test itself did not see all of it. */
+export async function playWorld(stage: Stage, options: WorldOptions): Promise<History | undefined> {
   return await new World(stage, options).play();
 }
 
@@ -161,6 +161,8 @@ class World {
   readonly #generations = new Map<string, number>();
   readonly #states = new Map<string, Map<string, ObjectState>>();
   #reportsRead = 0;
+  /** The API server ended a watch of the test's own: what it saw is not whole. */
+  #isBlind = false;
   #client: KubeClient | undefined;
   #kubeconfig = "";
 
@@ -171,7 +173,7 @@ class World {
     this.#random = seededRandom(options.seed + options.index);
   }
 
-  async play(): Promise<History> {
+  async play(): Promise<History | undefined> {
     const { client } = this.#stage.cluster;
     for (const name of [this.#name, `${this.#name}-state`])
       await client.create("/api/v1/namespaces", { apiVersion: "v1", kind: "Namespace", metadata: { name } });
@@ -191,6 +193,7 @@ class World {
     watches.abort();
     await watching;
     await this.#cleanUp();
+    if (this.#isBlind) return undefined;
     return { targets: this.#targets, deletes, versions: this.#versions, heldLists: this.#heldLists, restarts: this.#restarts };
   }
 
@@ -313,8 +316,9 @@ class World {
   }
 
   async #follow(agent: TestEngine, target: TestTarget, more: Pick<SentTarget, "objects" | "pruneDefaults" | "budgets" | "isBroken">): Promise<void> {
+    const { objects, pruneDefaults, budgets, isBroken } = more;
     const { fleet, generation, revision, complete, tombstone, pruneApproval } = target.target;
-    const isFollowed = complete && (more.objects.length > 0 || tombstone !== undefined) && generation >= (this.#newest.get(fleet)?.target.generation ?? 0n);
+    const isFollowed = complete && (objects.length > 0 || tombstone !== undefined) && generation >= (this.#newest.get(fleet)?.target.generation ?? 0n);
     if (isFollowed) this.#newest.set(fleet, target);
     const at = await this.#handOver(agent, target);
     this.#targets.push({
@@ -325,7 +329,7 @@ class World {
       isComplete: complete,
       ...(tombstone && { tombstone: tombstone.policy === RemovalPolicy.DELETE ? "delete" : "orphan" }),
       ...(pruneApproval && { approval: { revision: pruneApproval.revision, digest: pruneApproval.digest } }),
-      ...more,
+      ...{ objects, pruneDefaults, budgets, isBroken },
     });
   }
 
@@ -406,6 +410,7 @@ class World {
       });
     };
     await Promise.all(collections.map((collection) => client.watch(collection, signal, ({ object }) => look(object))));
+    this.#isBlind ||= !signal.aborted;
   }
 
   async #deletes(): Promise<SeenDelete[]> {
