@@ -74,8 +74,9 @@ export async function createObject(client: KubeApi, resource: KubeResource, obje
   return read(await client.request({ method: "POST", path, query: { fieldManager }, body }), []);
 }
 
-/** Whether an apply was refused because the object of its UID is not there. */
+/** Whether an apply was refused because the object of its UID is not there: nothing is (409), or another that has its name (422 at metadata.uid). */
 export function isUidConflict(error: unknown): boolean {
+  if (isStatus(error, 422)) return error.causes.some(({ field }) => field === "metadata.uid");
   return isStatus(error, 409) && conflictsOf(error).length === 0 && /\buid\b/i.test(error.message);
 }
 

@@ -138,7 +138,7 @@ async function sendByPolicy(attempt: Attempt, how: Pick<ApplyOptions, "isOurs" |
       const live = await look(attempt);
       if (live) return await send(withoutPaths(body, heldByOthers(body, live)), { force: "never" });
     }
-    const fields = immutableFields(error);
+    const fields = isUidConflict(error) ? [] : immutableFields(error);
     if (fields.length === 0) throw error;
     return await recreate(attempt, fields, how.uid ?? "", send);
   }

@@ -53,8 +53,11 @@ describe("an API server that ends, forgets, or goes back in time", () => {
       const own = byKind.get(`kind${i}s`) ?? [];
       const told = own.map(({ verb, responseStatus }) => `${verb} ${responseStatus?.code}`).join(", ");
       // A kind of a definition has its storage opened by the first request, which is answered "come back in a second".
-      expect(own.filter(({ responseStatus }) => responseStatus?.code !== 429).length, `kind ${i}: ${told}`).toBeLessThanOrEqual(2);
-      expect(own.length, `kind ${i}: ${told}`).toBeLessThanOrEqual(3);
+      // On a busy machine it answers 503 before that: neither is an answer, and both are bounded.
+      expect(own.filter(({ responseStatus }) => responseStatus?.code !== 429 && responseStatus?.code !== 503).length, `kind ${i}: ${told}`).toBeLessThanOrEqual(
+        2,
+      );
+      expect(own.length, `kind ${i}: ${told}`).toBeLessThanOrEqual(4);
     }
     // And one that asks for the newest version, for all of them.
     expect(byKind.get("configmaps")?.length).toBeLessThanOrEqual(2 + 1);

@@ -11,7 +11,8 @@ import { AuditTail, playWorld, troubles, type Stage, type WorldOptions } from ".
 
 /** How many scenarios are played: all of them with FLOTILLA_DELETION_CASES=1000 (see docs/testing.md). */
 const cases = Number(process.env.FLOTILLA_DELETION_CASES ?? "72");
-const seed = Number(process.env.FLOTILLA_DELETION_SEED ?? Math.floor(Math.random() * 2 ** 31));
+/** Always the same by default: others are for those who look for more (see docs/testing.md). */
+const seed = Number(process.env.FLOTILLA_DELETION_SEED ?? 20_261_125);
 const scenariosPerWorld = 12;
 /** Worlds mostly wait; a long run plays more of them at a time. */
 const worldsAtOnce = cases > 100 ? 8 : 3;
