@@ -109,7 +109,7 @@ describe("an API server that ends, forgets, or goes back in time", () => {
     await agent.sync(testTarget("past", 2, [{ name: "b", objects: after }]));
     await waitFor(async () => (await live("pruned")) === undefined, { what: "the prune" });
     // A history that is longer than what follows the restore: the versions seen lie in its future.
-    for (let i = 0; i < 60; i++) await cluster.client.mergePatch(path("always"), { metadata: { annotations: { "test.example/round": String(i) } } });
+    for (let i = 0; i < 400; i++) await cluster.client.mergePatch(path("always"), { metadata: { annotations: { "test.example/round": String(i) } } });
     await agent.waitForQuiet();
     const uid = (await live("always"))?.metadata.uid;
 
