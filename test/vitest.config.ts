@@ -4,14 +4,14 @@ import { defineConfig } from "vitest/config";
 
 // Once per run: real programs found or built, one Postgres for all workers, and at the end nothing may be left running.
 const globalSetup = fileURLToPath(new URL("harness/global-setup.ts", import.meta.url));
-// A machine that stalls for seconds is no fault of the code: in CI a test of real servers may be tried once more, and the report says so.
-const retry = process.env.CI ? 1 : 0;
+// A machine that stalls for seconds is no fault of the code: in CI a test of real servers may be tried twice more, and the report says so.
+const retry = process.env.CI ? 2 : 0;
 const servers = { hookTimeout: 300_000, testTimeout: 120_000, pool: "forks" as const, globalSetup, retry };
 
 export default defineConfig({
   test: {
-    // Tests of real servers mostly wait: on two cores three files at once take half the time of one after the other.
-    maxWorkers: Math.max(3, availableParallelism()),
+    // Tests of real servers mostly wait: on two cores two files at once take little more than half the time of one after the other.
+    maxWorkers: Math.max(2, availableParallelism()),
     coverage: {
       provider: "v8",
       include: ["{proto,hub,agent,cli}/src/**/*.ts"],
