@@ -37,12 +37,15 @@ export async function removeFleet(run: FleetRun, tombstone: Tombstone, engine: E
 async function deleteObjects(run: FleetRun, engine: EngineContext): Promise<string[]> {
   const kept: string[] = [];
   const failed: string[] = [];
-  const unread = engine.unreadFleet(run);
-  if (unread !== undefined)
-    throw new KubeError("unusable", `nothing is deleted before the target of fleet ${unread} was read: it may name what this fleet leaves`);
   await engine.view.look(run.objects.values(), AbortSignal.timeout(10_000));
   for (const key of inPruneOrder([...run.inventory.keys()])) {
     if (run.superseded.signal.aborted) break;
+    // It may have come since the removal began.
+    const unread = engine.unreadFleet(run);
+    if (unread !== undefined) {
+      await saveInventory(run, engine);
+      throw new KubeError("unusable", `nothing is deleted before the target of fleet ${unread} was read: it may name what this fleet leaves`);
+    }
     const entry = run.inventory.get(key);
     if (!entry || staysOnRemoval(run, entry, engine)) kept.push(key);
     else if (!(await pruneOne(run, key, engine, { isApproved: false }))) failed.push(describeId(parseObjectKey(key)));

@@ -318,7 +318,7 @@ class World {
   async #follow(agent: TestEngine, target: TestTarget, more: Pick<SentTarget, "objects" | "pruneDefaults" | "budgets" | "isBroken">): Promise<void> {
     const { objects, pruneDefaults, budgets, isBroken } = more;
     const { fleet, generation, revision, complete, tombstone, pruneApproval } = target.target;
-    const isFollowed = complete && (objects.length > 0 || tombstone !== undefined) && generation >= (this.#newest.get(fleet)?.target.generation ?? 0n);
+    const isFollowed = complete && (objects.length > 0 || tombstone !== undefined) && generation > (this.#newest.get(fleet)?.target.generation ?? 0n);
     if (isFollowed) this.#newest.set(fleet, target);
     const at = await this.#handOver(agent, target);
     this.#targets.push({
