@@ -29,7 +29,7 @@ describe("drift in the store", () => {
 
   beforeEach(async () => {
     seq = 0;
-    database = await createTestDatabase({ migrate: async () => undefined });
+    database = await createTestDatabase({ migrate: async () => undefined, templateKey: "unmigrated" });
     pool = openPool({ url: database.url });
   });
   afterEach(async () => {
