@@ -116,7 +116,7 @@ function syncFleetPorts({ pool, sealing, telemetry }: SyncOptions): Omit<SyncFle
 function previousOf(fleets: readonly FollowedFleet[]): ReadonlyMap<string, PreviousRevision> {
   const known = fleets
     .filter(({ seenRevision }) => seenRevision !== null)
-    .map(({ ref, seenRevision }) => [refKey(ref), { commit: seenRevision ?? "" }] as const);
+    .map(({ ref, seenRevision, seenTag }) => [refKey(ref), { commit: seenRevision ?? "", ...(seenTag !== null && { tag: seenTag }) }] as const);
   return new Map(known.toReversed());
 }
 

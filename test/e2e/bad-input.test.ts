@@ -119,6 +119,21 @@ describe("bad input in Git", () => {
     await platform.converged(name, next, { clusters: 1, timeoutMs: 90_000 });
   });
 
+  it("a semver range that goes back because its newest tag was deleted is followed, and told with both tags", async () => {
+    const repository = await platform.git.createRepository("withdrawn");
+    const first = await repository.commit({ "a.yaml": configMap("withdrawn") });
+    await repository.tag("v1.0.0");
+    const second = await repository.commit({ "b.yaml": configMap("withdrawn-later") });
+    await repository.tag("v1.1.0");
+    await platform.hub.api.createFleet({ name: "withdrawn", repository: repository.url, ref: { semver: "1.x" }, selector: {} });
+    await platform.converged("withdrawn", second, { clusters: 1 });
+    await repository.deleteTag("v1.1.0");
+    await platform.converged("withdrawn", first, { clusters: 1 });
+    expect((await platform.hub.api.fleet("withdrawn")).warnings).toContainEqual(
+      expect.objectContaining({ code: "source-rewound", message: "'1.x' went back from tag v1.1.0 to v1.0.0: the newer tag is gone" }),
+    );
+  });
+
   it("an object that admission or RBAC or validation refuses fails alone, with the API server's words", async () => {
     const { name } = await fleetOf({
       "good.yaml": configMap("beside-a-bad-one"),

@@ -202,9 +202,9 @@ describe("revisions and bodies", () => {
     const spec = { name: "shop", clusters: {}, values: {}, bundles: [] };
     await saveRevision(pool, lease, { fleet: "shop", found: found("good"), spec, rendered: [], warnings: [], problems: [], trace });
     const problem = { code: "missing-path", message: "no folder", file: "fleet.yaml", line: 3 };
-    await saveFailure(pool, lease, { fleet: "shop", found: found("bad"), problems: [problem], trace });
+    await saveFailure(pool, lease, { fleet: "shop", found: { ...found("bad"), tag: "v1.1.0" }, problems: [problem], trace });
     const [fleet] = await listFleetsOfRepository(pool, (await listRepositories(pool))[0]!.id);
-    expect(fleet).toMatchObject({ revision: "good", seenRevision: "bad", problems: [problem] });
+    expect(fleet).toMatchObject({ revision: "good", seenRevision: "bad", seenTag: "v1.1.0", problems: [problem] });
     await saveFleetProblems(pool, lease, "shop", []);
     await saveFleetProblems(pool, lease, "shop", []);
     expect((await pool.query("SELECT reason FROM events ORDER BY id")).rows.map(({ reason }) => reason)).toEqual([

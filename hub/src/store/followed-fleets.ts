@@ -17,6 +17,7 @@ export interface FollowedFleetRow {
   readonly selector: LabelSelector | null;
   readonly revision: string | null;
   readonly seenRevision: string | null;
+  readonly seenTag: string | null;
   readonly problems: readonly Problem[];
   readonly deleting: "orphan" | "delete" | null;
   /** Until the grace of the first cluster that leaves is over; null when none leaves. */
@@ -26,7 +27,7 @@ export interface FollowedFleetRow {
 export async function listFleetsOfRepository(pool: pg.Pool, repositoryId: string): Promise<readonly FollowedFleetRow[]> {
   const { rows } = await pool.query<FollowedFleetRow>({
     name: "list-fleets-of-repository",
-    text: `SELECT name, ref, path, selector, revision, seen_revision AS "seenRevision", problems, deleting,
+    text: `SELECT name, ref, path, selector, revision, seen_revision AS "seenRevision", seen_tag AS "seenTag", problems, deleting,
              (SELECT (EXTRACT(EPOCH FROM min(t.leaves_at) - now()) * 1000)::float8 FROM targets t WHERE t.fleet = name AND t.tombstone IS NULL AND t.leaving_since IS NOT NULL) AS "leavesInMs"
            FROM fleets WHERE repository_id = $1 ORDER BY name`,
     values: [repositoryId],

@@ -14,6 +14,8 @@ export interface SeenRevision {
   readonly author: string;
   readonly subject: string;
   readonly committedAt: Date | null;
+  /** The tag that a semver range came to. */
+  readonly tag?: string;
 }
 
 export interface StoredTrace {
@@ -52,8 +54,8 @@ export async function saveRevision(pool: pg.Pool, lease: Lease, saved: RevisionT
   await inFencedTransaction(pool, lease, async (client) => {
     await insertRevision(client, { fleet, found, outcome: "rendered", problems: saved.problems, spec, rendered, trace });
     await client.query(
-      `UPDATE fleets SET revision = $2, seen_revision = $2, seen_at = now(), problems = $3, warnings = $4, version = nextval('change_version') WHERE name = $1`,
-      [fleet, found.revision, JSON.stringify(saved.problems), JSON.stringify(saved.warnings)],
+      `UPDATE fleets SET revision = $2, seen_revision = $2, seen_tag = $5, seen_at = now(), problems = $3, warnings = $4, version = nextval('change_version') WHERE name = $1`,
+      [fleet, found.revision, JSON.stringify(saved.problems), JSON.stringify(saved.warnings), found.tag ?? null],
     );
     await notify(client, "flotilla_changes", { fleets: [fleet], clusters: [] });
     await saveEvents(client, [
@@ -75,11 +77,10 @@ export async function saveFailure(
   const { fleet, found, problems, trace } = failure;
   await inFencedTransaction(pool, lease, async (client) => {
     await insertRevision(client, { fleet, found, outcome: "failed", problems, spec: null, rendered: [], trace });
-    await client.query("UPDATE fleets SET seen_revision = $2, seen_at = now(), problems = $3, version = nextval('change_version') WHERE name = $1", [
-      fleet,
-      found.revision,
-      JSON.stringify(problems),
-    ]);
+    await client.query(
+      "UPDATE fleets SET seen_revision = $2, seen_tag = $4, seen_at = now(), problems = $3, version = nextval('change_version') WHERE name = $1",
+      [fleet, found.revision, JSON.stringify(problems), found.tag ?? null],
+    );
     await notify(client, "flotilla_changes", { fleets: [fleet], clusters: [] });
     const message = `${shortOf(found)} cannot be used: ${summaryOf(problems)}`;
     await saveEvents(client, [eventOf(fleet, "RevisionFailed", message, { severity: "Warning", revision: found.revision, traceId: trace.traceId })]);

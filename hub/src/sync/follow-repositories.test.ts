@@ -9,7 +9,19 @@ function repository(id: string): FollowedRepository {
 }
 
 function fleet(name: string, more: Partial<FollowedFleet> = {}): FollowedFleet {
-  return { name, ref: { branch: "main" }, path: "", selector: {}, revision, seenRevision: revision, problems: [], deleting: null, leavesInMs: null, ...more };
+  return {
+    name,
+    ref: { branch: "main" },
+    path: "",
+    selector: {},
+    revision,
+    seenRevision: revision,
+    seenTag: null,
+    problems: [],
+    deleting: null,
+    leavesInMs: null,
+    ...more,
+  };
 }
 
 function rig(ids: readonly string[], more: Partial<FollowPorts> = {}) {

@@ -20,6 +20,8 @@ export interface FollowedFleet {
   readonly revision: string | null;
   /** The newest revision seen, good or bad. */
   readonly seenRevision: string | null;
+  /** The tag that a semver range came to then. */
+  readonly seenTag: string | null;
   readonly problems: readonly Problem[];
   readonly deleting: "orphan" | "delete" | null;
   /** Until the grace of the first cluster that leaves is over, by the database's clock; null when none leaves. */
@@ -35,6 +37,8 @@ export interface FoundRevision {
   readonly author: string;
   readonly subject: string;
   readonly committedAt: Date | null;
+  /** The tag that a semver range came to. */
+  readonly tag?: string;
   /** The ref went back or aside: what was there before is not an ancestor. */
   readonly rewound: boolean;
 }

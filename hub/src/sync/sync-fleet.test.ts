@@ -20,6 +20,7 @@ function fleet(more: Partial<FollowedFleet> = {}): FollowedFleet {
     selector: {},
     revision: null,
     seenRevision: null,
+    seenTag: null,
     problems: [],
     deleting: null,
     leavesInMs: null,
@@ -200,5 +201,14 @@ describe("syncing a fleet", () => {
     const { told, run } = rig({ [newer]: { "a.yaml": configMap("a") } });
     await run(fleet({ revision: good, seenRevision: good }), found(newer, { rewound: true }));
     expect(told.saved[0]?.warnings.map(({ code }) => code)).toContain("source-rewound");
+  });
+
+  it.each([
+    ["v1.0.0", "'1.x' went back from tag v1.1.0 to v1.0.0: the newer tag is gone"],
+    ["v1.1.0", `tag v1.1.0, the newest of '1.x', was moved from ${good.slice(0, 12)} to ${newer.slice(0, 12)}`],
+  ])("names both tags when a semver range goes back or its tag is moved (%s)", async (tag, message) => {
+    const { told, run } = rig({ [newer]: { "a.yaml": configMap("a") } });
+    await run(fleet({ ref: { semver: "1.x" }, revision: good, seenRevision: good, seenTag: "v1.1.0" }), found(newer, { tag, rewound: true }));
+    expect(told.saved[0]?.warnings).toContainEqual(expect.objectContaining({ code: "source-rewound", message }));
   });
 });

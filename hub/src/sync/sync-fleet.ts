@@ -124,7 +124,7 @@ async function takeRevision(ports: SyncFleetPorts, job: SyncFleetJob, found: Fou
       return false;
     }
     const { spec, rendered } = prepared;
-    const warnings = found.rewound ? [rewoundWarning(fleet), ...prepared.warnings] : prepared.warnings;
+    const warnings = found.rewound ? [rewoundWarning(fleet, found), ...prepared.warnings] : prepared.warnings;
     await ports.saveRevision(lease, { fleet: fleet.name, found, spec, rendered, warnings, problems: prepared.problems, trace });
     await phases.run("release", (traceparent) => ports.releaseTargets(lease, { ...prepared.release, traceparent }));
     return true;
@@ -134,8 +134,15 @@ async function takeRevision(ports: SyncFleetPorts, job: SyncFleetJob, found: Fou
   }
 }
 
-function rewoundWarning(fleet: FollowedFleet): Problem {
-  const was = fleet.seenRevision?.slice(0, 12) ?? "";
+function rewoundWarning({ ref, seenRevision, seenTag }: FollowedFleet, { revision, tag }: FoundRevision): Problem {
+  const was = seenRevision?.slice(0, 12) ?? "";
+  if ("semver" in ref && tag !== undefined && seenTag !== null) {
+    const message =
+      tag === seenTag
+        ? `tag ${tag}, the newest of '${ref.semver}', was moved from ${was} to ${revision.slice(0, 12)}`
+        : `'${ref.semver}' went back from tag ${seenTag} to ${tag}: the newer tag is gone`;
+    return { code: "source-rewound", message, hint: "expected after a release was withdrawn; otherwise find out who deleted or moved the tag" };
+  }
   return {
     code: "source-rewound",
     message: `the ref was moved to a commit that does not descend from ${was}`,

@@ -606,4 +606,7 @@ JOIN seen_clusters c ON c.name = t.cluster AND c.phase <> 'Removed'
 LEFT JOIN target_states s USING (fleet, cluster)
 WHERE t.removed_at IS NULL;
 ` },
+  { name: "0007_seen_tag", sql: `-- The tag that a semver range came to when the newest revision was seen: without it nobody could tell that the range went back.
+ALTER TABLE fleets ADD COLUMN seen_tag text;
+` },
 ];
