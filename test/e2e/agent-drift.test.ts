@@ -1,8 +1,23 @@
+import { KubeClient, type KubeAnswer, type KubeRequest } from "@flotilla/agent/cluster/kube-client";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { startKubeCluster, type KubeCluster } from "../harness/kube-cluster.ts";
 import { describeWith, kubeTools } from "../harness/tools.ts";
 import { waitFor } from "../harness/wait-for.ts";
 import { configMap, deployment, startEngine, SyncState, testTarget, type TestEngine } from "./agent-fixture.ts";
+
+/** Holds back the answers to writes of one object until `meanwhile` is over. */
+class SlowAnswers extends KubeClient {
+  path = "";
+  meanwhile: () => Promise<unknown> = async () => undefined;
+
+  override async request(request: KubeRequest): Promise<KubeAnswer> {
+    const answer = await super.request(request);
+    if (request.method !== "PATCH" || request.path !== this.path) return answer;
+    this.path = "";
+    await this.meanwhile();
+    return answer;
+  }
+}
 
 const [heal, report, unlessDrifted] = [1, 2, 3] as const;
 
@@ -46,6 +61,28 @@ await describeWith(kubeTools, "the agent answers drift", () => {
       everyMs: 10,
     });
     await waitFor(() => agent.summary("heals")?.sync === SyncState.SYNCED);
+  });
+
+  it("heals an edit that was made, and told by the watch, before the API server's answer to the agent's own apply came in", async () => {
+    let client: SlowAnswers | undefined;
+    agent = await startEngine(cluster, { makeClient: (...args) => (client = new SlowAnswers(...args)) });
+    const target = (generation: number, a: string) =>
+      testTarget("between", generation, [{ name: "web", driftMode: heal, objects: [configMap("between", { a }), configMap("later")] }]);
+    await agent.sync(target(1, "1"));
+    await agent.waitForQuiet();
+    Object.assign(client ?? {}, {
+      path: path("between"),
+      async meanwhile() {
+        await cluster.client.mergePatch(`${path("between")}?fieldManager=kubectl-edit`, { data: { a: "by hand" } });
+        // One watch tells both in order: when the second is answered, the first was seen.
+        await cluster.client.mergePatch(`${path("later")}?fieldManager=kubectl-edit`, { data: { a: "by hand" } });
+        await agent.waitForEvent("DriftDetected", /later/);
+      },
+    });
+    await agent.accept(target(2, "2"));
+    await agent.waitForEvent("DriftHealed", /between/);
+    expect((await cluster.client.get(path("between"))).data.a).toBe("2");
+    await waitFor(() => agent.summary("between")?.sync === SyncState.SYNCED, { what: "it converges" });
   });
 
   it("heals an object whose label was taken away, by which it is watched", async () => {

@@ -12,6 +12,7 @@ import { describeId } from "../domain/object-id.ts";
 import type { DesiredObject } from "../domain/plan.ts";
 import { isOwnState } from "../domain/protected-kinds.ts";
 import { retryDelayMs } from "../domain/retry-delay.ts";
+import { engineLimits } from "../limits.ts";
 import { applyByPolicy, type PolicyOutcome } from "./apply-by-policy.ts";
 import { sightOf } from "./cluster-view.ts";
 import type { EngineContext } from "./engine-context.ts";
@@ -94,6 +95,8 @@ function remember(
   if (!isSame && before?.desired !== wanted.hash) object.movingSince = undefined;
   object.isSuspect = object.seenWhileBusy !== undefined && object.seenWhileBusy !== sight.owned;
   engine.view.take(object, sight);
+  // Somebody wrote between the apply and its answer. The watch has told that already and will not tell it again.
+  if (object.isSuspect) engine.queueObject(run, object.key, { delayMs: engineLimits.suspicionMs, urgent: true });
   if (applied.tookOverFrom.length > 0) {
     engine
       .reporter(run)
