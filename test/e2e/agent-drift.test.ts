@@ -63,27 +63,31 @@ await describeWith(kubeTools, "the agent answers drift", () => {
     await waitFor(() => agent.summary("heals")?.sync === SyncState.SYNCED);
   });
 
-  it("heals an edit that was made, and told by the watch, before the API server's answer to the agent's own apply came in", async () => {
-    let client: SlowAnswers | undefined;
-    agent = await startEngine(cluster, { makeClient: (...args) => (client = new SlowAnswers(...args)) });
-    const target = (generation: number, a: string) =>
-      testTarget("between", generation, [{ name: "web", driftMode: heal, objects: [configMap("between", { a }), configMap("later")] }]);
-    await agent.sync(target(1, "1"));
-    await agent.waitForQuiet();
-    Object.assign(client ?? {}, {
-      path: path("between"),
-      async meanwhile() {
-        await cluster.client.mergePatch(`${path("between")}?fieldManager=kubectl-edit`, { data: { a: "by hand" } });
-        // One watch tells both in order: when the second is answered, the first was seen.
-        await cluster.client.mergePatch(`${path("later")}?fieldManager=kubectl-edit`, { data: { a: "by hand" } });
-        await agent.waitForEvent("DriftDetected", /later/);
-      },
-    });
-    await agent.accept(target(2, "2"));
-    await agent.waitForEvent("DriftHealed", /between/);
-    expect((await cluster.client.get(path("between"))).data.a).toBe("2");
-    await waitFor(() => agent.summary("between")?.sync === SyncState.SYNCED, { what: "it converges" });
-  });
+  it.each(["edit", "deletion"])(
+    "heals a change by hand (%s) that was made, and told by the watch, before the API server's answer to the agent's own apply came in",
+    async (act) => {
+      let client: SlowAnswers | undefined;
+      agent = await startEngine(cluster, { makeClient: (...args) => (client = new SlowAnswers(...args)) });
+      const target = (generation: number, a: string) =>
+        testTarget(`between-${act}`, generation, [{ name: "web", driftMode: heal, objects: [configMap(`between-${act}`, { a }), configMap(`later-${act}`)] }]);
+      await agent.sync(target(1, "1"));
+      await agent.waitForQuiet();
+      Object.assign(client ?? {}, {
+        path: path(`between-${act}`),
+        async meanwhile() {
+          if (act === "deletion") await cluster.client.delete(path(`between-${act}`));
+          else await cluster.client.mergePatch(`${path(`between-${act}`)}?fieldManager=kubectl-edit`, { data: { a: "by hand" } });
+          // One watch tells both in order: when the second is answered, the first was seen.
+          await cluster.client.mergePatch(`${path(`later-${act}`)}?fieldManager=kubectl-edit`, { data: { a: "by hand" } });
+          await agent.waitForEvent("DriftDetected", /later/);
+        },
+      });
+      await agent.accept(target(2, "2"));
+      await agent.waitForEvent("DriftHealed", /between/);
+      expect((await cluster.client.get(path(`between-${act}`))).data.a).toBe("2");
+      await waitFor(() => agent.summary(`between-${act}`)?.sync === SyncState.SYNCED, { what: "it converges" });
+    },
+  );
 
   it("heals an object whose label was taken away, by which it is watched", async () => {
     agent = await startEngine(cluster);

@@ -155,7 +155,9 @@ export class ClusterView implements ReflectorHandler {
 
   onGone(resource: KubeResource, namespace: string, name: string, uid: string): void {
     const object = this.#find(resource, namespace, name);
-    if (object?.live?.uid === uid) this.take(object, undefined);
+    if (object?.live?.uid !== uid) return;
+    if (object.busy) object.seenWhileBusy = "";
+    this.take(object, undefined);
   }
 
   onListed(resource: KubeResource, namespace: string): void {

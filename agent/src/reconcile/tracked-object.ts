@@ -58,7 +58,7 @@ export interface TrackedObject {
   isVisible: boolean;
   /** Why its collection cannot be watched; "" when it can. */
   blindness: string;
-  /** hashOwned that the watch showed last during the work that is being done on it. */
+  /** hashOwned that the watch showed last during the work that is being done on it; "" when it showed that the object is gone. */
   seenWhileBusy: string | undefined;
   /** The watch showed something that an apply's answer does not explain: look again. */
   isSuspect: boolean;
