@@ -89,6 +89,35 @@ await describeWith(kubeTools, "the agent answers drift", () => {
     },
   );
 
+  it("reports a change by hand that was made, and told by the watch, while a dry run of the same object was under way", async () => {
+    let client: SlowAnswers | undefined;
+    agent = await startEngine(cluster, { makeClient: (...args) => (client = new SlowAnswers(...args)) });
+    const merged = configMap("during", { a: "1", b: "1" });
+    const object = { ...merged, metadata: { ...merged.metadata, annotations: { "flotilla.dev/ssa": "merge" } } };
+    await agent.sync(testTarget("during", 1, [{ name: "web", driftMode: report, objects: [object, configMap("after")] }]));
+    await agent.waitForQuiet();
+    const edit = (data: object) => cluster.client.mergePatch(`${path("during")}?fieldManager=kubectl-edit`, { data });
+    await edit({ a: "by hand" });
+    await agent.waitForEvent("DriftReported", /during/);
+    await agent.waitForQuiet();
+    Object.assign(client ?? {}, {
+      path: path("during"),
+      async meanwhile() {
+        await edit({ b: "by hand" });
+        // One watch tells both in order: when the second is answered, the first was seen.
+        await cluster.client.mergePatch(`${path("after")}?fieldManager=kubectl-edit`, { data: { a: "by hand" } });
+        await agent.waitForEvent("DriftReported", /after/);
+      },
+    });
+    await edit({ a: "1" });
+    await waitFor(() => agent.events.some(({ reason, drift }) => reason === "DriftReported" && drift.some(({ path }) => path === "/data/b")), {
+      what: "the second edit is reported",
+    });
+    await cluster.client.mergePatch(path("during"), { data: { b: "1" } });
+    await cluster.client.mergePatch(path("after"), { data: { a: "1" } });
+    await waitFor(() => agent.summary("during")?.drifted === 0, { what: "nothing differs any more" });
+  });
+
   it("heals an object whose label was taken away, by which it is watched", async () => {
     agent = await startEngine(cluster);
     await agent.sync(testTarget("label", 1, [{ name: "web", objects: [configMap("labelled")] }]));

@@ -4,7 +4,7 @@ import { concurrencyMax } from "../domain/concurrency.ts";
 import { applyTracked } from "./apply-tracked.ts";
 import type { EngineContext } from "./engine-context.ts";
 import type { FleetRun } from "./fleet-run.ts";
-import { exclusively } from "./tracked-object.ts";
+import { holdObject } from "./hold-object.ts";
 
 /** What applying a plan came to, counted. */
 export interface ChangeCounts {
@@ -43,7 +43,7 @@ async function applySteps(
     const object = run.objects.get(wanted.key);
     run.planned.delete(wanted.key);
     if (!object) continue;
-    const outcome = await exclusively(object, () => applyTracked(run, object, wanted, engine));
+    const outcome = await holdObject(run, object, engine, () => applyTracked(run, object, wanted, engine));
     if (outcome === "failed") counts.failed += 1;
     else if (object.change === "Created") counts.created += 1;
     else if (object.change === "Configured") counts.configured += 1;

@@ -12,7 +12,6 @@ import { describeId } from "../domain/object-id.ts";
 import type { DesiredObject } from "../domain/plan.ts";
 import { isOwnState } from "../domain/protected-kinds.ts";
 import { retryDelayMs } from "../domain/retry-delay.ts";
-import { engineLimits } from "../limits.ts";
 import { applyByPolicy, type PolicyOutcome } from "./apply-by-policy.ts";
 import { sightOf } from "./cluster-view.ts";
 import type { EngineContext } from "./engine-context.ts";
@@ -93,10 +92,8 @@ function remember(
   object.change = applied.isCreated ? "Created" : isSame ? "Unchanged" : "Configured";
   // A new content starts its way to health anew.
   if (!isSame && before?.desired !== wanted.hash) object.movingSince = undefined;
-  object.isSuspect = object.seenWhileBusy !== undefined && object.seenWhileBusy !== sight.owned;
+  object.isSuspect = false;
   engine.view.take(object, sight);
-  // Somebody wrote between the apply and its answer. The watch has told that already and will not tell it again.
-  if (object.isSuspect) engine.queueObject(run, object.key, { delayMs: engineLimits.suspicionMs, urgent: true });
   if (applied.tookOverFrom.length > 0) {
     engine
       .reporter(run)

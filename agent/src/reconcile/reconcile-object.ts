@@ -16,9 +16,10 @@ import { sightOf } from "./cluster-view.ts";
 import { confirmGone } from "./confirm-gone.ts";
 import type { EngineContext } from "./engine-context.ts";
 import { accountOf, isDrifted, type FleetRun } from "./fleet-run.ts";
+import { holdObject } from "./hold-object.ts";
 import { holdOf } from "./hold-of.ts";
 import { saveInventorySoon } from "./save-inventory.ts";
-import { exclusively, type TrackedObject } from "./tracked-object.ts";
+import type { TrackedObject } from "./tracked-object.ts";
 
 /** A drift that is only reported is looked at in full this often at most: a dry run costs what an apply costs. */
 const examineEveryMs = 1_000;
@@ -30,7 +31,7 @@ const examineEveryMs = 1_000;
 export async function reconcileObject(run: FleetRun, key: ObjectKey, engine: EngineContext): Promise<void> {
   const object = run.objects.get(key);
   if (!object || run.planned.has(key) || run.pending || run.target?.tombstone) return;
-  await exclusively(object, async () => {
+  await holdObject(run, object, engine, async () => {
     const wanted = run.desired.objects.get(key);
     if (!wanted) return await confirmGone(run, object, engine);
     if (object.isUnjudged) await judgeAnew(object, wanted, engine);
@@ -113,7 +114,7 @@ async function answerConfirmed(
     return await report(run, object, wanted, resource, live, engine, "DriftReported", hold === undefined);
   const now = Date.now();
   const decision = decideHeal(object.heals, now);
-  if (decision.kind === "heal" && (await isAllLeft(run, object, wanted, resource, live, engine))) return rebase(run, object, engine);
+  if (decision.kind === "heal" && live && (await isAllLeft(run, object, wanted, resource, live, engine))) return rebase(run, object, live, engine);
   if (decision.kind === "heal") return await heal(run, object, wanted, live, engine);
   engine.queueObject(run, object.key, { delayMs: decision.until - now + 1, urgent: true });
   if (decision.kind === "wait") return engine.reporter(run).touch(object.key);
@@ -128,10 +129,10 @@ async function isAllLeft(
   object: TrackedObject,
   wanted: DesiredObject,
   resource: KubeResource,
-  live: LiveObject | undefined,
+  live: LiveObject,
   engine: EngineContext,
 ): Promise<boolean> {
-  if (!live || wanted.ignored.held.length === 0) return false;
+  if (wanted.ignored.held.length === 0) return false;
   object.examinedAt = Date.now();
   return (await examine(run, wanted, resource, live, engine)).length === 0;
 }
@@ -167,15 +168,17 @@ async function report(
   const now = Date.now();
   object.examinedAt = now;
   const fields = live ? await examine(run, wanted, resource, live, engine) : [deletedField];
-  if (fields.length === 0) {
-    if (live && mayWrite) {
-      await ownAgain(run, object, wanted, resource, live, engine).catch((error: unknown) => {
+  if (live && fields.length === 0) {
+    let agreed = live;
+    if (mayWrite) {
+      agreed = await ownAgain(run, object, wanted, resource, live, engine).catch((error: unknown) => {
         // Another version: it is looked at anew. What is refused otherwise stays as it is.
         if (isStatus(error, 409)) throw error;
         engine.log.debug({ fleet: run.name, object: object.key, problem: tellError(error, object.id.kind) }, "fields could not be made ours again");
+        return live;
       });
     }
-    return rebase(run, object, engine);
+    return rebase(run, object, agreed, engine);
   }
   const isSame = JSON.stringify(fields) === JSON.stringify(object.drift);
   object.drift = fields;
@@ -206,18 +209,19 @@ async function ownAgain(
   resource: KubeResource,
   live: LiveObject,
   engine: EngineContext,
-): Promise<void> {
+): Promise<LiveObject> {
   const { resourceVersion } = live.metadata;
-  if (wanted.directives.ssa !== "override" || resourceVersion === undefined) return;
+  if (wanted.directives.ssa !== "override" || resourceVersion === undefined) return live;
   // What is ignored differs by right: it is not taken from those who hold it.
   const body = await withoutForeignIgnored((await engine.bodies.open(wanted.body)).object(wanted.line), object, wanted, resource, engine);
   const apply = (dryRun: boolean) => {
     const options = { fleet: run.name, bundle: wanted.bundle, isOurs: true, urgent: true, resourceVersion, dryRun };
     return applyObject(engine.client.as(accountOf(run, wanted.bundle)), resource, body, options);
   };
-  if (driftFields((await apply(true)).object, live, nothingIgnored, engine.hashKey).length > 0) return;
+  if (driftFields((await apply(true)).object, live, nothingIgnored, engine.hashKey).length > 0) return live;
   const { object: applied } = await apply(false);
   engine.view.take(object, sightOf(object, applied));
+  return applied;
 }
 
 async function examine(run: FleetRun, wanted: DesiredObject, resource: KubeResource, live: LiveObject, engine: EngineContext): Promise<FieldDrift[]> {
@@ -232,10 +236,11 @@ async function examine(run: FleetRun, wanted: DesiredObject, resource: KubeResou
   return driftFields(dryRun.object, live, wanted.ignored, engine.hashKey);
 }
 
-/** The hash differed, the fields do not: the hash as it is now is the one to compare with. */
-function rebase(run: FleetRun, object: TrackedObject, engine: EngineContext): void {
+/** The hash differed, the fields do not: the hash of what was looked at is the one to compare with. The watch may have told of something newer. */
+function rebase(run: FleetRun, object: TrackedObject, examined: LiveObject, engine: EngineContext): void {
   const entry = run.inventory.get(object.key);
-  if (entry && object.live) run.inventory.set(object.key, { ...entry, uid: object.live.uid, owned: object.live.owned });
+  const { uid, owned } = sightOf(object, examined);
+  if (entry) run.inventory.set(object.key, { ...entry, uid, owned });
   saveInventorySoon(run, engine);
   settle(run, object, engine);
 }

@@ -13,15 +13,15 @@ export interface ServerCommand {
 
 /**
  * The guard is a shell between us and the server: it reads a pipe whose other end only we hold. When that end closes,
- * because we closed it or because we died, it ends the server. $1 signal, $2 grace in seconds, $3 pid file.
+ * because we closed it or because we died, it ends the server. $1 signal, $2 grace in seconds, $3 pid file, which is
+ * there before the server runs.
  */
 const guard = `
 signal=$1 grace=$2 pidfile=$3
 shift 3
 exec 3<&0 </dev/null
-"$@" 3<&- &
+/bin/sh -c 'echo $$ >"$0.part" && mv -f "$0.part" "$0"; exec "$@"' "$pidfile" "$@" 3<&- &
 child=$!
-echo "$child" >"$pidfile.part" && mv -f "$pidfile.part" "$pidfile"
 (
   read -r _ <&3
   kill -s "$signal" "$child" 2>/dev/null
