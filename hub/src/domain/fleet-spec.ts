@@ -24,8 +24,71 @@ export interface FleetSpec {
   readonly bundles: readonly BundleSpec[];
   /** Absent: defaultRemoval of plan-removals.ts. */
   readonly removal?: RemovalSpec;
-  /** Accepted and validated; kept as written. */
-  readonly rollout?: Json;
+  /** Absent: immediateRollout of rollout-plan.ts. */
+  readonly rollout?: RolloutSpec;
+}
+
+/** A number of clusters, or a part of them. */
+export type Amount = { readonly count: number } | { readonly percent: number };
+
+/** How a revision goes through the fleet. */
+export interface RolloutSpec {
+  /** At least one. A cluster belongs to the first that selects it; those that none selects get the revision with the last. */
+  readonly waves: readonly WaveSpec[];
+  /** How many of the clusters released so far may fail: one more, and the rollout ends. */
+  readonly failureBudget: Amount;
+  readonly onFailure: "rollback" | "hold";
+  /** How long a cluster may take to be healthy after its release before it counts as failed, or as skipped while it is offline. */
+  readonly progressDeadlineMs: number;
+  /** What becomes of this rollout when a newer revision comes. */
+  readonly onNewRevision: "supersede" | "queue" | "hold";
+}
+
+export interface WaveSpec {
+  readonly name: string;
+  readonly clusters: LabelSelector;
+  /** Clusters of the wave that are updated at a time; absent: all. */
+  readonly maxConcurrency?: Amount;
+  /** Clusters of the wave that may be away or not healthy before no more are released; absent: any. */
+  readonly maxUnavailable?: Amount;
+  /** When it may release. */
+  readonly windows?: SyncWindows;
+  readonly after: WaveGates;
+}
+
+/** What must be true of a wave before the next begins. All of it. */
+export interface WaveGates {
+  /** Every cluster of the wave that is not skipped is healthy. */
+  readonly healthy: boolean;
+  /** For how long. */
+  readonly soakMs: number;
+  /** Role of whom it waits for, e.g. "ops". */
+  readonly approval?: string;
+  readonly metrics: readonly MetricGate[];
+  readonly jobs: readonly JobGate[];
+  /** CEL over the wave's cluster states (proto/src/wave-check.ts). */
+  readonly check?: string;
+}
+
+/** A PromQL query that the agents of the wave's clusters evaluate, each in its cluster. */
+export interface MetricGate {
+  readonly name: string;
+  /** Base URL of a Prometheus API as the agent reaches it, e.g. "http://prometheus.monitoring:9090". */
+  readonly address: string;
+  readonly query: string;
+  /** The value, a number, must compare so. Every sample of the window must. */
+  readonly threshold: { readonly operator: "<" | "<=" | ">" | ">=" | "==" | "!="; readonly value: number };
+  /** How long it must hold, and how far back it is looked at. */
+  readonly windowMs: number;
+}
+
+/** A Job that the agents of the wave's clusters run; its end is the answer. */
+export interface JobGate {
+  readonly name: string;
+  readonly namespace: string;
+  /** batch/v1 JobSpec. */
+  readonly spec: Readonly<Record<string, Json>>;
+  readonly timeoutMs: number;
 }
 
 /** What becomes of clusters that the fleet no longer selects. */

@@ -11,6 +11,7 @@ import { checkBundles, checkRollout, type FleetChecks, type FleetDraft } from ".
 import { parseDuration } from "./parse-duration.ts";
 import type { Problem } from "./problem.ts";
 import { defaultRemoval } from "./plan-removals.ts";
+import { planOf } from "./rollout-plan.ts";
 import { resolveInside, type SourceTree } from "./source-tree.ts";
 
 /** The file that makes a folder a fleet. */
@@ -176,7 +177,7 @@ type WindowsDocument = NonNullable<FleetDocument["spec"]["syncWindows"]>;
 type BundleDocument = FleetDocument["spec"]["bundles"][number];
 
 function fillDefaults({ metadata, spec }: FleetDocument, clusters: LabelSelector, fleetName: string | undefined): FleetSpec {
-  const rollout = spec.rollout === undefined ? {} : { rollout: spec.rollout as Json };
+  const rollout = spec.rollout === undefined ? {} : { rollout: planOf(spec.rollout) };
   return {
     name: fleetName ?? metadata.name,
     clusters,
