@@ -446,3 +446,27 @@ export const commandsKeptMs = 86_400_000;
 
 /** A body without a target or revision may belong to a render that is under way; the slowest takes minutes. */
 export const bodyGraceMs = 86_400_000;
+
+// Rollouts.
+
+/** Ended rollouts of a fleet that are kept, with their decisions. */
+export const rolloutsKeptPerFleet = 500;
+
+/** Lines of history of one rollout: what comes after is not written any more. */
+export const decisionsPerRolloutMax = 2_000;
+
+/** Releases are kept this long as history, and the newest of each cluster for ever. */
+export const releasesKeptMs = 90 * 86_400_000;
+
+/** A fleet's rollout is looked at again no sooner than this after a look, and than so many times what the look took: reports come by the hundred. */
+export const rolloutLookMinMs = 100;
+export const rolloutLookFactor = 5;
+
+/** Rollouts are looked at this often though nobody said so: the net under `flotilla_rollouts`. */
+export const rolloutNetMs = 30_000;
+
+/** Decisions carried out in one go; what is left comes in the next. */
+export const rolloutStepsMax = 50;
+
+/** Revisions of one fleet that are kept placed at a time: the one that rolls out, the settled one, pins, and what clusters lag at. */
+export const placedRevisionsMax = 6;

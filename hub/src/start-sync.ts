@@ -10,15 +10,20 @@ import type { GitSource } from "./source/open-source.ts";
 import { renderCache } from "./store/bodies.ts";
 import { dropDeletedFleets } from "./store/delete-fleet.ts";
 import { listFleetsOfRepository, readClustersForPlacement, readOwners, readTargeted, readTraceparent } from "./store/followed-fleets.ts";
-import { holdLease } from "./store/leases.ts";
-import { listen, namesIn } from "./store/listen.ts";
+import { holdLease, type Lease } from "./store/leases.ts";
+import { listen, namesIn, notify } from "./store/listen.ts";
 import { releaseTargets } from "./store/release-targets.ts";
+import { stagePlacements } from "./store/begin-rollout.ts";
+import { listRollingFleets, readFleetRollout, readKeptTargets, readObjectIds } from "./store/rollout-rows.ts";
+import { saveStep, settleClusters, startQueued } from "./store/save-step.ts";
 import { listRepositories, readCredentials, readRepository, saveFetchOutcome } from "./store/repositories.ts";
 import { saveFailure, saveFleetProblems, savePhases, saveRevision } from "./store/save-revision.ts";
 import type { Sealing } from "./store/sealing.ts";
 import { type FetchResult, FollowHints, type FollowPorts, followRepositories, refKey } from "./sync/follow-repositories.ts";
 import { syncFleet, type SyncFleetPorts } from "./sync/sync-fleet.ts";
 import type { FollowedFleet, FoundRevision, GitRef } from "./sync/ports.ts";
+import { advanceRollouts, RolloutHints } from "./sync/advance-rollouts.ts";
+import { releaseWave, type LookAgain, type ReleaseWavePorts } from "./sync/release-wave.ts";
 import type { Problem } from "./domain/problem.ts";
 import type { Telemetry } from "./telemetry.ts";
 
@@ -37,12 +42,15 @@ export function startSync(options: SyncOptions): { close(): Promise<void> } {
   const { pool, log } = options;
   const stopped = new AbortController();
   const hints = new FollowHints();
-  const listener = listen(pool, ["flotilla_repositories", "flotilla_placement"], (hint) => {
+  const rolloutHints = new RolloutHints();
+  const listener = listen(pool, ["flotilla_repositories", "flotilla_placement", "flotilla_rollouts", "flotilla_changes"], (hint) => {
+    const isOfRollouts = hint.channel === "flotilla_rollouts";
+    if (isOfRollouts || hint.channel === "flotilla_changes") return rolloutHints.tell(hint.resync ? undefined : namesIn(hint, "fleets"), isOfRollouts);
     // After a resync nobody knows what was said: the placement net and the rows tell.
     if (hint.channel === "flotilla_placement" && !hint.resync) hints.wantPlacement(namesIn(hint, "fleets"));
     else hints.wake();
   });
-  const done = followRepositories(followPorts(options), hints, stopped.signal);
+  const done = followRepositories(followPorts(options, rolloutHints), hints, stopped.signal);
   return {
     async close() {
       stopped.abort();
@@ -53,9 +61,15 @@ export function startSync(options: SyncOptions): { close(): Promise<void> } {
   };
 }
 
-function followPorts(options: SyncOptions): FollowPorts {
+function followPorts(options: SyncOptions, rolloutHints: RolloutHints): FollowPorts {
   const { pool, sealing, source, holder, log } = options;
   const fleetPorts = syncFleetPorts(options);
+  const wavePorts = releaseWavePorts(pool);
+  /** By fleet: what its ref named when Git last answered this replica. */
+  const gitRevisions = new Map<string, string | undefined>();
+  const turns = new Turns();
+  const release = (lease: Lease, fleet: string): Promise<LookAgain> =>
+    turns.take(fleet, () => releaseWave(wavePorts, { lease, fleet, gitRevision: gitRevisions.get(fleet) }));
   const report = (error: unknown, doing: string): void =>
     log.warn({ error: error instanceof Error ? error.message : String(error) }, `${doing} failed; it is tried again`);
   return {
@@ -82,19 +96,32 @@ function followPorts(options: SyncOptions): FollowPorts {
         // A commit that is not in this replica's clone any more is fetched again, with the repository's credentials.
         const openTree = async (revision: string): ReturnType<SyncFleetPorts["openTree"]> =>
           source.openTree(repository.url, revision, { credentials: await readCredentials(pool, sealing, repository.id), signal: job.signal });
-        await syncFleet({ ...fleetPorts, openTree }, job);
+        gitRevisions.set(job.fleet.name, job.gitRevision);
+        await syncFleet({ ...fleetPorts, openTree, releaseWave: async (lease, fleet) => void (await release(lease, fleet)) }, job);
       } catch (error) {
         if (error instanceof DamagedCloneError) await source.forget(repository.url);
         throw error;
       }
     },
+    advanceRollouts: (lease, repositoryId, signal) =>
+      advanceRollouts(
+        {
+          listRollingFleets: (id) => listRollingFleets(pool, id),
+          releaseWave: (held, fleet) => release(held, fleet),
+          report,
+        },
+        rolloutHints,
+        lease,
+        repositoryId,
+        signal,
+      ),
     dropDeletedFleets: async (repositoryId) => void (await dropDeletedFleets(pool, repositoryId)),
     nextDueAt,
     report,
   };
 }
 
-function syncFleetPorts({ pool, sealing, telemetry }: SyncOptions): Omit<SyncFleetPorts, "openTree"> {
+function syncFleetPorts({ pool, sealing, telemetry }: SyncOptions): Omit<SyncFleetPorts, "openTree" | "releaseWave"> {
   return {
     tracer: telemetry.tracer,
     tools: openRenderTools({ tool: findTool, versions: { helm: tools.helm.version, kustomize: tools.kustomize.version } }),
@@ -108,8 +135,40 @@ function syncFleetPorts({ pool, sealing, telemetry }: SyncOptions): Omit<SyncFle
     saveRevision: (lease, saved) => saveRevision(pool, lease, saved),
     saveFleetProblems: (lease, fleet, problems) => saveFleetProblems(pool, lease, fleet, problems),
     releaseTargets: async (lease, release) => void (await releaseTargets(pool, lease, release)),
+    readFleetRollout: (fleet) => readFleetRollout(pool, fleet),
+    stagePlacements: (lease, staged) => stagePlacements(pool, lease, staged),
     savePhases: (fleet, revision, phases) => savePhases(pool, fleet, revision, phases),
   };
+}
+
+/** The story of releasing, bound to the store. */
+export function releaseWavePorts(pool: pg.Pool): ReleaseWavePorts {
+  return {
+    readFleetRollout: (fleet) => readFleetRollout(pool, fleet),
+    readKeptTargets: (fleet, wanted) => readKeptTargets(pool, fleet, wanted),
+    readObjectIds: (digests) => readObjectIds(pool, digests),
+    readOwners: (clusters) => readOwners(pool, clusters),
+    saveStep: (lease, step) => saveStep(pool, lease, step),
+    startQueued: (lease, fleet, rollout, version) => startQueued(pool, lease, fleet, rollout, version),
+    settleClusters: (lease, settling) => settleClusters(pool, lease, settling),
+    askGates: async () => undefined,
+    wantPlacement: (fleet) => notify(pool, "flotilla_placement", { fleets: [fleet] }),
+  };
+}
+
+/** One at a time for each name, in order. */
+class Turns {
+  readonly #last = new Map<string, Promise<unknown>>();
+
+  async take<T>(name: string, work: () => Promise<T>): Promise<T> {
+    const turn = (this.#last.get(name) ?? Promise.resolve()).then(work, work);
+    this.#last.set(name, turn);
+    try {
+      return await turn;
+    } finally {
+      if (this.#last.get(name) === turn) this.#last.delete(name);
+    }
+  }
 }
 
 /** What the fleets had, to tell a rewound ref: the first fleet of a ref speaks for it. */

@@ -200,7 +200,7 @@ describe("revisions and bodies", () => {
   it("keep the last good revision when a newer one fails", async () => {
     await newFleet("shop");
     const spec = { name: "shop", clusters: {}, values: {}, bundles: [] };
-    await saveRevision(pool, lease, { fleet: "shop", found: found("good"), spec, rendered: [], warnings: [], problems: [], trace });
+    await saveRevision(pool, lease, { fleet: "shop", found: found("good"), spec, rendered: [], warnings: [], problems: [], trace, placed: [] });
     const problem = { code: "missing-path", message: "no folder", file: "fleet.yaml", line: 3 };
     await saveFailure(pool, lease, { fleet: "shop", found: { ...found("bad"), tag: "v1.1.0" }, problems: [problem], trace });
     const [fleet] = await listFleetsOfRepository(pool, (await listRepositories(pool))[0]!.id);

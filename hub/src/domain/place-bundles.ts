@@ -115,18 +115,23 @@ function placeCluster(
   const claimants = spec.bundles.map(({ name }) => ({ bundle: name, objectIds: bodies.get(name)?.objectIds ?? [] }));
   const settled = settleClaims(fleet, claimants, request.ownersIn(cluster) ?? new Map<string, Owner>());
   const bundles = order.flatMap((bundle) => toTargetBundle(bundle, bodies.get(bundle.name), settled.contests));
-  const digest = targetDigest(
-    bundles.map(({ name, digest: body, dependsOn, policy, excluded }) => ({
-      name,
-      digest: body,
-      dependsOn,
-      policy: excluded.length === 0 ? policy : { ...policy, excluded },
-    })),
-  );
+  const digest = digestOfBundles(bundles);
   const claims = spec.bundles
     .map(({ name }) => ({ cluster, fleet, bundle: name, objectIds: settled.owned.get(name) ?? [] }))
     .filter(({ objectIds }) => objectIds.length > 0);
   return { target: { fleet, cluster, revision, digest, bundles, problems: tellContests(fleet, settled.contests) }, claims, contests: settled.contests };
+}
+
+/** targetDigest, with what is left to others as a part of each bundle's policy. */
+export function digestOfBundles(bundles: readonly TargetBundle[]): string {
+  return targetDigest(
+    bundles.map(({ name, digest, dependsOn, policy, excluded }) => ({
+      name,
+      digest,
+      dependsOn,
+      policy: excluded.length === 0 ? policy : { ...policy, excluded },
+    })),
+  );
 }
 
 function toTargetBundle(bundle: BundleSpec, body: PlacedBody | undefined, contests: readonly Contest[]): TargetBundle[] {
@@ -146,7 +151,7 @@ function toTargetBundle(bundle: BundleSpec, body: PlacedBody | undefined, contes
 }
 
 /** The claimant's side always; the owner's too when both are in this fleet. Beyond a number they are only counted. */
-function tellContests(fleet: string, contests: readonly Contest[]): Problem[] {
+export function tellContests(fleet: string, contests: readonly Contest[]): Problem[] {
   const told = contests.slice(0, contestsToldMax).flatMap((contest) => {
     const { forClaimant, forOwner } = problemsOfContest(contest);
     return contest.owner.fleet === fleet ? [forClaimant, forOwner] : [forClaimant];

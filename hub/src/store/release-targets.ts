@@ -31,7 +31,18 @@ export interface TargetRelease {
   /** It is what Git says now, and not what the database had: may take the place of something newer that an agent holds. */
   readonly isCurrent?: boolean;
   readonly traceparent: string | null;
+  /** What the history of releases says; "placement" when left out. */
+  readonly cause?: ReleaseCause;
+  /** The rollout that releases them. */
+  readonly rollout?: string | null;
+  /** That rollout is this one release; nothing is released when it has ended meanwhile. */
+  readonly endsRollout?: boolean;
+  /** Only clusters that are at this revision still, or have no target yet: who was moved on meanwhile is left alone. */
+  readonly onlyThere?: boolean;
 }
+
+/** Why a target was released: kept with it, for people. */
+export type ReleaseCause = "rollout" | "rollback" | "placement" | "pin" | "joined";
 
 /**
  * Makes targets visible to agents, in one transaction. A cluster gets a new generation when its digest or revision changed, or when it comes
@@ -42,36 +53,44 @@ export interface TargetRelease {
  * @throws StoreError `fenced`.
  */
 export async function releaseTargets(pool: pg.Pool, lease: Lease, wanted: TargetRelease): Promise<{ readonly released: number }> {
-  return inFencedTransaction(pool, lease, async (client) => {
-    const release = { ...wanted, removals: await stillLeaving(client, wanted.removals) };
-    const released = [...(await upsertTargets(client, release)), ...(await entomb(client, release))];
-    const moved = await replaceClaims(client, release);
-    await replaceContests(client, release);
-    if (moved.fleets.length > 0) await notify(client, "flotilla_placement", { fleets: moved.fleets });
-    const { fleet, staying = [], leaving = [], heldRemoval = null, usedApproval = null } = release;
-    const isSeen = await saveLeaving(client, { fleet, staying, leaving, heldRemoval, usedApproval });
-    if (isSeen && released.length === 0) await notify(client, "flotilla_changes", { fleets: [fleet], clusters: leaving.map(({ cluster }) => cluster) });
-    if (released.length === 0) return { released: 0 };
-    await notify(client, "flotilla_targets", { clusters: released });
-    await notify(client, "flotilla_changes", { fleets: [release.fleet], clusters: released });
-    await saveEvents(client, [
-      eventOf(release.fleet, "TargetsReleased", `${release.revision.slice(0, 12)} released to ${released.length} cluster${released.length === 1 ? "" : "s"}`, {
-        revision: release.revision,
-        traceId: release.traceparent?.split("-")[1] ?? "",
-      }),
-    ]);
-    return { released: released.length };
-  });
+  return inFencedTransaction(pool, lease, (client) => releaseInside(client, wanted));
 }
 
-async function upsertTargets(client: pg.ClientBase, { fleet, revision, placed, traceparent, isCurrent = false }: TargetRelease): Promise<string[]> {
+/** releaseTargets as a part of a transaction, which the caller fences. */
+export async function releaseInside(client: pg.ClientBase, wanted: TargetRelease): Promise<{ readonly released: number }> {
+  if (wanted.endsRollout === true && !(await stillRuns(client, wanted.rollout))) return { released: 0 };
+  const there = wanted.onlyThere === true ? await stillThere(client, wanted) : wanted;
+  const release = { ...there, removals: await stillLeaving(client, wanted.removals) };
+  const released = [...(await upsertTargets(client, release)), ...(await entomb(client, release))];
+  const moved = await replaceClaims(client, release);
+  await replaceContests(client, release);
+  if (release.endsRollout === true) await endImmediate(client, release);
+  if (moved.fleets.length > 0) await notify(client, "flotilla_placement", { fleets: moved.fleets });
+  const { fleet, staying = [], leaving = [], heldRemoval = null, usedApproval = null } = release;
+  const isSeen = release.staying !== undefined && (await saveLeaving(client, { fleet, staying, leaving, heldRemoval, usedApproval }));
+  if (isSeen && released.length === 0) await notify(client, "flotilla_changes", { fleets: [fleet], clusters: leaving.map(({ cluster }) => cluster) });
+  if (released.length === 0) return { released: 0 };
+  await notify(client, "flotilla_targets", { clusters: released });
+  await notify(client, "flotilla_changes", { fleets: [release.fleet], clusters: released });
+  await saveEvents(client, [
+    eventOf(release.fleet, "TargetsReleased", `${release.revision.slice(0, 12)} released to ${released.length} cluster${released.length === 1 ? "" : "s"}`, {
+      revision: release.revision,
+      traceId: release.traceparent?.split("-")[1] ?? "",
+    }),
+  ]);
+  return { released: released.length };
+}
+
+async function upsertTargets(client: pg.ClientBase, release: TargetRelease): Promise<string[]> {
+  const { fleet, revision, placed, traceparent, isCurrent = false } = release;
   const released: string[] = [];
   // In one order, so that two releases never wait for each other crosswise.
   const sorted = [...placed].sort((a, b) => (a.cluster < b.cluster ? -1 : 1));
   for (const part of inBatches(sorted, batchRowsMax)) {
     const clusters = part.map(({ cluster }) => cluster);
     const problems = part.map((target) => JSON.stringify(target.problems));
-    const { rows } = await client.query<{ cluster: string }>({
+    await saveSpecs(client, part);
+    const { rows } = await client.query<ReleasedRow>({
       name: "release-targets",
       text: `INSERT INTO targets AS t (fleet, cluster, generation, revision, digest, bundles, problems, traceparent, released_at)
              SELECT $1, r.cluster, 1, $2, r.digest, r.bundles, r.problems, $3, clock_timestamp()
@@ -82,7 +101,7 @@ async function upsertTargets(client: pg.ClientBase, { fleet, revision, placed, t
                prune_approval = CASE WHEN t.revision = EXCLUDED.revision AND t.tombstone IS NULL THEN t.prune_approval END
                , held_generation = CASE WHEN $8 THEN NULL ELSE t.held_generation END
              WHERE t.digest <> EXCLUDED.digest OR t.revision <> EXCLUDED.revision OR t.tombstone IS NOT NULL OR ($8 AND t.held_generation IS NOT NULL)
-             RETURNING cluster`,
+             RETURNING cluster, generation::text AS generation, digest`,
       values: [
         fleet,
         revision,
@@ -95,6 +114,7 @@ async function upsertTargets(client: pg.ClientBase, { fleet, revision, placed, t
       ],
     });
     released.push(...rows.map(({ cluster }) => cluster));
+    await saveHistory(client, release, rows);
     await voidApprovals(
       client,
       fleet,
@@ -110,6 +130,73 @@ async function upsertTargets(client: pg.ClientBase, { fleet, revision, placed, t
     });
   }
   return released;
+}
+
+async function stillRuns(client: pg.ClientBase, rollout: string | null | undefined): Promise<boolean> {
+  return (await client.query("SELECT 1 FROM rollouts WHERE id = $1 AND phase = 'Running' FOR UPDATE", [rollout])).rows.length === 1;
+}
+
+async function stillThere(client: pg.ClientBase, release: TargetRelease): Promise<TargetRelease> {
+  const { rows } = await client.query<{ cluster: string }>({
+    name: "moved-on",
+    text: "SELECT cluster FROM (SELECT cluster, revision, tombstone FROM targets WHERE fleet = $1 AND cluster = ANY($2::text[]) ORDER BY cluster FOR UPDATE) t WHERE revision <> $3 AND tombstone IS NULL",
+    values: [release.fleet, release.placed.map(({ cluster }) => cluster), release.revision],
+  });
+  const moved = new Set(rows.map(({ cluster }) => cluster));
+  return moved.size === 0 ? release : releaseOf(release, (cluster) => !moved.has(cluster));
+}
+
+/** A release without some of its clusters. */
+function releaseOf(release: TargetRelease, keeps: (cluster: string) => boolean): TargetRelease {
+  const { placed, claims, contests } = release;
+  return {
+    ...release,
+    placed: placed.filter(({ cluster }) => keeps(cluster)),
+    claims: claims.filter(({ cluster }) => keeps(cluster)),
+    contests: new Map([...contests].filter(([cluster]) => keeps(cluster))),
+  };
+}
+
+/** Without waves a rollout is over when it was released. */
+async function endImmediate(client: pg.ClientBase, { fleet, revision, rollout = null, placed }: TargetRelease): Promise<void> {
+  await client.query({
+    name: "end-immediate-rollout",
+    text: `WITH ended AS (UPDATE rollouts SET phase = 'Done', reason = $3, ended_at = now(), version = nextval('change_version') WHERE id = $2 AND phase = 'Running' RETURNING id)
+           UPDATE fleets SET settled_revision = $4 WHERE name = $1 AND EXISTS (SELECT 1 FROM ended)`,
+    values: [fleet, rollout, `released to ${placed.length} cluster${placed.length === 1 ? "" : "s"} at once: fleet.yaml has no rollout`, revision],
+  });
+}
+
+interface ReleasedRow {
+  readonly cluster: string;
+  readonly generation: string;
+  readonly digest: string;
+}
+
+/** What targets are made of, once for all clusters that get the same. One that upkeep might be about to drop is young again. */
+export async function saveSpecs(client: pg.ClientBase, placed: readonly PlacedTarget[]): Promise<void> {
+  const specs = new Map(placed.map(({ digest, bundles }) => [digest, bundles]));
+  await client.query({
+    name: "save-target-specs",
+    text: `INSERT INTO target_specs (digest, bundles) SELECT * FROM unnest($1::text[], $2::jsonb[]) AS r (digest, bundles) ORDER BY digest
+           ON CONFLICT (digest) DO UPDATE SET created_at = now() WHERE target_specs.created_at < now() - interval '1 hour'`,
+    values: [[...specs.keys()], [...specs.values()].map((bundles) => JSON.stringify(bundles))],
+  });
+}
+
+/** What ran where, for history and for going back. */
+async function saveHistory(
+  client: pg.ClientBase,
+  { fleet, revision, cause = "placement", rollout = null }: TargetRelease,
+  rows: readonly ReleasedRow[],
+): Promise<void> {
+  if (rows.length === 0) return;
+  await client.query({
+    name: "save-releases",
+    text: `INSERT INTO releases (fleet, cluster, generation, revision, spec, rollout, cause)
+           SELECT $1, r.cluster, r.generation, $2, r.spec, $3, $4 FROM unnest($5::text[], $6::bigint[], $7::text[]) AS r (cluster, generation, spec) ON CONFLICT DO NOTHING`,
+    values: [fleet, revision, rollout, cause, rows.map(({ cluster }) => cluster), rows.map(({ generation }) => generation), rows.map(({ digest }) => digest)],
+  });
 }
 
 async function entomb(client: pg.ClientBase, { fleet, removals, traceparent, usedApproval, isCurrent = false }: TargetRelease): Promise<string[]> {

@@ -1,6 +1,8 @@
 import type pg from "pg";
 import type { FleetSpec } from "../domain/fleet-spec.ts";
 import { describeProblem, type Problem } from "../domain/problem.ts";
+import type { PlacedTarget } from "../domain/target.ts";
+import { beginRollout, type BegunRollout } from "./begin-rollout.ts";
 import { eventOf } from "./create-fleet.ts";
 import { insertPhases } from "./insert-phases.ts";
 import { inFencedTransaction, type Lease } from "./leases.ts";
@@ -41,17 +43,19 @@ export interface RevisionToSave {
   /** Of single clusters; the revision is good all the same. */
   readonly problems: readonly Problem[];
   readonly trace: StoredTrace;
+  /** What it comes to for the clusters that the fleet selects. */
+  readonly placed: readonly PlacedTarget[];
 }
 
 /**
- * A revision was rendered and placed: it becomes the fleet's.
+ * A revision was rendered and placed: it becomes the fleet's, and its rollout begins or waits.
  *
  * @throws StoreError `fenced`.
  */
-export async function saveRevision(pool: pg.Pool, lease: Lease, saved: RevisionToSave): Promise<void> {
+export async function saveRevision(pool: pg.Pool, lease: Lease, saved: RevisionToSave): Promise<BegunRollout> {
   const { fleet, found, spec, trace } = saved;
   const rendered = saved.rendered.map(({ bundle, inputs, digest, objectCount, bodyBytes }) => ({ bundle, inputs, digest, objectCount, bodyBytes }));
-  await inFencedTransaction(pool, lease, async (client) => {
+  return inFencedTransaction(pool, lease, async (client) => {
     await insertRevision(client, { fleet, found, outcome: "rendered", problems: saved.problems, spec, rendered, trace });
     await client.query(
       `UPDATE fleets SET revision = $2, seen_revision = $2, seen_tag = $5, seen_at = now(), problems = $3, warnings = $4, version = nextval('change_version') WHERE name = $1`,
@@ -61,6 +65,7 @@ export async function saveRevision(pool: pg.Pool, lease: Lease, saved: RevisionT
     await saveEvents(client, [
       eventOf(fleet, "RevisionRendered", `${shortOf(found)} rendered: ${found.subject}`, { revision: found.revision, traceId: trace.traceId }),
     ]);
+    return beginRollout(client, { fleet, revision: found.revision, plan: spec.rollout, placed: saved.placed, traceparent: trace.traceparent });
   });
 }
 

@@ -63,7 +63,27 @@ export async function saveTargetStates(client: pg.ClientBase, fleets: readonly F
                .join(", ")}, version = EXCLUDED.version`,
       values: [...batch.values],
     });
+    await noteHealthy(client, part);
   }
+}
+
+/** The first time that a cluster is healthy and in sync with what was released to it: the place to come back to. */
+async function noteHealthy(client: pg.ClientBase, rows: readonly TargetStateInsert[]): Promise<void> {
+  const healthy = rows.filter(({ sync, health }) => sync === "Synced" && health === "Current");
+  if (healthy.length === 0) return;
+  await client.query({
+    name: "note-healthy-releases",
+    // A generation may be newer than its release: suspending and approving make one too.
+    text: `UPDATE releases r SET healthy_at = now() FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) AS s (fleet, cluster, generation, revision)
+           WHERE r.fleet = s.fleet AND r.cluster = s.cluster AND r.revision = s.revision AND r.healthy_at IS NULL
+             AND r.generation = (SELECT max(x.generation) FROM releases x WHERE x.fleet = s.fleet AND x.cluster = s.cluster AND x.generation <= s.generation)`,
+    values: [
+      healthy.map(({ fleet }) => fleet),
+      healthy.map(({ cluster }) => cluster),
+      healthy.map(({ generation }) => generation),
+      healthy.map(({ revision }) => revision),
+    ],
+  });
 }
 
 function targetInsert(cluster: string, row: TargetStateRow, now: Date): TargetStateInsert {

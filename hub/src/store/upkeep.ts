@@ -9,6 +9,7 @@ import {
   driftsKeptMs,
   eventDaysAhead,
   eventDaysKept,
+  releasesKeptMs,
   upkeepRowsMax,
 } from "../limits.ts";
 import { inTransaction } from "./pool.ts";
@@ -33,6 +34,8 @@ export async function runUpkeep(pool: pg.Pool): Promise<void> {
   ]);
   await dropSurplusDrifts(pool);
   await pool.query("DELETE FROM approvals WHERE settled_at < now() - $1 * interval '1 ms'", [approvalsKeptMs]);
+  await dropOldReleases(pool);
+  await dropUnusedPlacements(pool);
   await dropOldRevisions(pool);
   await dropUnusedBodies(pool);
 }
@@ -75,6 +78,38 @@ async function dropOldestPartition(pool: pg.Pool): Promise<void> {
   if (rows[0] !== undefined) await pool.query(`DROP TABLE IF EXISTS ${rows[0].name}`);
 }
 
+/** History by age; the newest release of each cluster stays, and the newest that was healthy there: it is the place to go back to. */
+async function dropOldReleases(pool: pg.Pool): Promise<void> {
+  await pool.query(
+    `DELETE FROM releases WHERE ctid = ANY(ARRAY(
+       SELECT r.ctid FROM releases r WHERE r.released_at < now() - $1 * interval '1 ms'
+         AND EXISTS (SELECT 1 FROM releases n WHERE n.fleet = r.fleet AND n.cluster = r.cluster AND n.generation > r.generation)
+         AND (r.healthy_at IS NULL OR EXISTS (SELECT 1 FROM releases n WHERE n.fleet = r.fleet AND n.cluster = r.cluster AND n.generation > r.generation AND n.healthy_at IS NOT NULL AND n.revision <> r.revision))
+       LIMIT ${upkeepRowsMax}))`,
+    [releasesKeptMs],
+  );
+}
+
+/** Of revisions that nothing is about to release: neither a rollout that is open or waits, nor the settled one, nor a pin. Then what no row names any more. */
+async function dropUnusedPlacements(pool: pg.Pool): Promise<void> {
+  await pool.query(
+    `DELETE FROM placements WHERE ctid = ANY(ARRAY(
+       SELECT p.ctid FROM placements p WHERE p.placed_at < now() - $1 * interval '1 ms'
+         AND NOT EXISTS (SELECT 1 FROM rollouts r WHERE r.fleet = p.fleet AND r.revision = p.revision AND r.phase IN ('Queued', 'Running', 'RollingBack'))
+         AND NOT EXISTS (SELECT 1 FROM fleets f WHERE f.name = p.fleet AND f.settled_revision = p.revision)
+         AND NOT EXISTS (SELECT 1 FROM pins n WHERE n.fleet = p.fleet AND n.revision = p.revision)
+       LIMIT ${upkeepRowsMax}))`,
+    [bodyGraceMs],
+  );
+  await pool.query(
+    `DELETE FROM target_specs WHERE digest = ANY(ARRAY(
+       SELECT s.digest FROM target_specs s WHERE s.created_at < now() - $1 * interval '1 ms'
+         AND NOT EXISTS (SELECT 1 FROM placements p WHERE p.spec = s.digest) AND NOT EXISTS (SELECT 1 FROM releases r WHERE r.spec = s.digest)
+       LIMIT ${upkeepRowsMax})) AND created_at < now() - $1 * interval '1 ms'`,
+    [bodyGraceMs],
+  );
+}
+
 /** The newest of each fleet stay, and those that targets are made of. */
 async function dropOldRevisions(pool: pg.Pool): Promise<void> {
   await inTransaction(pool, async (client) => {
@@ -83,7 +118,9 @@ async function dropOldRevisions(pool: pg.Pool): Promise<void> {
          SELECT fleet, revision, row_number() OVER (PARTITION BY fleet ORDER BY seen_at DESC) AS age FROM revisions) o
        WHERE o.fleet = r.fleet AND o.revision = r.revision AND o.age > $1
          AND NOT EXISTS (SELECT 1 FROM targets t WHERE t.fleet = r.fleet AND t.revision = r.revision)
-         AND NOT EXISTS (SELECT 1 FROM fleets f WHERE f.name = r.fleet AND r.revision IN (f.revision, f.seen_revision))
+         AND NOT EXISTS (SELECT 1 FROM fleets f WHERE f.name = r.fleet AND r.revision IN (f.revision, f.seen_revision, f.settled_revision))
+         AND NOT EXISTS (SELECT 1 FROM pins p WHERE p.fleet = r.fleet AND p.revision = r.revision)
+         AND NOT EXISTS (SELECT 1 FROM rollouts o WHERE o.fleet = r.fleet AND o.revision = r.revision AND o.phase IN ('Queued', 'Running', 'RollingBack'))
        RETURNING r.fleet, r.revision`,
       [revisionsKeptPerFleet],
     );
@@ -94,13 +131,14 @@ async function dropOldRevisions(pool: pg.Pool): Promise<void> {
   });
 }
 
-/** Bodies that no target and no kept revision names. A young one may belong to a revision that is being rendered now. */
+/** Bodies that no target, no kept revision and no history of releases names. A young one may belong to a revision that is being rendered now. */
 async function dropUnusedBodies(pool: pg.Pool): Promise<void> {
   await inTransaction(pool, async (client) => {
     const { rows } = await client.query<{ digest: string }>(
       `DELETE FROM bodies b WHERE b.digest = ANY(ARRAY(
          SELECT o.digest FROM bodies o WHERE o.created_at < now() - $1 * interval '1 ms'
            AND o.digest NOT IN (SELECT x ->> 'digest' FROM targets t CROSS JOIN LATERAL jsonb_array_elements(t.bundles) x WHERE x ->> 'digest' IS NOT NULL)
+           AND o.digest NOT IN (SELECT x ->> 'digest' FROM target_specs s CROSS JOIN LATERAL jsonb_array_elements(s.bundles) x WHERE x ->> 'digest' IS NOT NULL)
            AND o.digest NOT IN (SELECT x ->> 'digest' FROM revisions r CROSS JOIN LATERAL jsonb_array_elements(r.rendered) x WHERE x ->> 'digest' IS NOT NULL)
          LIMIT ${upkeepRowsMax}))
        RETURNING digest`,

@@ -40,6 +40,7 @@ function rig(ids: readonly string[], more: Partial<FollowPorts> = {}) {
     }),
     saveFetchOutcome: async () => undefined,
     syncFleet: async (_repository, { fleet: { name } }) => void synced.push(name),
+    advanceRollouts: (_lease, _id, held) => new Promise((resolve) => held.addEventListener("abort", () => resolve(), { once: true })),
     dropDeletedFleets: async () => undefined,
     nextDueAt: () => new Date(Date.now() + 3_600_000),
     report: () => undefined,

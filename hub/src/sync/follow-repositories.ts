@@ -33,6 +33,8 @@ export interface FollowPorts {
   fetch(repository: FollowedRepository, refs: readonly GitRef[], signal: AbortSignal): Promise<FetchResult>;
   saveFetchOutcome(lease: Lease, repository: FollowedRepository, outcome: { problem: Problem | undefined; startedAt: Date }): Promise<void>;
   syncFleet(repository: FollowedRepository, job: SyncFleetJob): Promise<void>;
+  /** Advances the rollouts of the repository's fleets until the signal: a fetch that hangs does not hold them up. */
+  advanceRollouts(lease: Lease, repositoryId: string, signal: AbortSignal): Promise<void>;
   /** Deletes rows of fleets whose last cluster let go. */
   dropDeletedFleets(repositoryId: string): Promise<void>;
   /** When the next fetch is due, with jitter and backoff. */
@@ -104,7 +106,12 @@ export async function followRepositories(ports: FollowPorts, hints: FollowHints,
       for (const id of ids) {
         if (following.has(id)) continue;
         const gone = new AbortController();
-        const work = (lease: Lease, held: AbortSignal) => followRepository(ports, hints, slots, lease, id, held);
+        const work = (lease: Lease, held: AbortSignal) =>
+          beside(
+            held,
+            (until) => followRepository(ports, hints, slots, lease, id, until),
+            (until) => ports.advanceRollouts(lease, id, until),
+          );
         const done = ports
           .hold(`repository/${id}`, AbortSignal.any([signal, gone.signal]), work)
           .catch((error: unknown) => ports.report(error, `following repository ${id}`))
@@ -117,6 +124,15 @@ export async function followRepositories(ports: FollowPorts, hints: FollowHints,
     await hints.wait(hintPollMs, signal);
   }
   await Promise.allSettled([...following.values()].map(({ done }) => done));
+}
+
+/** Both, until the first ends. */
+async function beside(signal: AbortSignal, first: (signal: AbortSignal) => Promise<void>, second: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  const ending = new AbortController();
+  const until = AbortSignal.any([signal, ending.signal]);
+  const both = [first, second].map((run) => run(until).finally(() => ending.abort()));
+  await Promise.allSettled(both);
+  await Promise.all(both);
 }
 
 async function followRepository(ports: FollowPorts, hints: FollowHints, slots: WorkSlots, lease: Lease, id: string, signal: AbortSignal): Promise<void> {

@@ -68,7 +68,13 @@ function rig(
     }),
     readTraceparent: async () => null,
     saveFailure: async (_lease, { problems }) => void told.failed.push(problems),
-    saveRevision: async (_lease, saved) => void told.saved.push(saved),
+    async saveRevision(_lease, saved) {
+      told.saved.push(saved);
+      return { id: "1", phase: "Running", isImmediate: true };
+    },
+    readFleetRollout: async () => undefined,
+    stagePlacements: async () => undefined,
+    releaseWave: async () => undefined,
     saveFleetProblems: async (_lease, _fleet, problems) => void told.stalled.push(problems),
     releaseTargets: async (_lease, release) => void told.released.push(release),
     savePhases: async (_fleet, _revision, phases) => void told.phases.push(...phases.map(({ phase }) => phase)),

@@ -3,6 +3,7 @@ import type { Claim, Contest, Owner } from "../domain/claims.ts";
 import type { FleetSpec } from "../domain/fleet-spec.ts";
 import { fleetFileName, fleetWithoutFile, parseFleet } from "../domain/parse-fleet.ts";
 import { defaultRemoval, type HeldRemoval, planRemovals, type RemovalPlan } from "../domain/plan-removals.ts";
+import { revisionsInUse, type FleetRollout } from "../domain/fleet-rollout.ts";
 import { placeBundles } from "../domain/place-bundles.ts";
 import { describeProblem, type Problem } from "../domain/problem.ts";
 import { RefusedPathError, type SourceTree } from "../domain/source-tree.ts";
@@ -28,10 +29,23 @@ export interface SyncFleetPorts {
   /** Root traceparent of a revision that was rendered before. */
   readTraceparent(fleet: string, revision: string): Promise<string | null>;
   saveFailure(lease: Lease, failure: { fleet: string; found: FoundRevision; problems: readonly Problem[]; trace: RevisionTrace }): Promise<void>;
-  saveRevision(lease: Lease, saved: SavedRevision): Promise<void>;
+  saveRevision(lease: Lease, saved: SavedRevision): Promise<BegunRollout>;
   saveFleetProblems(lease: Lease, fleet: string, problems: readonly Problem[]): Promise<void>;
   releaseTargets(lease: Lease, release: Release): Promise<void>;
+  readFleetRollout(fleet: string): Promise<FleetRollout | undefined>;
+  /** What a revision comes to, for a release later. */
+  stagePlacements(lease: Lease, staged: { fleet: string; revision: string; placed: readonly PlacedTarget[] }): Promise<void>;
+  /** Lets the fleet's rollout take its next steps now. */
+  releaseWave(lease: Lease, fleet: string): Promise<void>;
   savePhases(fleet: string, revision: string, phases: readonly PhaseTime[]): Promise<void>;
+}
+
+/** The rollout that a new revision began. */
+export interface BegunRollout {
+  readonly id: string;
+  readonly phase: "Queued" | "Running";
+  /** Everything is to be released now, in one step: nothing was kept for later. */
+  readonly isImmediate: boolean;
 }
 
 export interface RevisionTrace {
@@ -47,6 +61,7 @@ export interface SavedRevision {
   readonly warnings: readonly Problem[];
   readonly problems: readonly Problem[];
   readonly trace: RevisionTrace;
+  readonly placed: readonly PlacedTarget[];
 }
 
 export interface Release {
@@ -58,8 +73,8 @@ export interface Release {
   /** Objects that another fleet or bundle owns, by cluster. */
   readonly contests: ReadonlyMap<string, readonly Contest[]>;
   readonly removals: readonly Removal[];
-  /** Clusters that the fleet selects: whatever was said of their leaving is over. */
-  readonly staying: readonly string[];
+  /** Clusters that the fleet selects: whatever was said of their leaving is over. Absent: nothing is said of anybody's leaving. */
+  readonly staying?: readonly string[];
   /** Clusters that it no longer selects and that keep what they have; graceMs null: until a person has spoken. */
   readonly leaving: RemovalPlan["leaving"];
   readonly heldRemoval: HeldRemoval | null;
@@ -68,6 +83,12 @@ export interface Release {
   /** It is what Git says now, and not only what the store had. */
   readonly isCurrent: boolean;
   readonly traceparent: string | null;
+  readonly cause?: "rollout" | "placement";
+  readonly rollout?: string;
+  /** That rollout is this one release. */
+  readonly endsRollout?: boolean;
+  /** Only clusters that are at the revision still, or have no target yet. */
+  readonly onlyThere?: boolean;
 }
 
 export interface SyncFleetJob {
@@ -125,8 +146,13 @@ async function takeRevision(ports: SyncFleetPorts, job: SyncFleetJob, found: Fou
     }
     const { spec, rendered } = prepared;
     const warnings = found.rewound ? [rewoundWarning(fleet, found), ...prepared.warnings] : prepared.warnings;
-    await ports.saveRevision(lease, { fleet: fleet.name, found, spec, rendered, warnings, problems: prepared.problems, trace });
-    await phases.run("release", (traceparent) => ports.releaseTargets(lease, { ...prepared.release, traceparent }));
+    const { placed } = prepared.release;
+    const begun = await ports.saveRevision(lease, { fleet: fleet.name, found, spec, rendered, warnings, problems: prepared.problems, trace, placed });
+    await phases.run("release", (traceparent) =>
+      begun.isImmediate
+        ? ports.releaseTargets(lease, { ...prepared.release, traceparent, cause: "rollout", rollout: begun.id, endsRollout: true })
+        : ports.releaseWave(lease, fleet.name),
+    );
     return true;
   } finally {
     phases.end(failure);
@@ -150,12 +176,64 @@ function rewoundWarning({ ref, seenRevision, seenTag }: FollowedFleet, { revisio
   };
 }
 
-async function placeAgain(ports: SyncFleetPorts, job: SyncFleetJob, revision: string): Promise<void> {
+/**
+ * Clusters joined, left or changed labels. Each keeps its revision, whatever the fleet's newest is: a rollout, or a person, moves it on. What may
+ * be released to it later is kept placed.
+ */
+async function placeAgain(ports: SyncFleetPorts, job: SyncFleetJob, newest: string): Promise<void> {
   const { fleet, lease } = job;
-  const prepared = await prepare(ports, job, revision, undefined);
-  if (isProblems(prepared)) return ports.saveFleetProblems(lease, fleet.name, prepared);
-  const traceparent = await ports.readTraceparent(fleet.name, revision);
-  await ports.releaseTargets(lease, { ...prepared.release, traceparent });
+  const state = await ports.readFleetRollout(fleet.name);
+  const { revisions, isPlain } = state === undefined ? { revisions: [], isPlain: true } : revisionsInUse(state, newest);
+  if (state === undefined || isPlain) {
+    const prepared = await prepare(ports, job, newest, undefined);
+    if (isProblems(prepared)) return ports.saveFleetProblems(lease, fleet.name, prepared);
+    const traceparent = await ports.readTraceparent(fleet.name, newest);
+    return ports.releaseTargets(lease, { ...prepared.release, traceparent, onlyThere: true });
+  }
+  await placeRevisions(ports, job, state, revisions);
+  await ports.releaseWave(lease, fleet.name);
+}
+
+async function placeRevisions(ports: SyncFleetPorts, job: SyncFleetJob, state: FleetRollout, revisions: readonly string[]): Promise<void> {
+  const { fleet, lease } = job;
+  const assigned = new Map(state.clusters.map(({ name, assigned: revision }) => [name, revision]));
+  const staying = new Set<string>();
+  const problems: Problem[] = [];
+  let governing: Prepared | undefined;
+  for (const revision of revisions) {
+    if (job.signal.aborted) return;
+    const prepared = await prepare(ports, job, revision, undefined);
+    if (isProblems(prepared)) {
+      problems.push(...prepared.map((problem) => ({ ...problem, message: `revision ${revision.slice(0, 12)}: ${problem.message}` })));
+      continue;
+    }
+    const { release } = prepared;
+    for (const cluster of release.staying ?? []) staying.add(cluster);
+    if (governing === undefined || revision === state.settled) governing = prepared;
+    await ports.stagePlacements(lease, { fleet: fleet.name, revision, placed: release.placed });
+    const isThere = (cluster: string): boolean => assigned.get(cluster) === revision;
+    const traceparent = await ports.readTraceparent(fleet.name, revision);
+    const { staying: _staying, ...unsaid } = release;
+    await ports.releaseTargets(lease, {
+      ...unsaid,
+      placed: release.placed.filter(({ cluster }) => isThere(cluster)),
+      claims: release.claims.filter(({ cluster }) => isThere(cluster)),
+      contests: new Map([...release.contests].filter(([cluster]) => isThere(cluster))),
+      removals: [],
+      traceparent,
+      onlyThere: true,
+    });
+  }
+  // While one of the revisions in use cannot be placed nobody knows whom it selects: nobody leaves.
+  if (problems.length > 0) return ports.saveFleetProblems(lease, fleet.name, problems);
+  if (governing) await releaseLeavers(ports, job, governing, staying);
+}
+
+/** A cluster leaves when none of the revisions in use selects it. */
+async function releaseLeavers(ports: SyncFleetPorts, job: SyncFleetJob, governing: Prepared, staying: ReadonlySet<string>): Promise<void> {
+  const clusters = await ports.readClusters();
+  const leaving = await planLeaving(ports, job.fleet.name, governing.spec, clusters, staying);
+  await ports.releaseTargets(job.lease, { ...governing.release, ...leaving, placed: [], claims: [], contests: new Map(), traceparent: null });
 }
 
 async function releaseRemovals(ports: SyncFleetPorts, { fleet, lease }: SyncFleetJob, policy: "orphan" | "delete"): Promise<void> {
@@ -272,7 +350,26 @@ async function place(
     ownersIn: (cluster) => owners.get(cluster),
   });
   const staying = new Set([...placement.targets.map(({ cluster }) => cluster), ...placement.held]);
-  const targeted = await ports.readTargeted(fleet.name);
+  return {
+    fleet: fleet.name,
+    revision,
+    placed: placement.targets,
+    claims: placement.claims,
+    contests: placement.contests,
+    ...(await planLeaving(ports, fleet.name, spec, clusters, staying)),
+    isCurrent: revision === gitRevision,
+  };
+}
+
+/** What becomes of clusters that hold a target of the fleet and are not selected any more. */
+async function planLeaving(
+  ports: SyncFleetPorts,
+  fleet: string,
+  spec: FleetSpec,
+  clusters: readonly PlacedCluster[],
+  staying: ReadonlySet<string>,
+): Promise<Pick<Release, "removals" | "staying" | "leaving" | "heldRemoval" | "usedApproval">> {
+  const targeted = await ports.readTargeted(fleet);
   const plan = planRemovals({
     targeted: targeted.clusters,
     staying,
@@ -282,17 +379,11 @@ async function place(
   });
   const labels = new Map(clusters.map((cluster) => [cluster.name, cluster.labels]));
   return {
-    fleet: fleet.name,
-    revision,
-    placed: placement.targets,
-    claims: placement.claims,
-    contests: placement.contests,
     removals: plan.removals.map((removal) => ({ ...removal, labels: labels.get(removal.cluster) ?? {} })),
     staying: [...staying],
     leaving: plan.leaving,
     heldRemoval: plan.held ?? null,
     usedApproval: plan.approval ?? null,
-    isCurrent: revision === gitRevision,
   };
 }
 

@@ -1,0 +1,381 @@
+import { randomBytes } from "node:crypto";
+import { packBody } from "@flotilla/proto/body";
+import type { Actor } from "@flotilla/hub/domain/actor";
+import type { RolloutSpec, WaveSpec } from "@flotilla/hub/domain/fleet-spec";
+import type { PlacedTarget } from "@flotilla/hub/domain/target";
+import { digestOfBundles } from "@flotilla/hub/domain/place-bundles";
+import { releaseWavePorts } from "@flotilla/hub/start-sync";
+import { saveRender } from "@flotilla/hub/store/bodies";
+import { stagePlacements, type BegunRollout } from "@flotilla/hub/store/begin-rollout";
+import { createCluster } from "@flotilla/hub/store/change-clusters";
+import { createFleet } from "@flotilla/hub/store/create-fleet";
+import { acquireLease, type Lease } from "@flotilla/hub/store/leases";
+import { migrate } from "@flotilla/hub/store/migrate";
+import { openPool } from "@flotilla/hub/store/pool";
+import { releaseTargets } from "@flotilla/hub/store/release-targets";
+import { saveRevision } from "@flotilla/hub/store/save-revision";
+import { saveTargetStates } from "@flotilla/hub/store/save-target-states";
+import { sealingWith } from "@flotilla/hub/store/sealing";
+import { runUpkeep } from "@flotilla/hub/store/upkeep";
+import { releaseWave } from "@flotilla/hub/sync/release-wave";
+import type pg from "pg";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createTestDatabase, type TestDatabase } from "../harness/postgres.ts";
+
+let database: TestDatabase;
+let pool: pg.Pool;
+let lease: Lease;
+const sealing = sealingWith(randomBytes(32));
+const actor: Actor = { id: "tester", source: "127.0.0.1", reason: "" };
+const policy = { drift: "heal", ignore: [], healthTimeoutMs: 1, pruneBudget: { objects: 5, percent: 10 } } as const;
+const trace = { traceId: "a".repeat(32), traceparent: `00-${"a".repeat(32)}-${"b".repeat(16)}-01` };
+const clusters = ["canary-1", "eu-1", "eu-2", "us-1"];
+
+beforeEach(async () => {
+  database = await createTestDatabase({
+    migrate: async (migrated) => {
+      const own = openPool({ url: migrated });
+      await migrate(own).finally(() => own.end());
+    },
+  });
+  pool = openPool({ url: database.url });
+  lease = (await acquireLease(pool, "repository/1", "test"))!;
+  await createFleet(pool, sealing, actor, { name: "shop", url: "https://git.example.com/shop.git", ref: { branch: "main" }, path: "", selector: null });
+  for (const name of clusters) await join(name);
+});
+
+afterEach(async () => {
+  await pool.end();
+  await database.drop();
+});
+
+async function join(name: string): Promise<void> {
+  await createCluster(pool, actor, name, { tier: name.split("-")[0] ?? "" });
+  await online(name, true);
+}
+
+const online = (name: string, isOnline: boolean): Promise<unknown> =>
+  pool.query(`UPDATE clusters SET lease_until = now() + $2 * interval '1 minute' WHERE name = $1`, [name, isOnline ? 60 : -60]);
+
+const wave = (name: string, more: Partial<WaveSpec> = {}): WaveSpec => ({
+  name,
+  clusters: { matchLabels: { tier: name } },
+  after: { healthy: true, soakMs: 0, metrics: [], jobs: [] },
+  ...more,
+});
+
+const plan = (more: Partial<RolloutSpec> = {}): RolloutSpec => ({
+  waves: [wave("canary"), wave("eu"), wave("rest", { clusters: {} })],
+  failureBudget: { count: 0 },
+  onFailure: "rollback",
+  progressDeadlineMs: 600_000,
+  onNewRevision: "supersede",
+  ...more,
+});
+
+/** What a revision comes to for a cluster: one bundle, whose body is in the store. */
+async function placed(revision: string, cluster: string): Promise<PlacedTarget> {
+  const packed = packBody([{ apiVersion: "v1", kind: "ConfigMap", metadata: { name: "web", namespace: "default" }, data: { revision } }]);
+  await saveRender(pool, sealing, revision, { ...packed, objectIds: ["/ConfigMap/default/web"], warnings: [] });
+  const bundles = [
+    { name: "web", digest: packed.digest, objectCount: packed.objectCount, bodyBytes: packed.compressed.length, dependsOn: [], policy, excluded: [] },
+  ];
+  return { fleet: "shop", cluster, revision, digest: digestOfBundles(bundles), bundles, problems: [] };
+}
+
+/** A commit of this name arrives, is rendered, and its rollout begins or waits. */
+async function commit(revision: string, rollout: RolloutSpec | null = plan(), names: readonly string[] = clusters): Promise<BegunRollout> {
+  const all = await Promise.all(names.map((cluster) => placed(revision, cluster)));
+  const begun = await saveRevision(pool, lease, {
+    fleet: "shop",
+    found: { revision, tree: "t", author: "a", subject: "s", committedAt: null },
+    spec: { name: "shop", clusters: {}, values: {}, bundles: [], ...(rollout && { rollout }) },
+    rendered: [],
+    warnings: [],
+    problems: [],
+    trace,
+    placed: all,
+  });
+  if (begun.isImmediate) {
+    await releaseTargets(pool, lease, {
+      fleet: "shop",
+      revision,
+      placed: all,
+      claims: [],
+      contests: new Map(),
+      removals: [],
+      traceparent: null,
+      cause: "rollout",
+      rollout: begun.id,
+      endsRollout: true,
+    });
+  }
+  return begun;
+}
+
+/** A hub that has just started looks at the fleet. */
+const look = (): Promise<number | undefined> => releaseWave(releaseWavePorts(pool), { lease, fleet: "shop", gitRevision: undefined });
+
+/** Agents report about the target that they have. */
+async function report(names: readonly string[], more: { health?: string; sync?: string; message?: string } = {}): Promise<void> {
+  const { health = "Current", sync = "Synced", message = "" } = more;
+  for (const cluster of names) {
+    const { rows } = await pool.query<{ generation: string; revision: string; digest: string }>(
+      "SELECT generation, revision, digest FROM targets WHERE fleet = 'shop' AND cluster = $1",
+      [cluster],
+    );
+    const [row] = rows;
+    if (!row) throw new Error(`${cluster} has no target`);
+    const target = { fleet: "shop", cluster, generation: BigInt(row.generation), revision: row.revision, targetDigest: row.digest, sync, health, message };
+    const counts = {
+      objects: 1,
+      healthy: 1,
+      drifted: 0,
+      failed: 0,
+      healthCounts: {},
+      prunesHeld: 0,
+      prunesDigest: "",
+      recordedAt: new Date(),
+      epoch: "e",
+      seq: 1n,
+    };
+    const client = await pool.connect();
+    await saveTargetStates(client, [{ cluster, fold: { target: { ...target, ...counts } } } as never], new Date()).finally(() => client.release());
+  }
+}
+
+const running = async (): Promise<Record<string, string>> =>
+  Object.fromEntries(
+    (await pool.query("SELECT cluster, revision FROM targets WHERE fleet = 'shop' AND tombstone IS NULL ORDER BY cluster")).rows.map((row) => [
+      row.cluster,
+      row.revision,
+    ]),
+  );
+const at = (revision: string, names: readonly string[] = clusters): Record<string, string> => Object.fromEntries(names.map((name) => [name, revision]));
+const phases = async (): Promise<string[]> =>
+  (await pool.query("SELECT revision || ' ' || phase AS text FROM rollouts WHERE fleet = 'shop' ORDER BY id")).rows.map(({ text }) => text);
+const pin = async (revision: string, cluster = ""): Promise<void> =>
+  void (await pool.query("INSERT INTO pins (fleet, cluster, revision, by, reason) VALUES ('shop', $2, $1, 'ann', 'because')", [revision, cluster]));
+const unpin = (): Promise<unknown> => pool.query("DELETE FROM pins");
+
+/** The first revision is everywhere and healthy. */
+async function begin(revision = "r1"): Promise<void> {
+  await commit(revision, null);
+  await report(clusters);
+}
+
+describe("a rollout", () => {
+  it("without waves reaches every cluster with the commit itself, and is done", async () => {
+    const begun = await commit("r1", null);
+    expect(begun).toMatchObject({ phase: "Running", isImmediate: true });
+    expect(await running()).toEqual(at("r1"));
+    expect(await phases()).toEqual(["r1 Done"]);
+    expect((await pool.query("SELECT settled_revision FROM fleets")).rows).toEqual([{ settled_revision: "r1" }]);
+  });
+
+  it("goes wave by wave, each when the one before is healthy, and settles the fleet", async () => {
+    await begin();
+    await commit("r2");
+    expect(await running()).toEqual(at("r1"));
+    await look();
+    expect(await running()).toEqual({ ...at("r1"), "canary-1": "r2" });
+    await look();
+    expect(await running()).toEqual({ ...at("r1"), "canary-1": "r2" });
+    await report(["canary-1"]);
+    await look();
+    expect(await running()).toEqual({ ...at("r2"), "us-1": "r1" });
+    await report(["eu-1"]);
+    await look();
+    expect((await running())["us-1"]).toBe("r1");
+    await report(["eu-2"]);
+    await look();
+    expect(await running()).toEqual(at("r2"));
+    await report(["us-1"]);
+    await look();
+    expect(await phases()).toEqual(["r1 Done", "r2 Done"]);
+    expect((await pool.query("SELECT settled_revision FROM fleets")).rows).toEqual([{ settled_revision: "r2" }]);
+    const decisions = (await pool.query("SELECT kind, wave, clusters FROM rollout_decisions WHERE rollout = 2 ORDER BY id")).rows;
+    expect(decisions.map(({ kind }) => kind)).toEqual(["start", "release", "release", "release", "done"]);
+  });
+
+  it("that fails goes back to what was healthy there, needs nothing but the store for that, and says who failed first", async () => {
+    await begin();
+    await commit("r2");
+    await look();
+    await report(["canary-1"]);
+    await look();
+    await report(["eu-1"], { health: "Failed", message: "Deployment shop/web: its image cannot be pulled" });
+    await look();
+    expect(await running()).toEqual(at("r1"));
+    expect(await phases()).toEqual(["r1 Done", "r2 RollingBack"]);
+    await report(clusters);
+    await look();
+    expect(await phases()).toEqual(["r1 Done", "r2 RolledBack"]);
+    const { rows } = await pool.query("SELECT failure FROM rollouts WHERE revision = 'r2'");
+    expect(rows[0].failure).toMatchObject({ cluster: "eu-1", message: "Deployment shop/web: its image cannot be pulled" });
+    const events = (await pool.query("SELECT reason, message FROM events WHERE reason ~ 'Roll' ORDER BY id")).rows;
+    expect(events.map(({ reason }) => reason)).toEqual(["RollbackBegun", "RolloutRolledBack"]);
+    expect(events[0].message).toContain("eu-1");
+    await look();
+    expect(await running()).toEqual(at("r1"));
+    expect((await pool.query("SELECT revision, settled_revision FROM fleets")).rows).toEqual([{ revision: "r2", settled_revision: "r1" }]);
+  });
+
+  it("gives way to a newer commit, which begins with the first wave", async () => {
+    await begin();
+    await commit("r2");
+    await look();
+    await report(["canary-1"]);
+    await commit("r3");
+    await look();
+    expect(await running()).toEqual({ ...at("r1"), "canary-1": "r3" });
+    expect(await phases()).toEqual(["r1 Done", "r2 Superseded", "r3 Running"]);
+  });
+
+  it("is not disturbed by newer commits where its plan says so: they wait, and only the newest begins", async () => {
+    await begin();
+    await commit("r2", plan({ onNewRevision: "queue" }));
+    await look();
+    await commit("r3", plan());
+    await commit("r4", plan());
+    await look();
+    expect(await phases()).toEqual(["r1 Done", "r2 Running", "r3 Skipped", "r4 Queued"]);
+    for (const names of [["canary-1"], ["eu-1", "eu-2"], ["us-1"]]) {
+      await report(names);
+      await look();
+    }
+    expect(await running()).toEqual({ ...at("r2"), "canary-1": "r4" });
+    expect(await phases()).toEqual(["r1 Done", "r2 Done", "r3 Skipped", "r4 Running"]);
+  });
+
+  it("waits for a person where its plan says hold", async () => {
+    await begin();
+    await commit("r2", plan({ onNewRevision: "hold" }));
+    await look();
+    await commit("r3", plan());
+    for (const names of [["canary-1"], ["eu-1", "eu-2"], ["us-1"]]) {
+      await report(names);
+      await look();
+    }
+    expect(await phases()).toEqual(["r1 Done", "r2 Done", "r3 Queued"]);
+    await pool.query("UPDATE rollouts SET paused = NULL, version = nextval('change_version') WHERE revision = 'r3'");
+    await look();
+    expect(await phases()).toEqual(["r1 Done", "r2 Done", "r3 Running"]);
+  });
+
+  it("does not begin while all fleets are frozen, and begins when that is over", async () => {
+    await begin();
+    await pool.query("INSERT INTO holds (fleet, by, reason, until) VALUES ('', 'ann', 'holidays', now() + interval '1 hour')");
+    await commit("r2");
+    expect(await look()).toBeGreaterThan(3_500_000);
+    expect(await running()).toEqual(at("r1"));
+    expect((await pool.query("SELECT reason FROM rollouts WHERE revision = 'r2'")).rows[0].reason).toContain("frozen by ann: holidays");
+    await pool.query("UPDATE holds SET until = now() - interval '1 second'");
+    await look();
+    expect((await running())["canary-1"]).toBe("r2");
+  });
+
+  it("writes nothing of a step that was decided for a rollout that somebody changed meanwhile", async () => {
+    await begin();
+    await commit("r2");
+    const ports = releaseWavePorts(pool);
+    let isFirst = true;
+    const raced = {
+      ...ports,
+      async saveStep(...given: Parameters<typeof ports.saveStep>) {
+        if (isFirst)
+          await pool.query("UPDATE rollouts SET paused = $1, version = nextval('change_version') WHERE revision = 'r2'", [
+            JSON.stringify({ by: "ann", reason: "wait", at: 0 }),
+          ]);
+        isFirst = false;
+        return ports.saveStep(...given);
+      },
+    };
+    await releaseWave(raced, { lease, fleet: "shop", gitRevision: undefined });
+    expect(await running()).toEqual(at("r1"));
+  });
+
+  it("is not advanced by a hub that lost its lease", async () => {
+    await begin();
+    await commit("r2");
+    const stale = lease;
+    lease = (await acquireLease(pool, "repository/1", "test"))!;
+    await expect(releaseWave(releaseWavePorts(pool), { lease: stale, fleet: "shop", gitRevision: undefined })).rejects.toMatchObject({ code: "fenced" });
+    expect(await running()).toEqual(at("r1"));
+  });
+
+  it("gives a cluster that joins what its wave has reached", async () => {
+    await begin();
+    await commit("r2");
+    await look();
+    for (const name of ["canary-2", "us-2"]) await join(name);
+    const all = [...clusters, "canary-2", "us-2"];
+    for (const revision of ["r1", "r2"]) {
+      await stagePlacements(pool, lease, { fleet: "shop", revision, placed: await Promise.all(all.map((cluster) => placed(revision, cluster))) });
+    }
+    await look();
+    expect(await running()).toEqual({ ...at("r1"), "us-2": "r1", "canary-1": "r2", "canary-2": "r2" });
+  });
+});
+
+describe("a pin", () => {
+  it("brings the whole fleet back, ends the rollout that ran, and outlives newer commits and the fleet's row", async () => {
+    await begin();
+    await commit("r2", null);
+    await report(clusters);
+    await commit("r3");
+    await look();
+    await pin("r1");
+    await look();
+    expect(await running()).toEqual(at("r1"));
+    expect(await phases()).toEqual(["r1 Done", "r2 Done", "r3 Aborted"]);
+    for (const revision of ["r4", "r5", "r6"]) {
+      await commit(revision, null);
+      await look();
+    }
+    expect(await running()).toEqual(at("r1"));
+    expect((await phases()).slice(3)).toEqual(["r4 Skipped", "r5 Skipped", "r6 Queued"]);
+    await unpin();
+    await look();
+    expect(await running()).toEqual(at("r6"));
+  });
+
+  it("of one cluster keeps it there while the rest goes on, and lets it catch up afterwards", async () => {
+    await begin();
+    await pin("r1", "eu-1");
+    await commit("r2", null);
+    await look();
+    expect(await running()).toEqual({ ...at("r2"), "eu-1": "r1" });
+    await report(clusters);
+    await look();
+    expect(await phases()).toEqual(["r1 Done", "r2 Done"]);
+    await unpin();
+    await look();
+    expect(await running()).toEqual(at("r2"));
+  });
+});
+
+describe("what may be gone back to", () => {
+  it("is kept by upkeep: targets, and the bodies that they name", async () => {
+    await begin();
+    await commit("r2", null);
+    await pool.query("UPDATE bodies SET created_at = now() - interval '30 days'");
+    await pool.query("UPDATE target_specs SET created_at = now() - interval '30 days'");
+    await runUpkeep(pool);
+    await pin("r1");
+    await look();
+    expect(await running()).toEqual(at("r1"));
+  });
+
+  it("is dropped when history says so, but never the newest that was healthy", async () => {
+    await begin();
+    await commit("r2", null);
+    await commit("r3", null);
+    await pool.query("UPDATE releases SET released_at = now() - interval '200 days'");
+    await pool.query("UPDATE bodies SET created_at = now() - interval '30 days'");
+    await pool.query("UPDATE target_specs SET created_at = now() - interval '30 days'");
+    await runUpkeep(pool);
+    expect((await pool.query("SELECT DISTINCT revision FROM releases ORDER BY 1")).rows.map(({ revision }) => revision)).toEqual(["r1", "r3"]);
+    expect((await pool.query("SELECT count(*)::integer AS count FROM target_specs")).rows[0].count).toBe(2);
+  });
+});
