@@ -465,6 +465,12 @@ export const rolloutLookFactor = 5;
 /** Rollouts are looked at this often though nobody said so: the net under `flotilla_rollouts`. */
 export const rolloutNetMs = 30_000;
 
+/** A gate that could not be answered is asked again after this, and one that was asked is given this long beyond its own time. */
+export const gateAskAgainMs = 60_000;
+
+/** A wave that goes back is given this long before the one below follows, whether it answers or not. */
+export const rollbackSettleMs = 60_000;
+
 /** Decisions carried out in one go; what is left comes in the next. */
 export const rolloutStepsMax = 50;
 

@@ -206,9 +206,12 @@ describe("a rollout", () => {
     await look();
     await report(["eu-1"], { health: "Failed", message: "Deployment shop/web: its image cannot be pulled" });
     await look();
-    expect(await running()).toEqual(at("r1"));
+    expect(await running()).toEqual({ ...at("r1"), "canary-1": "r2" });
     expect(await phases()).toEqual(["r1 Done", "r2 RollingBack"]);
-    await report(clusters);
+    await report(["eu-1", "eu-2"]);
+    await look();
+    expect(await running()).toEqual(at("r1"));
+    await report(["canary-1"]);
     await look();
     expect(await phases()).toEqual(["r1 Done", "r2 RolledBack"]);
     const { rows } = await pool.query("SELECT failure FROM rollouts WHERE revision = 'r2'");

@@ -1,6 +1,7 @@
 import type { FleetDocument } from "./fleet-schema.ts";
 import type { Amount, LabelSelector, RolloutSpec } from "./fleet-spec.ts";
 import { parseDuration } from "./parse-duration.ts";
+import { matchesSelector, type Labels } from "./select-clusters.ts";
 
 /** Without `rollout` in fleet.yaml: every cluster at once, and no failure stops it. */
 export const immediateRollout: RolloutSpec = {
@@ -10,6 +11,22 @@ export const immediateRollout: RolloutSpec = {
   progressDeadlineMs: 600_000,
   onNewRevision: "supersede",
 };
+
+/** Index of the wave that a cluster belongs to: the first that selects it, else the last. */
+export function waveOf({ waves }: RolloutSpec, labels: Labels): number {
+  const index = waves.findIndex(({ clusters }) => matchesSelector(clusters, labels));
+  return index < 0 ? waves.length - 1 : index;
+}
+
+/** A part of a number of clusters, rounded up. */
+export function amountUp(amount: Amount, of: number): number {
+  return "count" in amount ? amount.count : Math.ceil((of * amount.percent) / 100);
+}
+
+/** A part of a number of clusters, rounded down. */
+export function amountDown(amount: Amount, of: number): number {
+  return "count" in amount ? amount.count : Math.floor((of * amount.percent) / 100);
+}
 
 type RolloutDocument = NonNullable<FleetDocument["spec"]["rollout"]>;
 

@@ -37,6 +37,8 @@ export interface RolloutCluster {
   /** What the decision before left: Waiting for a cluster that is new here. */
   readonly mark: ClusterMark;
   readonly since: number;
+  /** The wave that it was counted in then; undefined for a cluster that is new here. */
+  readonly markedWave?: number;
   /** When this rollout released it; undefined until then. */
   readonly releasedAt?: number;
   /** Since when the hub has not heard of it; undefined while it does. */
