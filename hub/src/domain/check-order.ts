@@ -36,7 +36,7 @@ function checkDeadline(deadline: BundleDraft["deadline"], checks: FleetChecks, a
   else for (const [phase, duration] of Object.entries(deadline ?? {})) checkDuration(duration, checks, `${at}/${phase}`);
 }
 
-function checkWindows(windows: WindowsDraft | undefined, checks: FleetChecks, at: string): void {
+export function checkWindows(windows: WindowsDraft | undefined, checks: FleetChecks, at: string): void {
   if (windows === undefined) return;
   checkZone(windows.timeZone, checks, `${at}/timeZone`);
   for (const kind of ["allow", "deny"] as const) {

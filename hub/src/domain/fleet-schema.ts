@@ -13,6 +13,7 @@ import { maxBundlesPerTarget } from "@flotilla/proto/limits";
 /** Overlays of a bundle and waves of a rollout: every cluster walks through all of them. */
 const overlaysMax = 200;
 const wavesMax = 100;
+const gatesMax = 10;
 const patchesMax = 100;
 const rulesMax = 100;
 const expressionsMax = 50;
@@ -278,11 +279,40 @@ const Bundle = Type.Object(
   { ...closed, description: "A folder released together: plain YAML, kustomization.yaml or Chart.yaml, found by itself" },
 );
 
+const Metric = Type.Object(
+  {
+    name: Name,
+    address: Type.String({ minLength: 1, maxLength: 500, description: "Base URL of a Prometheus API as agents reach it: http://prometheus.monitoring:9090" }),
+    query: Type.String({ minLength: 1, maxLength: 4_000, description: "PromQL" }),
+    threshold: Type.String({
+      pattern: "^(<|<=|>|>=|==|!=) *-?[0-9]+(\\.[0-9]+)?(e-?[0-9]+)?$",
+      maxLength: 60,
+      title: "comparison with a number such as < 0.01",
+      description: "What every value must be",
+    }),
+    window: Type.Optional(Duration),
+  },
+  { ...closed, description: "A query that agents of the wave evaluate in their cluster; every sample of the window (default 5m) must meet the threshold" },
+);
+
+const Job = Type.Object(
+  {
+    name: Name,
+    namespace: Name,
+    spec: Type.Record(Type.String(), Type.Unknown(), { description: "spec of a batch/v1 Job" }),
+    timeout: Type.Optional(Duration),
+  },
+  { ...closed, description: "A Job that agents of the wave run; its end is the answer. timeout: default 10m" },
+);
+
 const After = Type.Object(
   {
-    healthy: Type.Optional(Type.Boolean({ description: "Every cluster of the wave is healthy" })),
+    healthy: Type.Optional(Type.Boolean({ description: "Every cluster of the wave is healthy; default true" })),
     soak: Type.Optional(Duration),
     approval: Type.Optional(Type.String({ minLength: 1, maxLength: maxNameChars, description: "Group of people, one of whom approves" })),
+    metrics: Type.Optional(Type.Array(Metric, { maxItems: gatesMax })),
+    jobs: Type.Optional(Type.Array(Job, { maxItems: gatesMax })),
+    check: Type.Optional(Type.String({ minLength: 1, maxLength: 2_000, description: "CEL over wave and clusters" })),
   },
   { ...closed, description: "What must be true of this wave before the next one begins" },
 );
@@ -292,6 +322,8 @@ const Wave = Type.Object(
     name: Name,
     clusters: Type.Optional(Selector),
     maxConcurrency: Type.Optional(CountOrPercent),
+    maxUnavailable: Type.Optional(CountOrPercent),
+    windows: Type.Optional(SyncWindows),
     after: Type.Optional(After),
   },
   closed,
@@ -301,7 +333,11 @@ const Rollout = Type.Object(
   {
     waves: Type.Optional(Type.Array(Wave, { minItems: 1, maxItems: wavesMax })),
     failureBudget: Type.Optional(CountOrPercent),
-    onFailure: Type.Optional(Type.Enum(["rollback", "hold"])),
+    onFailure: Type.Optional(Type.Enum(["rollback", "hold"], { description: "What becomes of the clusters released; default rollback" })),
+    progressDeadline: Type.Optional(Duration),
+    onNewRevision: Type.Optional(
+      Type.Enum(["supersede", "queue", "hold"], { description: "What becomes of a rollout when a newer revision comes; default supersede" }),
+    ),
   },
   { ...closed, description: "Waves in which a revision reaches the fleet" },
 );

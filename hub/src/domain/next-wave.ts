@@ -157,11 +157,11 @@ class WaveView {
     const waiting = this.#with("Waiting");
     if (waiting.length === 0) return undefined;
     const window = this.#wave.windows ? judgeWindows([this.#wave.windows], this.#now) : undefined;
-    if (window && !window.isOpen) return this.#hold(`its window is closed, ${countOf(waiting.length)} wait`, window.until);
+    if (window && !window.isOpen) return this.#hold(`its window is closed, ${countOf(waiting.length)} waiting`, window.until);
     const clusters = this.#choose(waiting);
-    if (clusters.length === 0) return this.#hold(`${this.#unavailable()}; ${countOf(waiting.length)} wait for that`);
+    if (clusters.length === 0) return this.#hold(`${this.#unavailable()}; ${countOf(waiting.length)} waiting for that`);
     const left = waiting.length - clusters.length;
-    const reason = `${this.#title}: released to ${someNames(clusters)}${left === 0 ? "" : `, ${left} wait`}`;
+    const reason = `${this.#title}: released to ${someNames(clusters)}${left === 0 ? "" : `, ${left} waiting`}`;
     return { kind: "release", wave: this.#index, clusters: namesOf(clusters), reason };
   }
 
@@ -173,7 +173,7 @@ class WaveView {
     // What failed is within the budget, else nobody would ask: it is given up on.
     const unready = this.#members.filter(({ mark }) => mark === "Updating" || mark === "Waiting");
     if (after.healthy && unready.length > 0)
-      return this.#hold(`${unready.length} of ${countOf(this.#members.length)} are not healthy yet: ${someReasons(unready)}`);
+      return this.#hold(`${unready.length} of ${countOf(this.#members.length)} not healthy yet: ${someReasons(unready)}`);
     const healthyAt = this.#members.reduce((latest, { mark, since }) => (mark === "Healthy" ? Math.max(latest, since) : latest), 0);
     const soakedAt = healthyAt + after.soakMs;
     if (this.#now < soakedAt) return this.#hold(`soaks until ${clock(soakedAt)}`, soakedAt);

@@ -181,7 +181,7 @@ function walkDependencies(
   }
 }
 
-function checkUniqueNames(entries: readonly ({ name?: string } | undefined)[], checks: FleetChecks, at: string, what: string): void {
+export function checkUniqueNames(entries: readonly ({ name?: string } | undefined)[], checks: FleetChecks, at: string, what: string): void {
   const first = new Map<string, number>();
   for (const [index, entry] of entries.entries()) {
     const name = entry?.name;
@@ -199,33 +199,6 @@ function checkUniqueNames(entries: readonly ({ name?: string } | undefined)[], c
       );
     }
   }
-}
-
-/** Rollout: waves are reachable, names are unique, durations are sane. That waves are not carried out yet is a warning. */
-export function checkRollout(draft: FleetDraft, checks: FleetChecks): void {
-  const rollout = draft.spec?.rollout;
-  if (rollout === undefined) return;
-  const waves = rollout.waves ?? [];
-  checkUniqueNames(waves, checks, "spec/rollout/waves", "wave");
-  for (const [index, wave] of waves.entries()) {
-    const at = `spec/rollout/waves/${index}`;
-    checkSelector(wave?.clusters, checks, `${at}/clusters`);
-    checkDuration(wave?.after?.soak, checks, `${at}/after/soak`);
-    if (wave?.maxConcurrency === 0 || wave?.maxConcurrency === "0%")
-      tell(checks, `${at}/maxConcurrency`, "bad-value", "maxConcurrency is 0: the wave would never end", "write at least 1 or 1%");
-    const unreadable = wave?.clusters === undefined && checks.positions.has(`${at}/clusters`);
-    const takesRest = !unreadable && (wave?.clusters === undefined || selectsEverything(wave.clusters as LabelSelector));
-    if (takesRest && index < waves.length - 1) {
-      tell(
-        checks,
-        at,
-        "bad-value",
-        `wave '${wave?.name ?? index + 1}' takes every cluster that is left; the waves after it would have none`,
-        "give it a selector, or make it the last",
-      );
-    }
-  }
-  warnNotYet(checks, "spec/rollout", "rollout is checked and not carried out yet: every revision reaches all clusters in one wave");
 }
 
 const expressionNames = ["inProgress", "failed", "current"] as const;
@@ -345,10 +318,6 @@ export function tell(checks: FleetChecks, at: string, code: string, message: str
 
 function warn(checks: FleetChecks, at: string, code: string, message: string, hint?: string): void {
   checks.warnings.push({ code, message, file: checks.file, ...placeOf(checks, at), ...(hint === undefined ? {} : { hint }) });
-}
-
-function warnNotYet(checks: FleetChecks, at: string, message: string): void {
-  warn(checks, at, "not-yet", message);
 }
 
 /** Where a part stands, or the nearest part around it that is written. */

@@ -121,9 +121,53 @@ rollout:
     });
   });
 
-  it("says that a rollout is not carried out yet", () => {
-    const parsed = parseFleet(fleet(`${withClusters}rollout: { onFailure: hold }`));
-    expect(parsed.warnings).toEqual([expect.objectContaining({ code: "not-yet", line: 8 })]);
+  it("fills in what a rollout does not say, and reads what it says", () => {
+    expect(specOf(fleet(`${withClusters}rollout: { onFailure: hold }`)).rollout).toEqual({
+      waves: [{ name: "all", clusters: {}, after: { healthy: true, soakMs: 0, metrics: [], jobs: [] } }],
+      failureBudget: { count: 0 },
+      onFailure: "hold",
+      progressDeadlineMs: 600_000,
+      onNewRevision: "supersede",
+    });
+    const written = `${withClusters}rollout:
+  waves:
+    - name: canary
+      clusters: { matchLabels: { tier: canary } }
+      maxConcurrency: 25%
+      maxUnavailable: 2
+      windows: { timeZone: Europe/Berlin, allow: [{ schedule: "0 9 * * 1-5", duration: 8h }] }
+      after:
+        soak: 10m
+        approval: ops
+        check: clusters.all(c, c.drifted == 0)
+        metrics: [{ name: errors, address: "http://prometheus.monitoring:9090", query: "sum(rate(errors[5m]))", threshold: "<= 0.5", window: 2m }]
+        jobs: [{ name: smoke, namespace: shop, spec: { template: { spec: { containers: [{ name: smoke, image: smoke }] } } } }]
+    - { name: rest }
+  failureBudget: 2%
+  progressDeadline: 20m
+  onNewRevision: queue
+`;
+    expect(specOf(fleet(written)).rollout).toMatchObject({
+      waves: [
+        {
+          maxConcurrency: { percent: 25 },
+          maxUnavailable: { count: 2 },
+          windows: { allow: [{ timeZone: "Europe/Berlin", schedule: "0 9 * * 1-5", durationMs: 28_800_000 }] },
+          after: {
+            soakMs: 600_000,
+            approval: "ops",
+            check: "clusters.all(c, c.drifted == 0)",
+            metrics: [{ name: "errors", threshold: { operator: "<=", value: 0.5 }, windowMs: 120_000 }],
+            jobs: [{ name: "smoke", namespace: "shop", timeoutMs: 600_000 }],
+          },
+        },
+        { name: "rest", clusters: {} },
+      ],
+      failureBudget: { percent: 2 },
+      onFailure: "rollback",
+      progressDeadlineMs: 1_200_000,
+      onNewRevision: "queue",
+    });
   });
 
   const bad: [string, string, string][] = [
@@ -251,6 +295,41 @@ rollout:
       "wave 'a' takes every cluster that is left",
     ],
     ["a duplicate wave", fleet(`${withClusters}rollout: { waves: [{ name: a, clusters: { matchLabels: { x: y } } }, { name: a }] }`), "wave 'a' is here twice"],
+    ["a wave nobody of which may be away", fleet(`${withClusters}rollout: { waves: [{ name: a, maxUnavailable: 0% }] }`), "maxUnavailable is 0"],
+    [
+      "a check that is not CEL",
+      fleet(`${withClusters}rollout: { waves: [{ name: a, after: { check: "clusterz.size() > 1" } }] }`),
+      "check: Unknown variable: clusterz",
+    ],
+    [
+      "a threshold that compares nothing",
+      fleet(`${withClusters}rollout: { waves: [{ name: a, after: { metrics: [{ name: m, address: "http://p", query: up, threshold: many }] } }] }`),
+      "comparison with a number such as < 0.01",
+    ],
+    [
+      "a metric at no address",
+      fleet(`${withClusters}rollout: { waves: [{ name: a, after: { metrics: [{ name: m, address: "p:9090", query: up, threshold: "> 0" }] } }] }`),
+      "'p:9090' is not an address that can be asked",
+    ],
+    [
+      "a metric's password",
+      fleet(`${withClusters}rollout: { waves: [{ name: a, after: { metrics: [{ name: m, address: "http://u:p@p", query: up, threshold: "> 0" }] } }] }`),
+      "holds no user and no password",
+    ],
+    [
+      "two metrics of one name",
+      fleet(
+        `${withClusters}rollout: { waves: [{ name: a, after: { metrics: [{ name: m, address: "http://p", query: up, threshold: "> 0" }, { name: m, address: "http://p", query: up, threshold: "> 0" }] } }] }`,
+      ),
+      "metric 'm' is here twice",
+    ],
+    [
+      "a job that runs nothing",
+      fleet(`${withClusters}rollout: { waves: [{ name: a, after: { jobs: [{ name: j, namespace: n, spec: {} }] } }] }`),
+      "the Job runs nothing",
+    ],
+    ["a window that closes nothing", fleet(`${withClusters}rollout: { waves: [{ name: a, windows: {} }] }`), "without a window"],
+    ["a deadline of nothing", fleet(`${withClusters}rollout: { progressDeadline: 0s }`), "duration '0s' is nothing"],
     ["a wave that never ends", fleet(`${withClusters}rollout: { waves: [{ name: a, maxConcurrency: 0 }] }`), "maxConcurrency is 0"],
     [
       "YAML 1.1 where a boolean is wanted",

@@ -1,16 +1,17 @@
 import { isScalar, LineCounter, parseAllDocuments, type Document } from "yaml";
 import type { Json } from "@flotilla/proto/digest";
 import { defaultHealthTimeoutMs, defaultPruneBudget } from "@flotilla/proto/limits";
-import type { SyncWindow, SyncWindows } from "@flotilla/proto/sync-windows";
 import { fleetApiVersion } from "@flotilla/proto/names";
 import { checkOrder } from "./check-order.ts";
 import { checkStructure, type CheckedStructure, type StructureSchema } from "./check-structure.ts";
 import { type FleetDocument, FleetSchema } from "./fleet-schema.ts";
 import type { BundlePolicy, BundleSpec, FleetSpec, LabelSelector, OverlaySpec, PatchSpec, Values } from "./fleet-spec.ts";
-import { checkBundles, checkRollout, type FleetChecks, type FleetDraft } from "./parse-fleet-checks.ts";
+import { checkBundles, type FleetChecks, type FleetDraft } from "./parse-fleet-checks.ts";
 import { parseDuration } from "./parse-duration.ts";
 import type { Problem } from "./problem.ts";
 import { defaultRemoval } from "./plan-removals.ts";
+import { checkRollout } from "./check-rollout.ts";
+import { fillWindows, type WindowsDocument } from "./fill-windows.ts";
 import { planOf } from "./rollout-plan.ts";
 import { resolveInside, type SourceTree } from "./source-tree.ts";
 
@@ -173,7 +174,6 @@ function fillRemoval(removal: FleetDocument["spec"]["removal"]): Pick<FleetSpec,
   return { removal: { policy, graceMs: (grace === undefined ? undefined : parseDuration(grace)) ?? defaultRemoval.graceMs } };
 }
 
-type WindowsDocument = NonNullable<FleetDocument["spec"]["syncWindows"]>;
 type BundleDocument = FleetDocument["spec"]["bundles"][number];
 
 function fillDefaults({ metadata, spec }: FleetDocument, clusters: LabelSelector, fleetName: string | undefined): FleetSpec {
@@ -260,14 +260,6 @@ function fillDeadlines(deadline: NonNullable<BundleDocument["deadline"]>): NonNu
     return ms === undefined ? [] : [[phase, ms] as const];
   });
   return Object.fromEntries(written);
-}
-
-function fillWindows({ timeZone = "UTC", allow = [], deny = [], whenClosed = "finish", heal = false }: WindowsDocument): SyncWindows {
-  const fill = ({ duration, timeZone: own, ...window }: NonNullable<WindowsDocument["allow"]>[number]): SyncWindow => {
-    const durationMs = duration === undefined ? undefined : parseDuration(duration);
-    return { ...window, timeZone: own ?? timeZone, ...(durationMs !== undefined && { durationMs }) };
-  };
-  return { allow: allow.map(fill), deny: deny.map(fill), whenClosed, heal };
 }
 
 /** "10%" keeps the least number of objects beside it (G6); a whole number stands alone. */

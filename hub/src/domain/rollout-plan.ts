@@ -1,5 +1,6 @@
 import type { FleetDocument } from "./fleet-schema.ts";
-import type { Amount, LabelSelector, RolloutSpec } from "./fleet-spec.ts";
+import { fillWindows } from "./fill-windows.ts";
+import type { Amount, JobGate, MetricGate, RolloutSpec, WaveGates, WaveSpec } from "./fleet-spec.ts";
 import { parseDuration } from "./parse-duration.ts";
 import { matchesSelector, type Labels } from "./select-clusters.ts";
 
@@ -29,29 +30,52 @@ export function amountDown(amount: Amount, of: number): number {
 }
 
 type RolloutDocument = NonNullable<FleetDocument["spec"]["rollout"]>;
+type WaveDocument = NonNullable<RolloutDocument["waves"]>[number];
+type AfterDocument = NonNullable<WaveDocument["after"]>;
+
+const [metricWindowMs, jobTimeoutMs] = [300_000, 600_000];
 
 /** The rollout as fleet.yaml says it, with every default filled in. */
-export function planOf(rollout: RolloutDocument): RolloutSpec {
-  const { waves, failureBudget, onFailure } = rollout;
+export function planOf({ waves, failureBudget, onFailure, progressDeadline, onNewRevision }: RolloutDocument): RolloutSpec {
   return {
-    ...immediateRollout,
-    ...(waves && {
-      waves: waves.map(({ name, clusters = {}, maxConcurrency, after }) => ({
-        name,
-        clusters: clusters as LabelSelector,
-        ...(maxConcurrency !== undefined && { maxConcurrency: amountOf(maxConcurrency) }),
-        after: {
-          healthy: after?.healthy ?? true,
-          soakMs: parseDuration(after?.soak ?? "0s") ?? 0,
-          ...(after?.approval !== undefined && { approval: after.approval }),
-          metrics: [],
-          jobs: [],
-        },
-      })),
-    }),
+    waves: waves === undefined ? immediateRollout.waves : waves.map(waveSpecOf),
     failureBudget: failureBudget === undefined ? { count: 0 } : amountOf(failureBudget),
     onFailure: onFailure ?? "rollback",
+    progressDeadlineMs: msOf(progressDeadline, immediateRollout.progressDeadlineMs),
+    onNewRevision: onNewRevision ?? "supersede",
   };
+}
+
+function waveSpecOf({ name, clusters = {}, maxConcurrency, maxUnavailable, windows, after = {} }: WaveDocument): WaveSpec {
+  return {
+    name,
+    clusters,
+    ...(maxConcurrency !== undefined && { maxConcurrency: amountOf(maxConcurrency) }),
+    ...(maxUnavailable !== undefined && { maxUnavailable: amountOf(maxUnavailable) }),
+    ...(windows !== undefined && { windows: fillWindows(windows) }),
+    after: gatesOf(after),
+  };
+}
+
+function gatesOf({ healthy = true, soak, approval, metrics = [], jobs = [], check }: AfterDocument): WaveGates {
+  return {
+    healthy,
+    soakMs: msOf(soak, 0),
+    ...(approval !== undefined && { approval }),
+    metrics: metrics.map(({ threshold, window, ...metric }) => ({ ...metric, threshold: thresholdOf(threshold), windowMs: msOf(window, metricWindowMs) })),
+    jobs: jobs.map(({ timeout, spec, ...job }) => ({ ...job, spec: spec as JobGate["spec"], timeoutMs: msOf(timeout, jobTimeoutMs) })),
+    ...(check !== undefined && { check }),
+  };
+}
+
+/** "< 0.01"; the schema has seen that it reads so. */
+function thresholdOf(text: string): MetricGate["threshold"] {
+  const [, operator = "==", value = ""] = /^(<=|>=|==|!=|<|>)(.*)$/.exec(text) ?? [];
+  return { operator: operator as MetricGate["threshold"]["operator"], value: Number(value) };
+}
+
+function msOf(text: string | undefined, otherwise: number): number {
+  return (text === undefined ? undefined : parseDuration(text)) ?? otherwise;
 }
 
 function amountOf(written: number | string): Amount {
