@@ -48,6 +48,13 @@ import { contextUseCommand } from "./commands/login/context-use.ts";
 import { loginCommand } from "./commands/login/login.ts";
 import { completionCommand } from "./commands/program/completion.ts";
 import { resumeCommand } from "./commands/suspend/resume.ts";
+import { rolloutActCommand, rolloutApproveCommand } from "./commands/rollout/act.ts";
+import { freezeCommand, holdCommand, unfreezeCommand } from "./commands/rollout/hold.ts";
+import { rolloutListCommand } from "./commands/rollout/list.ts";
+import { rollbackCommand } from "./commands/rollout/rollback.ts";
+import { rolloutShowCommand } from "./commands/rollout/show.ts";
+import { rolloutStatusCommand } from "./commands/rollout/status.ts";
+import { rolloutWatchCommand } from "./commands/rollout/watch.ts";
 import { suspendCommand } from "./commands/suspend/suspend.ts";
 import { suspensionsCommand } from "./commands/suspend/list.ts";
 import { overrideCommand } from "./commands/window/override.ts";
@@ -89,6 +96,24 @@ const root = buildRouteMap<string, FleetContext>({
       docs: { brief: "Sync windows in an emergency: override, restore" },
       routes: { override: overrideCommand, restore: restoreCommand },
     }),
+    rollout: buildRouteMap({
+      docs: { brief: "Waves in which a revision reaches a fleet: status, watch, approve, pause" },
+      routes: {
+        status: rolloutStatusCommand,
+        watch: rolloutWatchCommand,
+        approve: rolloutApproveCommand,
+        pause: rolloutActCommand("pause"),
+        resume: rolloutActCommand("resume"),
+        abort: rolloutActCommand("abort"),
+        restart: rolloutActCommand("restart"),
+        list: rolloutListCommand,
+        show: rolloutShowCommand,
+      },
+    }),
+    rollback: rollbackCommand,
+    hold: holdCommand,
+    freeze: freezeCommand,
+    unfreeze: unfreezeCommand,
     wait: waitCommand,
     history: historyCommand,
     trace: traceCommand,

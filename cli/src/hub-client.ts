@@ -10,15 +10,26 @@ import type {
   FleetCreated,
   FleetRow,
   HeldRemovalAnswer,
+  HoldCreate,
+  HoldRow,
   HubInfo,
   ObjectRow,
   Page,
   PruneApprovalRequest,
   PruneApprovals,
+  Released,
+  ReleaseRow,
   RemovalApproval,
   RemovalApprovalRequest,
   Rendered,
   RevisionRow,
+  RollbackAnswer,
+  RollbackCreate,
+  RolloutAct,
+  RolloutClusterRow,
+  RolloutDecisionRow,
+  RolloutRow,
+  RolloutStatus,
   Suspension,
   SuspensionCreate,
   TargetRow,
@@ -81,6 +92,46 @@ export class HubClient {
     return this.#write("POST", `${fleetPath(name)}/sync${many === "" ? query : `${query === "" ? "?" : `${query}&`}${many}`}`);
   }
 
+  rollouts(query: Query = {}, limit?: number): Promise<RolloutRow[]> {
+    return this.all("/rollouts", query, limit);
+  }
+
+  rollout(fleet: string): Promise<RolloutStatus> {
+    return this.#read(`${fleetPath(fleet)}/rollout`);
+  }
+
+  rolloutDecisions(id: number): Promise<RolloutDecisionRow[]> {
+    return this.all(`/rollouts/${id}/decisions`);
+  }
+
+  rolloutClusters(id: number): Promise<RolloutClusterRow[]> {
+    return this.all(`/rollouts/${id}/clusters`);
+  }
+
+  actOnRollout(fleet: string, act: string, body: RolloutAct): Promise<RolloutStatus> {
+    return this.#write("POST", `${fleetPath(fleet)}/rollout/${act}`, body);
+  }
+
+  rollBack(fleet: string, rollback: RollbackCreate): Promise<RollbackAnswer> {
+    return this.#write("POST", `${fleetPath(fleet)}/rollback`, rollback);
+  }
+
+  letGo(fleet: string, cluster: string | undefined, reason?: string): Promise<Released> {
+    return this.#write("DELETE", `${fleetPath(fleet)}/keeps${queryText({ cluster })}`, undefined, reason);
+  }
+
+  hold(hold: HoldCreate): Promise<HoldRow> {
+    return this.#write("POST", "/holds", hold);
+  }
+
+  async unfreeze(reason?: string): Promise<void> {
+    await this.#write("DELETE", "/holds", undefined, reason);
+  }
+
+  releases(query: Query, limit?: number): Promise<ReleaseRow[]> {
+    return this.all("/releases", query, limit);
+  }
+
   suspensions(query: Query = {}): Promise<Suspension[]> {
     return this.all("/suspensions", query);
   }
@@ -125,8 +176,9 @@ export class HubClient {
     return this.#read(`${fleetPath(fleet)}/revisions/${encodeURIComponent(revision)}/trace`);
   }
 
-  rendered(fleet: string, cluster: string): Promise<Rendered> {
-    return this.#read(`${fleetPath(fleet)}/rendered/${encodeURIComponent(cluster)}`);
+  /** What a cluster gets; with a revision, what it got then. */
+  rendered(fleet: string, cluster: string, revision?: string): Promise<Rendered> {
+    return this.#read(`${fleetPath(fleet)}/rendered/${encodeURIComponent(cluster)}${queryText({ revision })}`);
   }
 
   clusters(query: Query = {}): Promise<ClusterRow[]> {

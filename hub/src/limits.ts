@@ -476,3 +476,6 @@ export const rolloutStepsMax = 50;
 
 /** Revisions of one fleet that are kept placed at a time: the one that rolls out, the settled one, pins, and what clusters lag at. */
 export const placedRevisionsMax = 6;
+
+/** Pairs of present and older targets that are compared before a rollback: clusters that have the same count once. */
+export const hazardPairsMax = 50;

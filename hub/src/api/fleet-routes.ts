@@ -170,14 +170,17 @@ export function addFleetRoutes(app: ApiApp, options: ApiOptions): void {
         summary: "The objects a cluster gets; values of Secrets are hashes",
         tags,
         params: renderedParams,
-        querystring: noQuery,
+        querystring: Type.Object(
+          { revision: Type.Optional(Type.String({ minLength: 4, maxLength: 64, description: "One that was released there before, or its first characters" })) },
+          { additionalProperties: false },
+        ),
         response: answers({ 200: Rendered }),
       },
     },
     async (request) => {
       const { fleet, cluster } = request.params;
       await fleetOf(fleet);
-      const rendered = await store.readRendered(fleet, cluster);
+      const rendered = await store.readRendered(fleet, cluster, request.query.revision);
       if (rendered !== undefined) return rendered;
       if ((await store.readCluster(cluster)) === undefined) throw notFound("cluster", cluster, "`fleet cluster list` shows those there are");
       throw notFound("target", `${fleet}/${cluster}`, "the fleet's selector does not match the cluster, or nothing was released yet");

@@ -9,14 +9,23 @@ import type {
   FleetCreate,
   FleetRow,
   HeldPruneRow,
+  HoldRow,
   HubInfo,
   ObjectRow,
   Page,
+  PinRow,
   ProblemRow,
   PruneApproval,
   Ref,
+  Released,
+  ReleaseRow,
   RemovalApproval,
   Rendered,
+  RollbackCreate,
+  RolloutClusterRow,
+  RolloutDecisionRow,
+  RolloutRow,
+  RolloutStatus,
   RevisionRow,
   Suspension,
   TargetRow,
@@ -53,6 +62,24 @@ export interface ApiStore {
   createFleet(actor: Actor, fleet: NewFleet): Promise<{ readonly repositoryId: string; readonly webhookSecret: string | undefined }>;
   deleteFleet(actor: Actor, name: string, policy: "orphan" | "delete"): Promise<void>;
   wantSync(actor: Actor, fleet: string, choice: SyncChoice): Promise<{ readonly revision: string | null }>;
+  readRollouts(query: Filters<"fleet">): Promise<Page<RolloutRow>>;
+  readRolloutStatus(fleet: string): Promise<RolloutStatus>;
+  readDecisions(rollout: number, query: Bounds): Promise<Page<RolloutDecisionRow>>;
+  readRolloutClusters(rollout: number, query: Filters<"mark">): Promise<Page<RolloutClusterRow>>;
+  readReleases(query: Filters<"fleet" | "cluster" | "at">): Promise<Page<ReleaseRow>>;
+  readHolds(): Promise<HoldRow[]>;
+  actOnRollout(
+    actor: Actor,
+    fleet: string,
+    act: "pause" | "resume" | "approve" | "abort" | "restart",
+    choice: { readonly wave: string | undefined },
+  ): Promise<void>;
+  rollBack(actor: Actor, fleet: string, wanted: Omit<RollbackCreate, "reason">): Promise<PinRow[]>;
+  /** Nothing new is released to the fleet, or to any. */
+  hold(actor: Actor, fleet: string | undefined, until: Date | undefined): Promise<HoldRow>;
+  unfreeze(actor: Actor): Promise<void>;
+  /** Ends what keeps a fleet, or one cluster of it, from following Git. */
+  letGo(actor: Actor, fleet: string, cluster: string | undefined): Promise<Released>;
   suspend(actor: Actor, scope: ActScope): Promise<Suspension>;
   resume(actor: Actor, scope: ActScope): Promise<void>;
   readSuspensions(query: Filters<"fleet" | "cluster">): Promise<Page<Suspension>>;
@@ -62,7 +89,7 @@ export interface ApiStore {
   readTargets(query: Filters<"cluster" | "sync" | "health"> & { readonly fleet: string }): Promise<Page<TargetRow>>;
   readRevisions(query: Bounds & { readonly fleet: string }): Promise<Page<RevisionRow>>;
   readTrace(fleet: string, revision: string): Promise<Trace>;
-  readRendered(fleet: string, cluster: string): Promise<Rendered | undefined>;
+  readRendered(fleet: string, cluster: string, revision?: string): Promise<Rendered | undefined>;
   readClusters(query: Filters<"name" | "phase" | "fleet"> & { readonly labels?: readonly LabelExpression[] | undefined }): Promise<Page<ClusterRow>>;
   readCluster(name: string): Promise<ClusterRow | undefined>;
   createCluster(actor: Actor, name: string, labels: Readonly<Record<string, string>>): Promise<void>;

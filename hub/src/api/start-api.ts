@@ -13,6 +13,7 @@ import { addSuspensionRoutes } from "./suspension-routes.ts";
 import { addFleetRoutes } from "./fleet-routes.ts";
 import { addOperationsRoutes } from "./operations-routes.ts";
 import type { ApiLog, ApiOptions } from "./ports.ts";
+import { addRolloutRoutes } from "./rollout-routes.ts";
 import { addStateRoutes } from "./state-routes.ts";
 import type { ApiApp } from "./typed-app.ts";
 import { compileValidator } from "./validate-request.ts";
@@ -120,6 +121,7 @@ export async function buildApi(options: ApiOptions, watchers: Watchers): Promise
   addApprovalRoutes(app, options);
   addAuditRoutes(app, options);
   addSuspensionRoutes(app, options);
+  addRolloutRoutes(app, options);
   addWatchRoute(app, options, watchers);
   await addWebhookRoute(app, options);
   await app.ready();

@@ -12,14 +12,11 @@ import { StoreError } from "./store-error.ts";
  * The objects of one cluster's target as its agent gets them, without those that another fleet owns; values of Secrets are keyed hashes.
  * Undefined when the cluster has no target of the fleet.
  *
- * @throws StoreError `not-found` when a body is no longer kept.
+ * @param revision as it was released there last, or is placed to be; may be a prefix. Without it: what it has now.
+ * @throws StoreError `not-found` when a body is no longer kept, or the revision was never released there; `ambiguous`.
  */
-export async function readRendered(pool: pg.Pool, sealing: Sealing, fleet: string, cluster: string): Promise<Rendered | undefined> {
-  const { rows } = await pool.query<{ generation: string; revision: string; bundles: TargetBundle[]; problems: Rendered["problems"] }>(
-    "SELECT t.generation, t.revision, t.bundles, s.problems FROM targets t JOIN seen_targets s USING (fleet, cluster) WHERE t.fleet = $1 AND t.cluster = $2",
-    [fleet, cluster],
-  );
-  const target = rows[0];
+export async function readRendered(pool: pg.Pool, sealing: Sealing, fleet: string, cluster: string, revision?: string): Promise<Rendered | undefined> {
+  const target = revision === undefined ? await presentTarget(pool, fleet, cluster) : await olderTarget(pool, fleet, cluster, revision);
   if (target === undefined) return undefined;
   const bundles: Rendered["bundles"] = [];
   // One body at a time: the largest is 256 MB unpacked.
@@ -32,6 +29,39 @@ export async function readRendered(pool: pg.Pool, sealing: Sealing, fleet: strin
     bundles.push({ name, digest, objects: objects.map((object) => hideSecrets(object, sealing) as Record<string, unknown>) });
   }
   return { fleet, cluster, revision: target.revision, generation: Number(target.generation), bundles, problems: target.problems };
+}
+
+interface StoredTarget {
+  readonly generation: string;
+  readonly revision: string;
+  readonly bundles: readonly TargetBundle[];
+  readonly problems: Rendered["problems"];
+}
+
+async function presentTarget(pool: pg.Pool, fleet: string, cluster: string): Promise<StoredTarget | undefined> {
+  const { rows } = await pool.query<StoredTarget>(
+    "SELECT t.generation, t.revision, t.bundles, s.problems FROM targets t JOIN seen_targets s USING (fleet, cluster) WHERE t.fleet = $1 AND t.cluster = $2",
+    [fleet, cluster],
+  );
+  return rows[0];
+}
+
+async function olderTarget(pool: pg.Pool, fleet: string, cluster: string, prefix: string): Promise<StoredTarget> {
+  const { rows } = await pool.query<StoredTarget>(
+    `SELECT DISTINCT ON (k.revision) k.generation, k.revision, x.bundles, '[]'::jsonb AS problems FROM (
+       SELECT generation, revision, spec FROM releases WHERE fleet = $1 AND cluster = $2
+       UNION ALL SELECT 0, revision, spec FROM placements WHERE fleet = $1 AND cluster = $2) k JOIN target_specs x ON x.digest = k.spec
+     WHERE starts_with(k.revision, $3) ORDER BY k.revision, k.generation DESC LIMIT 2`,
+    [fleet, cluster, prefix.toLowerCase()],
+  );
+  const [row, other] = rows;
+  if (row === undefined)
+    throw new StoreError("not-found", `revision '${prefix}' of fleet ${fleet} was not released to cluster ${cluster}, or is no longer kept`, {
+      hint: `fleet history ${fleet} --cluster ${cluster} lists what was`,
+    });
+  if (other !== undefined)
+    throw new StoreError("ambiguous", `'${prefix}' begins more than one revision`, { hint: `${row.revision.slice(0, 12)} and ${other.revision.slice(0, 12)}` });
+  return row;
 }
 
 function hideSecrets(object: KubeObject, sealing: Sealing): KubeObject {

@@ -105,7 +105,7 @@ async function readOne<Row extends object>(client: pg.ClientBase, table: string,
 }
 
 /** The description of a token, or its id where it has none. */
-function nameOfActor(parameter: string): string {
+export function nameOfActor(parameter: string): string {
   return `COALESCE((SELECT NULLIF(description, '') FROM api_tokens WHERE id = ${parameter}::text), ${parameter}::text)`;
 }
 

@@ -7,6 +7,8 @@ import { approvePrunes } from "../store/approve-prunes.ts";
 import { readAuditLog } from "../store/audit-log.ts";
 import { changeLabels, createCluster, removeCluster } from "../store/change-clusters.ts";
 import { countRows, readChangeMarks, readEvents, readEventsAfter, readDrifts, readRevisions, readTrace } from "../store/read-history.ts";
+import { actOnRollout, hold, letGo, rollBack, unfreeze } from "../store/change-rollouts.ts";
+import { readDecisions, readHolds, readReleases, readRolloutClusters, readRollouts, readRolloutStatus } from "../store/read-rollouts.ts";
 import { createFleet } from "../store/create-fleet.ts";
 import { deleteFleet } from "../store/delete-fleet.ts";
 import { readApprovals, readHeldPrunes } from "../store/read-approvals.ts";
@@ -31,6 +33,17 @@ export function apiStore(pool: pg.Pool, sealing: Sealing): ApiStore {
     createFleet: (actor, fleet) => createFleet(pool, sealing, actor, fleet),
     deleteFleet: (actor, name, policy) => deleteFleet(pool, actor, name, policy),
     wantSync: (actor, fleet, choice) => wantSync(pool, actor, fleet, choice, commandLifetimeMs, null),
+    readRollouts: (query) => readRollouts(pool, query),
+    readRolloutStatus: (fleet) => readRolloutStatus(pool, fleet),
+    readDecisions: (rollout, query) => readDecisions(pool, rollout, query),
+    readRolloutClusters: (rollout, query) => readRolloutClusters(pool, rollout, query),
+    readReleases: (query) => readReleases(pool, query),
+    readHolds: async () => [...(await readHolds(pool))],
+    actOnRollout: (actor, fleet, act, choice) => actOnRollout(pool, actor, fleet, act, choice),
+    rollBack: async (actor, fleet, wanted) => [...(await rollBack(pool, sealing, actor, fleet, wanted))],
+    hold: (actor, fleet, until) => hold(pool, actor, fleet, until),
+    unfreeze: (actor) => unfreeze(pool, actor),
+    letGo: (actor, fleet, cluster) => letGo(pool, actor, fleet, cluster),
     suspend: (actor, scope) => suspend(pool, actor, scope),
     resume: (actor, scope) => resume(pool, actor, scope),
     readSuspensions: (query) => readSuspensions(pool, query),
@@ -40,7 +53,7 @@ export function apiStore(pool: pg.Pool, sealing: Sealing): ApiStore {
     readTargets: (query) => readTargets(pool, query),
     readRevisions: (query) => readRevisions(pool, query),
     readTrace: (fleet, revision) => readTrace(pool, fleet, revision),
-    readRendered: (fleet, cluster) => readRendered(pool, sealing, fleet, cluster),
+    readRendered: (fleet, cluster, revision) => readRendered(pool, sealing, fleet, cluster, revision),
     readClusters: (query) => readClusters(pool, query),
     readCluster: (name) => readCluster(pool, name),
     createCluster: (actor, name, labels) => createCluster(pool, actor, name, labels),

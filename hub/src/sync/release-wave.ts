@@ -1,3 +1,4 @@
+import { failpoint } from "@flotilla/proto/failpoint";
 import type { Claim, Contest, Owner } from "../domain/claims.ts";
 import { homeOf, type FleetCluster, type FleetRollout, type KeptRollout, type KeptTarget } from "../domain/fleet-rollout.ts";
 import { nextWave, waveOf } from "../domain/next-wave.ts";
@@ -196,10 +197,18 @@ async function advance(ports: ReleaseWavePorts, job: ReleaseWaveJob, state: Flee
     case "fail":
     case "done": {
       const phase = decision.kind === "fail" ? "Failed" : open.phase === "RollingBack" ? "RolledBack" : "Done";
-      await ports.saveStep(job.lease, { ...base, releases: [], phase, reason: decision.reason, until: null, decision: { kind: decision.kind, clusters: 0 } });
+      await save(ports, job.lease, { ...base, releases: [], phase, reason: decision.reason, until: null, decision: { kind: decision.kind, clusters: 0 } });
       return "again";
     }
   }
+}
+
+/** False when somebody changed the rollout meanwhile: nothing was written. */
+async function save(ports: ReleaseWavePorts, lease: Lease, step: WaveStep): Promise<boolean> {
+  if (step.decision) failpoint("before-save-decision");
+  const isSaved = await ports.saveStep(lease, step);
+  if (step.decision) failpoint("after-save-decision");
+  return isSaved;
 }
 
 type Base = Pick<WaveStep, "fleet" | "rollout" | "version" | "revision" | "marks" | "wave" | "failure">;
@@ -216,7 +225,7 @@ async function releaseStep(
   const wanted = new Map(decision.clusters.map((cluster) => [cluster, open.revision]));
   const { releases, missing } = await prepare(ports, job, state, wanted, "rollout", open.id, open.traceparent);
   const waves = new Map(state.clusters.map(({ name, labels }) => [name, waveOf(open.plan, labels)]));
-  await ports.saveStep(job.lease, {
+  await save(ports, job.lease, {
     ...base,
     releases: releases.map((release) => ({ release, mark: "Updating" as const, waves })),
     wave: Math.max(open.wave, decision.wave),
@@ -251,7 +260,7 @@ async function rollbackStep(
     return { cluster, wave: waves.get(cluster) ?? 0, mark: "Kept", since: state.now, why };
   });
   const marked = new Set(kept);
-  await ports.saveStep(job.lease, {
+  await save(ports, job.lease, {
     ...base,
     marks: [...base.marks.filter(({ cluster }) => !marked.has(cluster)), ...keptMarks],
     releases: releases.map((release) => ({ release, mark: "RolledBack" as const, waves })),
@@ -266,7 +275,7 @@ async function rollbackStep(
 async function holdStep(ports: ReleaseWavePorts, job: ReleaseWaveJob, open: KeptRollout, base: Base, decision: DecisionOf<"hold">): Promise<Acted> {
   const until = decision.until ?? null;
   if (base.marks.length > 0 || decision.reason !== open.reason || base.failure !== undefined) {
-    const isSaved = await ports.saveStep(job.lease, { ...base, releases: [], phase: open.phase, reason: decision.reason, until });
+    const isSaved = await save(ports, job.lease, { ...base, releases: [], phase: open.phase, reason: decision.reason, until });
     if (!isSaved) return "again";
   }
   if (decision.asks && decision.asks.length > 0) await ports.askGates(job.fleet, open, decision.asks);

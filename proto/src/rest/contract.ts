@@ -348,6 +348,176 @@ export const RevisionRow = Type.Object({
 });
 export type RevisionRow = Static<typeof RevisionRow>;
 
+/** Where a rollout stands; all but Queued, Running and RollingBack are ends. */
+export const RolloutPhaseWord = Type.Union([
+  Type.Literal("Queued"),
+  Type.Literal("Running"),
+  Type.Literal("RollingBack"),
+  Type.Literal("Done"),
+  Type.Literal("RolledBack"),
+  Type.Literal("Failed"),
+  Type.Literal("Aborted"),
+  Type.Literal("Superseded"),
+  Type.Literal("Skipped"),
+]);
+export type RolloutPhaseWord = Static<typeof RolloutPhaseWord>;
+
+/** What a rollout has made of one cluster. */
+export const ClusterMarkWord = Type.Union(
+  [
+    Type.Literal("Waiting"),
+    Type.Literal("Updating"),
+    Type.Literal("Healthy"),
+    Type.Literal("Failed"),
+    Type.Literal("Skipped"),
+    Type.Literal("RolledBack"),
+    Type.Literal("Kept"),
+  ],
+  { description: "Skipped: offline beyond the progress deadline. Kept: pinned, or nothing to go back to" },
+);
+export type ClusterMarkWord = Static<typeof ClusterMarkWord>;
+
+/** A person's word. */
+export const PersonsWord = Type.Object({ by: Type.String(), reason: Type.String(), at: Time });
+export type PersonsWord = Static<typeof PersonsWord>;
+const MaybeWord = Type.Union([PersonsWord, Type.Null()]);
+
+export const WaveRow = Type.Object({
+  name: Type.String(),
+  clusters: Type.Integer(),
+  marks: Type.Record(Type.String(), Type.Integer(), { description: "Clusters by mark; marks of none are left out" }),
+  approval: Type.Union([Type.String(), Type.Null()], { description: "Who has to approve before the next wave" }),
+  approved: MaybeWord,
+  soakMs: Type.Integer(),
+});
+export type WaveRow = Static<typeof WaveRow>;
+
+export const GateRow = Type.Object({
+  wave: Type.Integer(),
+  name: Type.String(),
+  kind: Type.Union([Type.Literal("metric"), Type.Literal("job")]),
+  verdict: Type.Union([Type.Literal("asked"), Type.Literal("passed"), Type.Literal("failed"), Type.Literal("unknown")]),
+  message: Type.String(),
+  at: Time,
+});
+export type GateRow = Static<typeof GateRow>;
+
+export const RolloutRow = Type.Object({
+  id: Type.Integer(),
+  fleet: Type.String(),
+  revision: Type.String(),
+  from: Type.Union([Type.String(), Type.Null()], { description: "What the fleet had before as a whole" }),
+  subject: Type.String({ description: "First line of the commit's message; empty when it is not kept" }),
+  phase: RolloutPhaseWord,
+  wave: Type.Integer({ description: "Index of the wave that was reached" }),
+  waves: Type.Array(WaveRow),
+  reason: Type.String({ description: "What it waits for, or how it ended, in a sentence" }),
+  until: MaybeTime,
+  startedAt: Time,
+  endedAt: MaybeTime,
+  paused: MaybeWord,
+  failure: Type.Union([Type.Object({ cluster: Type.String(), message: Type.String(), at: Time }), Type.Null()], { description: "What failed first" }),
+  gates: Type.Array(GateRow),
+});
+export type RolloutRow = Static<typeof RolloutRow>;
+
+export const PinRow = Type.Object({
+  fleet: Type.String(),
+  cluster: Type.Union([Type.String(), Type.Null()], { description: "null: the whole fleet" }),
+  revision: Type.String(),
+  ...PersonsWord.properties,
+});
+export type PinRow = Static<typeof PinRow>;
+
+export const HoldRow = Type.Object({
+  fleet: Type.Union([Type.String(), Type.Null()], { description: "null: all fleets" }),
+  ...PersonsWord.properties,
+  until: MaybeTime,
+});
+export type HoldRow = Static<typeof HoldRow>;
+
+/** What a fleet's rollout is doing, and what people said about it. */
+export const RolloutStatus = Type.Object({
+  fleet: Type.String(),
+  newest: Type.Union([Type.String(), Type.Null()], { description: "The newest good revision of Git" }),
+  settled: Type.Union([Type.String(), Type.Null()], { description: "The newest revision that went through the whole fleet" }),
+  rollout: Type.Union([RolloutRow, Type.Null()], { description: "The one that runs, else the newest that ended" }),
+  queued: Type.Union([RolloutRow, Type.Null()]),
+  pins: Type.Array(PinRow),
+  holds: Type.Array(HoldRow),
+});
+export type RolloutStatus = Static<typeof RolloutStatus>;
+
+export const RolloutDecisionRow = Type.Object({
+  id: Type.Integer(),
+  at: Time,
+  kind: Type.String(),
+  wave: Type.Union([Type.Integer(), Type.Null()]),
+  clusters: Type.Integer(),
+  reason: Type.String(),
+  by: Type.String(),
+});
+export type RolloutDecisionRow = Static<typeof RolloutDecisionRow>;
+
+export const RolloutClusterRow = Type.Object({
+  cluster: Type.String(),
+  wave: Type.Integer(),
+  mark: ClusterMarkWord,
+  since: Time,
+  releasedAt: MaybeTime,
+  why: Type.String(),
+});
+export type RolloutClusterRow = Static<typeof RolloutClusterRow>;
+
+/** One release of a target to a cluster. */
+export const ReleaseRow = Type.Object({
+  fleet: Type.String(),
+  cluster: Type.String(),
+  generation: Type.Integer(),
+  revision: Type.String(),
+  digest: Type.String(),
+  releasedAt: Time,
+  healthyAt: MaybeTime,
+  cause: Type.String({ description: "rollout, rollback, placement, pin or joined" }),
+  rollout: Type.Union([Type.Integer(), Type.Null()]),
+});
+export type ReleaseRow = Static<typeof ReleaseRow>;
+
+const Reason = Type.String({ maxLength: 500 });
+
+export const RolloutAct = Type.Object(
+  {
+    reason: Type.Optional(Reason),
+    wave: Type.Optional(Type.String({ description: "approve: name of the wave; default the one that waits" })),
+  },
+  { additionalProperties: false },
+);
+export type RolloutAct = Static<typeof RolloutAct>;
+
+export const RollbackCreate = Type.Object(
+  {
+    revision: Type.Optional(Type.String({ minLength: 4, maxLength: 64, description: "Full or the first characters; default what was healthy before" })),
+    clusters: Type.Optional(Type.Array(Type.String(), { minItems: 1, maxItems: 1_000, description: "Only these; default the whole fleet" })),
+    reason: Type.Optional(Reason),
+    force: Type.Optional(Type.Boolean({ description: "Also when it cannot take everything back" })),
+  },
+  { additionalProperties: false },
+);
+export type RollbackCreate = Static<typeof RollbackCreate>;
+
+export const RollbackAnswer = Type.Object({ pins: Type.Array(PinRow) });
+export type RollbackAnswer = Static<typeof RollbackAnswer>;
+
+export const HoldCreate = Type.Object(
+  { fleet: Type.Optional(Type.String({ description: "Absent: all fleets" })), reason: Reason, until: Type.Optional(Time) },
+  { additionalProperties: false },
+);
+export type HoldCreate = Static<typeof HoldCreate>;
+
+/** What `resume` ended. */
+export const Released = Type.Object({ holds: Type.Integer(), pins: Type.Integer(), rollouts: Type.Integer({ description: "Paused ones that go on" }) });
+export type Released = Static<typeof Released>;
+
 /** Hub's own record of a revision's path: a tree two levels deep (once per revision, then per cluster). */
 export const TracePhase = Type.Object({
   cluster: Type.String({ description: "Empty for what happens once per revision" }),

@@ -6,6 +6,7 @@ import { fleetName, helpText, outputFlag, watchFlag } from "../../input/paramete
 import { fleetStatusView } from "../../render/fleet-view.ts";
 import { showLive } from "../../render/live-view.ts";
 import { paintFor } from "../../render/palette.ts";
+import { rolloutSummary } from "../../render/rollout-view.ts";
 import { type ListFormat, remark, say, structured } from "../../render/print.ts";
 import { tableLines } from "../../render/table.ts";
 import { bundleView, fleetHeading, targetView } from "../../render/target-view.ts";
@@ -52,13 +53,13 @@ async function allFleets(context: FleetContext, client: HubClient, format: ListF
 }
 
 async function oneFleet(context: FleetContext, client: HubClient, name: string, format: ListFormat): Promise<readonly string[]> {
-  const [fleet, targets] = await Promise.all([client.fleet(name), client.targets(name)]);
-  if (format === "json" || format === "yaml") return [await structured({ fleet, targets }, format)];
+  const [fleet, targets, rollout] = await Promise.all([client.fleet(name), client.targets(name), client.rollout(name)]);
+  if (format === "json" || format === "yaml") return [await structured({ fleet, targets, rollout }, format)];
   const now = context.now();
   const view = targetView(now);
   if (format === "name") return targets.map(view.name);
   const paint = paintFor(context.process.stdout, context.env);
-  const heading = fleetHeading(fleet, now, paint);
+  const heading = [...fleetHeading(fleet, now, paint).slice(0, -1), ...rolloutSummary(rollout, now, paint), ""];
   if (targets.length === 0) return [...heading, view.empty];
   if (format === "table") return [...heading, ...tableLines(view.columns, targets, paint)];
   const bundles = bundleView(now);
