@@ -458,9 +458,10 @@ export const decisionsPerRolloutMax = 2_000;
 /** Releases are kept this long as history, and the newest of each cluster for ever. */
 export const releasesKeptMs = 90 * 86_400_000;
 
-/** A fleet's rollout is looked at again no sooner than this after a look, and than so many times what the look took: reports come by the hundred. */
+/** A fleet's rollout is looked at again no sooner than this after a look, and than so many times what the look took, up to a bound: reports come by the hundred. */
 export const rolloutLookMinMs = 100;
 export const rolloutLookFactor = 5;
+export const rolloutLookMaxMs = 2_000;
 
 /** Rollouts are looked at this often though nobody said so: the net under `flotilla_rollouts`. */
 export const rolloutNetMs = 30_000;

@@ -7,7 +7,7 @@ import { digestOfBundles } from "@flotilla/hub/domain/place-bundles";
 import { releaseWavePorts } from "@flotilla/hub/start-sync";
 import { saveRender } from "@flotilla/hub/store/bodies";
 import { stagePlacements, type BegunRollout } from "@flotilla/hub/store/begin-rollout";
-import { createCluster } from "@flotilla/hub/store/change-clusters";
+import { changeLabels, createCluster } from "@flotilla/hub/store/change-clusters";
 import { createFleet } from "@flotilla/hub/store/create-fleet";
 import { acquireLease, type Lease } from "@flotilla/hub/store/leases";
 import { migrate } from "@flotilla/hub/store/migrate";
@@ -305,6 +305,28 @@ describe("a rollout", () => {
     lease = (await acquireLease(pool, "repository/1", "test"))!;
     await expect(releaseWave(releaseWavePorts(pool), { lease: stale, fleet: "shop", gitRevision: undefined })).rejects.toMatchObject({ code: "fenced" });
     expect(await running()).toEqual(at("r1"));
+  });
+
+  it("gives a cluster whose labels move it to a wave that was released what that has", async () => {
+    await begin();
+    await commit(
+      "r2",
+      plan({
+        waves: [
+          wave("canary"),
+          wave("eu", { maxConcurrency: { count: 2 }, after: { healthy: true, soakMs: 0, approval: "ops", metrics: [], jobs: [] } }),
+          wave("rest", { clusters: {} }),
+        ],
+      }),
+    );
+    await look();
+    await report(["canary-1"]);
+    await look();
+    await report(["eu-1", "eu-2"]);
+    await look();
+    await changeLabels(pool, actor, "us-1", { tier: "eu" });
+    await look();
+    expect(await running()).toEqual(at("r2"));
   });
 
   it("gives a cluster that joins what its wave has reached", async () => {

@@ -1,4 +1,4 @@
-import { rolloutLookFactor, rolloutLookMinMs, rolloutNetMs } from "../limits.ts";
+import { rolloutLookFactor, rolloutLookMaxMs, rolloutLookMinMs, rolloutNetMs } from "../limits.ts";
 import type { Lease } from "./ports.ts";
 import type { LookAgain } from "./release-wave.ts";
 
@@ -159,7 +159,7 @@ class AdvanceLoop {
     }
     const tookMs = performance.now() - startedAt;
     clock.running = undefined;
-    clock.notBefore = performance.now() + Math.max(rolloutLookMinMs, Math.min(tookMs * rolloutLookFactor, rolloutNetMs));
+    clock.notBefore = performance.now() + Math.max(rolloutLookMinMs, Math.min(tookMs * rolloutLookFactor, rolloutLookMaxMs));
     if (clock.again) this.#lookAt(name, 0);
     else if (again !== undefined) this.#lookAt(name, again);
   }
