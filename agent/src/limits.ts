@@ -114,6 +114,10 @@ export const engineLimits = {
   pruneRetryMaxMs: 5 * 60_000,
   /** UIDs of deleted objects, so that what they made is known for theirs: those of one large prune. */
   prunedUidsKept: 5_000,
+  /** Objects whose corrections are remembered over a restart: those corrected last. */
+  healedObjectsKept: 500,
+  /** Fields of one correction that a pattern is looked for in. */
+  fieldsPerCorrection: 10,
   /** Claims given up at once when a cluster leaves a fleet. */
   releaseWorkers: 8,
   /** A list that takes longer is reported, and the plan goes on without it. */

@@ -1,9 +1,10 @@
 import { healthChecksFor } from "../domain/health-checks.ts";
 import { judgeBy, trackObject, type TrackedObject } from "./tracked-object.ts";
 import type { EngineContext } from "./engine-context.ts";
-import type { FleetRun } from "./fleet-run.ts";
+import { leavingHook, type FleetRun } from "./fleet-run.ts";
 import { parseObjectKey } from "../domain/object-id.ts";
 import { readDesired, RefusedTarget, type Desired } from "./read-desired.ts";
+import { noteFarewells, readFarewells } from "./read-farewells.ts";
 import { tellPhase } from "./tell-phase.ts";
 
 /**
@@ -18,13 +19,16 @@ export async function receiveTarget(run: FleetRun, engine: EngineContext): Promi
   if (!pending) return run.target !== undefined;
   const { target, arrivedAt, isRestored } = pending;
   try {
-    const desired = await readDesired(target, (digest) => engine.bodies.open(digest));
+    const open = (digest: string) => engine.bodies.open(digest);
+    const desired = await readDesired(target, open);
+    const farewells = await readFarewells(run, desired, open);
     if (!isRestored) await engine.targets.save(target);
     // A newer one may have come while this one was read: it is the newer one's turn then, with the same rules.
     if (run.pending !== pending) return await receiveTarget(run, engine);
     run.pending = undefined;
     run.target = target;
     run.refusal = "";
+    noteFarewells(run, desired, farewells);
     track(run, desired, engine);
     noteLeftBundles(run);
     engine.claimsChanged(run);
@@ -56,11 +60,12 @@ export function refuse(run: FleetRun, generation: bigint, reason: string, engine
 }
 
 /** Whether an object is run or kept; what was seen of it before was judged by the other rules. */
-function markHook(object: TrackedObject, desired: Desired): void {
-  const hook = desired.hooks.get(object.key);
+function markHook(run: FleetRun, object: TrackedObject): void {
+  const hook = run.desired.hooks.get(object.key) ?? leavingHook(run, object.key);
   if (object.isHook !== (hook !== undefined) && object.live) object.isUnjudged = true;
   object.isHook = hook !== undefined;
-  if (hook) judgeBy(object, healthChecksFor(desired.bundles.get(hook.bundle)?.healthChecks ?? [], hook.id));
+  const owner = hook && (run.desired.bundles.get(hook.bundle) ?? run.farewells.get(hook.bundle));
+  if (hook) judgeBy(object, healthChecksFor(owner?.healthChecks ?? [], hook.id));
 }
 
 /** Have an object for everything that the target wants, leaves to others, or the inventory holds. */
@@ -85,7 +90,7 @@ export function track(run: FleetRun, desired: Desired, engine: EngineContext): v
   for (const entry of run.inventory.values()) {
     if (!run.objects.has(entry.key)) run.objects.set(entry.key, trackObject(run.name, entry.key, parseObjectKey(entry.key), entry.apiVersion, entry.bundle));
   }
-  for (const object of run.objects.values()) markHook(object, desired);
+  for (const object of run.objects.values()) markHook(run, object);
   for (const object of run.objects.values()) {
     if (desired.objects.has(object.key) || desired.excluded.has(object.key) || run.inventory.has(object.key)) continue;
     run.objects.delete(object.key);

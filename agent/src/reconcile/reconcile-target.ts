@@ -6,15 +6,17 @@ import { widen, withGuard } from "../domain/inventory.ts";
 import { planChanges, type Plan } from "../domain/plan.ts";
 import { applyPlan, type ChangeCounts } from "./apply-plan.ts";
 import type { EngineContext } from "./engine-context.ts";
-import { isApplied, noteAccounts, type FleetRun } from "./fleet-run.ts";
+import { isApplied, isHookHere, noteAccounts, type FleetRun } from "./fleet-run.ts";
 import { holdOf } from "./hold-of.ts";
 import { isDone, isRemembered, orderBundles, type Orders } from "./order-bundles.ts";
 import { prunePlan } from "./prune-plan.ts";
 import { readReadiness } from "./read-readiness.ts";
 import { receiveTarget } from "./receive-target.ts";
 import { removeFleet } from "./remove-fleet.ts";
-import { saveOrder, settleHooks, startHooks } from "./run-hooks.ts";
+import { settleHooks, startHooks } from "./run-hooks.ts";
 import { saveInventory } from "./save-inventory.ts";
+import { saveOrder } from "./save-order.ts";
+import { afterDeletes, farewellWakeAt } from "./say-farewell.ts";
 import { tellPhase } from "./tell-phase.ts";
 import type { TrackedObject } from "./tracked-object.ts";
 
@@ -27,8 +29,8 @@ import type { TrackedObject } from "./tracked-object.ts";
  */
 export async function reconcileTarget(run: FleetRun, engine: EngineContext, signal: AbortSignal): Promise<void> {
   if (!(await receiveTarget(run, engine)) || signal.aborted) return;
-  if (run.target?.tombstone) return await leave(run, run.target.tombstone, engine);
   clearTimeout(run.wakeTimer);
+  if (run.target?.tombstone) return await leave(run, run.target.tombstone, engine);
 
   const plannedAt = Date.now();
   await engine.view.look(ours(run, engine), signal);
@@ -49,6 +51,7 @@ export async function reconcileTarget(run: FleetRun, engine: EngineContext, sign
   const counts = await applyPlan(run, plan, engine, signal, () => startHooks(run, hooks, engine, signal));
   failpoint("after-apply-before-inventory");
   const pruneAgainMs = signal.aborted ? undefined : await prunePlan(run, plan, engine, signal);
+  if (!signal.aborted) await afterDeletes(run, nothing, engine, signal);
   await saveInventory(run, engine);
   if (signal.aborted) return;
 
@@ -61,16 +64,21 @@ export async function reconcileTarget(run: FleetRun, engine: EngineContext, sign
   for (const object of run.objects.values()) if (object.isSuspect) engine.queueObject(run, object.key, { urgent: true });
   if (pruneAgainMs !== undefined) engine.queueFleet(run, { delayMs: pruneAgainMs });
   if (mayGoOn(run, plan, reached)) engine.queueFleet(run);
-  wakeAt(run, reached.wakeAt, engine);
+  wakeAt(run, Math.min(reached.wakeAt, farewellWakeAt(run, Date.now())), engine);
 }
 
 /** Leave the fleet; what is suspended is not deleted before it is resumed. */
 async function leave(run: FleetRun, tombstone: Tombstone, engine: EngineContext): Promise<void> {
   const suspension = run.target?.suspension;
-  if (!suspension || tombstone.policy !== RemovalPolicy.DELETE) return await removeFleet(run, tombstone, engine);
+  if (!suspension || tombstone.policy !== RemovalPolicy.DELETE) {
+    await removeFleet(run, tombstone, engine);
+    return wakeAt(run, farewellWakeAt(run, Date.now()), engine);
+  }
   run.trouble = `this cluster leaves the fleet and its objects are to be deleted: that waits, suspended by ${suspension.by}: ${suspension.reason}`;
   engine.reporter(run).changed();
 }
+
+const nothing: ReadonlySet<string> = new Set();
 
 /** What there is to look at: not what belongs to others. */
 function ours(run: FleetRun, engine: EngineContext): TrackedObject[] {
@@ -91,7 +99,7 @@ function planFor(run: FleetRun, orders: Orders, engine: EngineContext): Plan {
     claimedBy: (key) => engine.claimedBy(run, key),
     driftMode: (bundle) => run.desired.bundles.get(bundle)?.driftMode ?? "heal",
     blocked: (object) => orders.gate(object),
-    stays: (key, bundle) => run.desired.hooks.has(key) || holdOf(run, bundle, now) !== undefined,
+    stays: (key, bundle) => isHookHere(run, key) || holdOf(run, bundle, now) !== undefined,
     takenBy: (key) => engine.takenBy(run, key),
     namedBy: (key) => engine.namedBy(run, key),
     rests: (bundle) => restOf(run, bundle, now, engine.handOverMs),
