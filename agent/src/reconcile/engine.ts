@@ -208,7 +208,7 @@ export class Engine {
 
   /** Whether nothing waits, runs, or is still to be written or recorded. */
   get isQuiet(): boolean {
-    const isSettled = [...this.#fleets.values()].every((run) => run.settleTimer === undefined && run.orderTimer === undefined && run.saving === undefined);
+    const isSettled = [...this.#fleets.values()].every((run) => !run.settleTimer && !run.saving && !run.orderTimer && !run.orderSaving);
     return isSettled && this.#fleetQueue.size === 0 && this.#objectQueue.size === 0 && [...this.#reporters.values()].every((reporter) => reporter.isQuiet);
   }
 

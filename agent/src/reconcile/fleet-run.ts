@@ -106,6 +106,7 @@ export interface FleetRun {
   settleTimer: NodeJS.Timeout | undefined;
   /** The write of what is remembered of the order, soon. */
   orderTimer: NodeJS.Timeout | undefined;
+  orderSaving: Promise<void> | undefined;
 }
 
 /** A fleet of which nothing is known yet. */
@@ -150,6 +151,7 @@ export function newFleetRun(name: string): FleetRun {
     saving: undefined,
     settleTimer: undefined,
     orderTimer: undefined,
+    orderSaving: undefined,
   };
 }
 

@@ -173,7 +173,11 @@ function noteExempt(run: FleetRun, plan: Plan, engine: EngineContext): void {
     if (!object) continue;
     // What is there and not ours is not in the inventory: it is looked at again, and in sync meanwhile.
     const why = plan.exempt.get(key) ?? (directives.ssa === "ifNotPresent" && plan.applies.size > 0 && !inventoried(key) ? object.exempt : "");
-    object.pruneHold = undefined;
+    // It was to be pruned, and is wanted again.
+    if (object.pruneHold) {
+      [object.pruneHold, object.note] = [undefined, ""];
+      engine.reporter(run).touch(key);
+    }
     const owner = plan.claimed.get(key);
     if (owner !== undefined) object.foreign = `belongs to fleet ${owner} in this cluster, which keeps it`;
     else if (run.inventory.get(key)?.uid) object.foreign = "";

@@ -10,8 +10,13 @@ import type { FleetRun } from "./fleet-run.ts";
 export async function saveOrder(run: FleetRun, engine: EngineContext): Promise<void> {
   clearTimeout(run.orderTimer);
   run.orderTimer = undefined;
+  // One after the other: plans and single objects write it, and what was newer when it was sent must be the last to arrive.
+  while (run.orderSaving) await run.orderSaving.catch(() => undefined);
   const { hookRuns: hooks, syncs, farewells, spent, heals } = run;
-  await engine.orders.save(run.name, { hooks, syncs, farewells, spent, heals });
+  run.orderSaving = engine.orders.save(run.name, { hooks, syncs, farewells, spent, heals }).finally(() => {
+    run.orderSaving = undefined;
+  });
+  await run.orderSaving;
 }
 
 /** Write it soon: one object was corrected, and more may be. A write that fails is left to the next plan. */
