@@ -105,8 +105,7 @@ export const engineLimits = {
   /** After single namespaces are watched, all at once are asked for again: an agent may start before its rights are granted. Then no more: nothing is polled. */
   askAgainMs: [60_000, 600_000],
   /**
-   * Objects of a bundle that left the target are not deleted for this long: the bundle may be on its way to another fleet, whose target
-   * names it. A hub releases the targets of one commit within seconds.
+   * What left the target is not deleted for this long: it may be on its way to another fleet, whose target names it. A hub releases the targets of one commit within seconds.
    */
   handOverMs: 10_000,
   /** A prune that something is in the way of, or that failed, is tried again: first after, at most. */

@@ -198,7 +198,7 @@ describe("any plan that deletes", () => {
           namedBy: (key) => (at(key).other === "names" || at(key).other === "took" ? "other" : undefined),
           budgets: new Map([["careful", { objects: 1, percent: 0 }]]),
           spent: new Map([["web", marksOf(spent)]]),
-          rests: (bundle) => (bundle === "left" ? "it has just left" : undefined),
+          rests: (_, bundle) => (bundle === "left" ? "it has just left" : undefined),
         };
         const wanted = keys.filter((key) => at(key).isWanted).map((key) => desired(key, {}, at(key).bundle));
         const held = keys

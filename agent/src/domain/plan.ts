@@ -56,8 +56,8 @@ export interface PlanInput {
   readonly spent?: ReadonlyMap<string, ReadonlySet<string>>;
   readonly revision: string;
   readonly approval: Approval | undefined;
-  /** Why the objects of a bundle that is in the target no more may not be deleted yet, or undefined. */
-  readonly rests: (bundle: string) => string | undefined;
+  /** Why an object that has just left the target, by itself or with its bundle, may not be deleted yet, or undefined. */
+  readonly rests: (key: ObjectKey, bundle: string) => string | undefined;
 }
 
 /** One object to apply, and why. */
@@ -173,7 +173,7 @@ function sortInventory(input: PlanInput): PrunePart {
   const { held, approved } = hold(unwanted, input);
   const stays = new Set(held?.keys);
   for (const { key, bundle } of unwanted) {
-    const why = stays.has(key) ? undefined : input.rests(bundle);
+    const why = stays.has(key) ? undefined : input.rests(key, bundle);
     if (why !== undefined) resting.set(key, why);
   }
   const free = unwanted.filter(({ key }) => !stays.has(key) && !resting.has(key));

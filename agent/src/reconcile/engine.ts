@@ -105,6 +105,7 @@ export class Engine {
       takenBy: (run, key) => this.#otherFleet(run, (other) => wants(other, key) && (other.inventory.get(key)?.uid ?? "") !== ""),
       namedBy: (run, key) => this.#otherFleet(run, (other) => wants(other, key) || other.desired.excluded.has(key)),
       unreadFleet: (run) => this.#otherFleet(run, (other) => other.pending !== undefined && !other.pending.target.tombstone),
+      hasOtherFleets: (run) => this.#otherFleet(run, () => true) !== undefined,
       hasLetGo: (fleet, key) => this.#hasLetGo(fleet, key),
       claimsChanged: (run) => this.#wakeWaiting(run),
       queueFleet: (run, due) => this.#fleetQueue.add(run.name, due),

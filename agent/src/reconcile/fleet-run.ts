@@ -69,6 +69,8 @@ export interface FleetRun {
   readonly interrupted: Set<ObjectKey>;
   /** Bundles of the inventory that the target names no more, since when (epoch ms): another fleet may take them over. */
   readonly leftBundles: Map<string, number>;
+  /** And single objects that have left bundles which stay. */
+  readonly leftObjects: Map<ObjectKey, number>;
   /** UIDs of what was deleted since the start: the garbage collector is busy with what those made. */
   readonly prunedUids: Set<string>;
   /** What was pruned without approval for a revision, by bundle: a budget is not had twice. Kept in the cluster. */
@@ -131,6 +133,7 @@ export function newFleetRun(name: string): FleetRun {
     wakeTimer: undefined,
     interrupted: new Set(),
     leftBundles: new Map(),
+    leftObjects: new Map(),
     prunedUids: new Set(),
     spent: { revision: "", byBundle: new Map() },
     pruneTries: 0,

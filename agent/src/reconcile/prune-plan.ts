@@ -179,7 +179,7 @@ function waitsForAll(run: FleetRun, plan: Plan): Wait | undefined {
 /** When what rests may be looked at again. */
 function restMs(run: FleetRun, plan: Plan, engine: EngineContext): number | undefined {
   const now = Date.now();
-  const ends = [...run.leftBundles.values()].map((since) => since + engine.handOverMs).filter((end) => end > now);
+  const ends = [...run.leftBundles.values(), ...run.leftObjects.values()].map((since) => since + engine.handOverMs).filter((end) => end > now);
   // What rests because another fleet names it is woken by that fleet.
   return plan.resting.size === 0 || ends.length === 0 ? undefined : Math.min(...ends) - now + 10;
 }

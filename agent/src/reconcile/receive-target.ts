@@ -2,7 +2,7 @@ import { healthChecksFor } from "../domain/health-checks.ts";
 import { judgeBy, trackObject, type TrackedObject } from "./tracked-object.ts";
 import type { EngineContext } from "./engine-context.ts";
 import { leavingHook, type FleetRun } from "./fleet-run.ts";
-import { parseObjectKey } from "../domain/object-id.ts";
+import { parseObjectKey, type ObjectKey } from "../domain/object-id.ts";
 import { readDesired, RefusedTarget, type Desired } from "./read-desired.ts";
 import { noteFarewells, readFarewells } from "./read-farewells.ts";
 import { tellPhase } from "./tell-phase.ts";
@@ -30,7 +30,7 @@ export async function receiveTarget(run: FleetRun, engine: EngineContext): Promi
     run.refusal = "";
     noteFarewells(run, desired, farewells);
     track(run, desired, engine);
-    noteLeftBundles(run);
+    noteLeft(run);
     engine.claimsChanged(run);
     // What a target's arrival took was told by the process to which it arrived.
     if (isRestored) run.restored = target.generation;
@@ -45,11 +45,17 @@ export async function receiveTarget(run: FleetRun, engine: EngineContext): Promi
   return true;
 }
 
-/** Since when the bundles of the inventory have been gone from the target: once for each time that they leave it. */
-function noteLeftBundles(run: FleetRun): void {
-  const left = new Set([...run.inventory.values()].map(({ bundle }) => bundle).filter((bundle) => !run.desired.bundles.has(bundle)));
-  for (const bundle of run.leftBundles.keys()) if (!left.has(bundle)) run.leftBundles.delete(bundle);
-  for (const bundle of left) if (!run.leftBundles.has(bundle)) run.leftBundles.set(bundle, Date.now());
+/** Since when bundles and single objects of the inventory have been gone from the target: once for each time that they leave it. */
+function noteLeft(run: FleetRun): void {
+  const entries = [...run.inventory.values()];
+  noteSince(run.leftBundles, new Set(entries.map(({ bundle }) => bundle).filter((bundle) => !run.desired.bundles.has(bundle))));
+  const isLeft = (key: ObjectKey) => !run.desired.objects.has(key) && !run.desired.hooks.has(key);
+  noteSince(run.leftObjects, new Set(entries.filter(({ key, bundle }) => run.desired.bundles.has(bundle) && isLeft(key)).map(({ key }) => key)));
+}
+
+function noteSince(since: Map<string, number>, left: ReadonlySet<string>): void {
+  for (const name of since.keys()) if (!left.has(name)) since.delete(name);
+  for (const name of left) if (!since.has(name)) since.set(name, Date.now());
 }
 
 /** Say that a target is not followed. */

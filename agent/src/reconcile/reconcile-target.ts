@@ -3,6 +3,7 @@ import { failpoint } from "@flotilla/proto/failpoint";
 import { stages } from "../domain/apply-order.ts";
 import { guardOf, unguarded } from "../domain/guard.ts";
 import { widen, withGuard } from "../domain/inventory.ts";
+import type { ObjectKey } from "../domain/object-id.ts";
 import { planChanges, type Plan } from "../domain/plan.ts";
 import { applyPlan, type ChangeCounts } from "./apply-plan.ts";
 import type { EngineContext } from "./engine-context.ts";
@@ -102,7 +103,7 @@ function planFor(run: FleetRun, orders: Orders, engine: EngineContext): Plan {
     stays: (key, bundle) => isHookHere(run, key) || holdOf(run, bundle, now) !== undefined,
     takenBy: (key) => engine.takenBy(run, key),
     namedBy: (key) => engine.namedBy(run, key),
-    rests: (bundle) => restOf(run, bundle, now, engine.handOverMs),
+    rests: (key, bundle) => restOf(run, key, bundle, now, engine),
     spent: run.spent.revision === run.target?.revision ? run.spent.byBundle : new Map(),
     revision: run.target?.revision ?? "",
     approval: run.target?.pruneApproval,
@@ -188,11 +189,16 @@ function noteExempt(run: FleetRun, plan: Plan, engine: EngineContext): void {
   }
 }
 
-/** A bundle that has left the target may be on its way to another fleet, whose target is not here yet. */
-function restOf(run: FleetRun, bundle: string, now: number, handOverMs: number): string | undefined {
-  const since = run.leftBundles.get(bundle);
-  if (since === undefined || now >= since + handOverMs) return undefined;
-  return `bundle ${bundle} has just left the target: another fleet may take it over until ${new Date(since + handOverMs).toISOString()}`;
+/**
+ * What has left the target may be on its way to another fleet, whose target is not here yet. A single object rests only where there is another
+ * fleet: elsewhere its prune waits for nothing.
+ */
+function restOf(run: FleetRun, key: ObjectKey, bundle: string, now: number, engine: EngineContext): string | undefined {
+  const since = run.leftBundles.get(bundle) ?? (engine.hasOtherFleets(run) ? run.leftObjects.get(key) : undefined);
+  const end = (since ?? 0) + engine.handOverMs;
+  if (since === undefined || now >= end) return undefined;
+  const what = run.leftBundles.has(bundle) ? `bundle ${bundle}` : "it";
+  return `${what} has just left the target: another fleet may take it over until ${new Date(end).toISOString()}`;
 }
 
 /** After a restart with nothing to apply, apply and healthy were told by the process before. */
