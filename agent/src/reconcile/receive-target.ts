@@ -49,7 +49,8 @@ export async function receiveTarget(run: FleetRun, engine: EngineContext): Promi
 function noteLeft(run: FleetRun): void {
   const entries = [...run.inventory.values()];
   noteSince(run.leftBundles, new Set(entries.map(({ bundle }) => bundle).filter((bundle) => !run.desired.bundles.has(bundle))));
-  const isLeft = (key: ObjectKey) => !run.desired.objects.has(key) && !run.desired.hooks.has(key);
+  // What was run, and never kept, is nothing that another fleet would take over.
+  const isLeft = (key: ObjectKey) => !run.desired.objects.has(key) && !run.desired.hooks.has(key) && run.inventory.get(key)?.desired !== "";
   noteSince(run.leftObjects, new Set(entries.filter(({ key, bundle }) => run.desired.bundles.has(bundle) && isLeft(key)).map(({ key }) => key)));
 }
 
