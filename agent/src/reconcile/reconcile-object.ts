@@ -12,7 +12,7 @@ import { nothingIgnored } from "../domain/ignore.ts";
 import { describeId, type ObjectKey } from "../domain/object-id.ts";
 import { engineLimits } from "../limits.ts";
 import type { DesiredObject, DriftMode } from "../domain/plan.ts";
-import { applyTracked, withoutForeignIgnored } from "./apply-tracked.ts";
+import { applyTracked, noteApplied, withoutForeignIgnored } from "./apply-tracked.ts";
 import { sightOf } from "./cluster-view.ts";
 import { confirmGone } from "./confirm-gone.ts";
 import type { EngineContext } from "./engine-context.ts";
@@ -194,7 +194,11 @@ async function report(
         return live;
       });
     }
-    return rebase(run, object, agreed, engine);
+    if (!mayWrite || run.inventory.get(object.key)?.desired === wanted.hash) return rebase(run, object, agreed, engine);
+    // A revision that was held back for what somebody changed says the same by now.
+    noteApplied(run, object, wanted, { object: agreed, isCreated: false, tookOverFrom: [] }, live.metadata.resourceVersion, engine);
+    saveInventorySoon(run, engine);
+    return engine.queueFleet(run);
   }
   const isSame = JSON.stringify(fields) === JSON.stringify(object.drift);
   object.drift = fields;

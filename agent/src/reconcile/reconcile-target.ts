@@ -61,6 +61,8 @@ export async function reconcileTarget(run: FleetRun, engine: EngineContext, sign
   await saveOrder(run, engine);
   tellOutcome(run, plan, counts, applyAt, engine);
   for (const key of plan.drifted) engine.queueObject(run, key, { urgent: true });
+  // The new revision may say what somebody had changed.
+  for (const key of plan.kept) engine.queueObject(run, key, { urgent: true });
   // Looked at by nobody while a new target waited.
   for (const object of run.objects.values()) if (object.isSuspect) engine.queueObject(run, object.key, { urgent: true });
   if (pruneAgainMs !== undefined) engine.queueFleet(run, { delayMs: pruneAgainMs });
