@@ -39,7 +39,8 @@ await describeWith(kubeTools, "deletion that waits for a person", () => {
     await cluster.stop();
   });
   const start = async () => {
-    agent = await startEngine(cluster);
+    // The fleets of other tests are in the cluster too: what leaves a target would rest for them.
+    agent = await startEngine(cluster, { handOverMs: 200 });
   };
   afterEach(async () => {
     await agent.stop();
