@@ -205,7 +205,9 @@ async function report(
   object.note =
     reason === "Fight" || object.fightUntil > now
       ? `fight: corrected ${maxHealsPerWindow} times within ten minutes, left alone until ${new Date(object.fightUntil).toISOString()}: ${tellFight(fields)}`
-      : "";
+      : run.leftAlone.has(object.key)
+        ? object.note
+        : "";
   if (reason && !isSame)
     engine
       .reporter(run)

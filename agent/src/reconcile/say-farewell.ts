@@ -57,6 +57,11 @@ export async function afterDeletes(run: FleetRun, kept: ReadonlySet<ObjectKey>, 
       continue;
     }
     if (holdOf(run, farewell.bundle, Date.now())) continue;
+    if (farewell.state === "begun" && farewell.problem !== "")
+      engine.reporter(run).event("HookFailed", `bundle ${farewell.bundle} is deleted, and what was to run after that did not: ${farewell.problem}`, {
+        bundle: farewell.bundle,
+        warning: true,
+      });
     const walk = farewell.state === "begun" && farewell.problem === "" ? walkHooks(factsOf(run, farewell, "post-delete"), "post-delete") : undefined;
     if (!walk || walk.isDone) {
       if (!(await end(run, farewell, engine))) open ??= `bundle ${farewell.bundle}: its hooks are being deleted`;

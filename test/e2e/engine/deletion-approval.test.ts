@@ -223,8 +223,10 @@ await describeWith(kubeTools, "deletion that waits for a person", () => {
     const stuck = { ...configMap("last-stuck"), metadata: { name: "last-stuck", namespace: "default", finalizers: ["test.example/hold"] } };
     await agent.sync(testTarget("last", 1, web([last, stuck, configMap("last-stays")])));
     await agent.accept(testTarget("last", 2, web([configMap("last-stays")])));
-    await waitFor(() => agent.objects.get("ConfigMap default/last-one")?.prune === PruneState.WAITS, { what: "the last one to wait" });
-    expect(agent.objects.get("ConfigMap default/last-one")?.message).toMatch(/last-stuck is to be deleted before/);
+    const lastOne = () => agent.objects.get("ConfigMap default/last-one");
+    await waitFor(() => lastOne()?.prune === PruneState.WAITS && /last-stuck is to be deleted before/.test(lastOne()?.message ?? ""), {
+      what: "the last one to wait",
+    });
     await cluster.client.mergePatch("/api/v1/namespaces/default/configmaps/last-stuck", { metadata: { finalizers: null } });
     await isSynced("last");
     const order = (await deletesOf("last-")).map((request) => request.objectRef?.name);
