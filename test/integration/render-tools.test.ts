@@ -301,11 +301,14 @@ await describeWith(["helm"], "rendering charts", () => {
   it("keeps hooks that install and delete, leaves out those that test and roll back, and warns of these", async () => {
     const hook = (name: string, kind: string) => configMap(name).replace(`name: ${name}`, `name: ${name}, annotations: { helm.sh/hook: "${kind}" }`);
     const { objects, warnings } = await render(
-      { "app/Chart.yaml": chart(), "app/templates/h.yaml": [hook("a", "pre-install,pre-upgrade"), hook("b", "post-delete"), hook("c", "test")].join("---\n") },
+      {
+        "app/Chart.yaml": chart(),
+        "app/templates/h.yaml": [hook("a", "pre-install,pre-upgrade"), hook("b", "post-delete"), hook("c", "test"), hook("d", "post-rollback")].join("---\n"),
+      },
       fleet([bundle()]),
     );
     expect(objects.map(({ metadata }) => metadata.name)).toEqual(["a", "b"]);
-    expect(warnings.map(({ message }) => message)).toEqual([expect.stringMatching(/ConfigMap c is a Helm hook.*left out/)]);
+    expect(warnings.map(({ message }) => message)).toEqual([expect.stringMatching(/ConfigMap d is a Helm hook.*left out/)]);
   });
 
   it("warns of templates that differ from run to run", async () => {
