@@ -105,8 +105,7 @@ export const engineLimits = {
   /** After single namespaces are watched, all at once are asked for again: an agent may start before its rights are granted. Then no more: nothing is polled. */
   askAgainMs: [60_000, 600_000],
   /**
-   * Objects of a bundle that left the target are not deleted for this long: the bundle may be on its way to another fleet, whose target
-   * names it. A hub releases the targets of one commit within seconds.
+   * What left the target is not deleted for this long: it may be on its way to another fleet, whose target names it. A hub releases the targets of one commit within seconds.
    */
   handOverMs: 10_000,
   /** A prune that something is in the way of, or that failed, is tried again: first after, at most. */
@@ -114,6 +113,10 @@ export const engineLimits = {
   pruneRetryMaxMs: 5 * 60_000,
   /** UIDs of deleted objects, so that what they made is known for theirs: those of one large prune. */
   prunedUidsKept: 5_000,
+  /** Objects whose corrections are remembered over a restart: those corrected last. */
+  healedObjectsKept: 500,
+  /** Fields of one correction that a pattern is looked for in. */
+  fieldsPerCorrection: 10,
   /** Claims given up at once when a cluster leaves a fleet. */
   releaseWorkers: 8,
   /** A list that takes longer is reported, and the plan goes on without it. */

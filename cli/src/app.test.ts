@@ -857,13 +857,15 @@ describe("fleet render of a fleet", () => {
           digest: "d",
           objects: [
             { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "a" }, data: { on: "yes", mode: "0777" } },
-            { apiVersion: "v1", kind: "Service", metadata: { name: "b" } },
+            { apiVersion: "v1", kind: "Service", metadata: { name: "b", annotations: { "argocd.argoproj.io/sync-options": "Prune=false,Replace=true" } } },
           ],
         },
       ],
     };
     const fleet = await withHub({ "GET /fleets/shop/rendered/berlin-1": () => rendered });
-    const { stdout } = await fleet("render shop --cluster berlin-1");
+    const { stdout, stderr } = await fleet("render shop --cluster berlin-1");
+    expect(stderr).toContain("honoured: argocd.argoproj.io/sync-options: Prune=false: never deleted by Flotilla (1 object)");
+    expect(stderr).toContain("not honoured: argocd.argoproj.io/sync-options: Replace=true: objects are applied, never replaced");
     expect(stdout).toContain("---\n# bundle: web\napiVersion: v1\nkind: ConfigMap");
     expect(stdout).toContain("'on': 'yes'");
     expect(stdout).toContain("mode: '0777'");

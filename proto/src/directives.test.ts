@@ -86,6 +86,16 @@ describe("readDirectives", () => {
     });
   });
 
+  it.each([
+    ["argocd.argoproj.io/hook", "PreDelete,PostDelete"],
+    ["helm.sh/hook", "pre-delete, post-delete"],
+    ["flotilla.dev/hook", "pre-delete,post-delete"],
+  ])("reads hooks of a removal: %s", (annotation, value) => {
+    const { directives, notHonoured } = readDirectives(annotated({ [annotation]: value }));
+    expect(directives.hook?.phases).toEqual(["pre-delete", "post-delete"]);
+    expect(notHonoured).toEqual([]);
+  });
+
   it("tells which words it does not honour, with what to write instead", () => {
     const { notHonoured, directives } = readDirectives(
       annotated({
@@ -93,7 +103,7 @@ describe("readDirectives", () => {
         "kustomize.toolkit.fluxcd.io/substitute": "disabled",
         "flotilla.dev/prune": "off",
         "flotilla.dev/stage": "first",
-        "helm.sh/hook": "post-delete",
+        "helm.sh/hook": "post-rollback",
       }),
     );
     expect(directives).toMatchObject({ prune: "enabled", stage: 0, hasStage: false });
@@ -105,7 +115,7 @@ describe("readDirectives", () => {
         ["kustomize.toolkit.fluxcd.io/substitute", "disabled"],
         ["flotilla.dev/prune", "off"],
         ["flotilla.dev/stage", "first"],
-        ["helm.sh/hook", "post-delete"],
+        ["helm.sh/hook", "post-rollback"],
       ]),
     );
     expect(notHonoured.find((note) => note.word === "off")?.hint).toBe("it takes enabled, disabled, confirm, last");

@@ -19,7 +19,7 @@ await describeWith(kubeTools, "the agent prunes", () => {
     await cluster.stop();
   });
   const start = async () => {
-    agent = await startEngine(cluster);
+    agent = await startEngine(cluster, { handOverMs: 200 });
   };
   afterEach(async () => {
     await agent.stop();

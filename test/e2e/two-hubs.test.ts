@@ -126,6 +126,58 @@ describe("two hubs on one Postgres and one NATS", () => {
     );
     expect((await other.api.events({ reason: "ReportsLost" })).length).toBe(0);
   });
+
+  it("let a cluster leave once, when the hub that follows the fleet dies in the middle of its grace", async () => {
+    const leavers = await git.createRepository("leavers");
+    await leavers.commit({
+      "fleet.yaml": `apiVersion: flotilla.dev/v1
+kind: Fleet
+metadata: { name: leavers }
+spec:
+  clusters: { matchLabels: { leaves: "no" } }
+  removal: { policy: delete, grace: 15s }
+  bundles: [{ name: app }]
+`,
+      "app/a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: leaver, namespace: default }\n",
+    });
+    const live = (index: number) => (kubes[index] as KubeCluster).client.find("/api/v1/namespaces/default/configmaps/leaver");
+    const names = async (hub: HubProcess) => (await hub.api.targets("leavers")).map(({ cluster }) => cluster).sort();
+    for (const name of ["cluster-1", "cluster-2"]) await hubs[0].api.labelCluster(name, { leaves: "no" });
+    await hubs[0].api.createFleet({ name: "leavers", repository: leavers.url, pollIntervalMs: 1_000 });
+    await waitFor(async () => (await live(0)) !== undefined && (await live(1)) !== undefined, { what: "both clusters in the fleet", timeoutMs: 60_000 });
+    const database = new pg.Client({ connectionString: databaseUrl });
+    await database.connect();
+    try {
+      const { rows } = await database.query<{ holder: string }>(
+        "SELECT holder FROM leases WHERE name LIKE 'repository/%' ORDER BY length(name) DESC, name DESC LIMIT 1",
+      );
+      const ids = await Promise.all(hubs.map(async (hub) => (await hub.api.hub()).id));
+      const dying = ids.indexOf(rows[0]?.holder ?? "") === 1 ? 1 : 0;
+      const other = hubs[1 - dying] as HubProcess;
+      // The one whose agent stays connected: the other must learn of its removal as well.
+      const leaves = `cluster-${2 - dying}`;
+      await other.api.labelCluster(leaves, { leaves: "yes" });
+      await waitFor(async () => (await other.api.targets("leavers")).some(({ cluster, leaving }) => cluster === leaves && leaving !== null), {
+        what: "the cluster on its way out",
+        timeoutMs: 30_000,
+      });
+      await hubs[dying].kill9();
+      expect(await live(1 - dying)).toBeDefined();
+      await waitFor(async () => (await live(1 - dying)) === undefined, { what: "its objects deleted, by the other hub's word", timeoutMs: 90_000 });
+      await waitFor(async () => (await names(other)).length === 1, { what: "the cluster out of the fleet", timeoutMs: 30_000 });
+      await hubs[dying].restart();
+      await waitForValue(
+        () => names(hubs[dying]),
+        (found) => found.length === 1 && found[0] !== leaves,
+        { what: "both hubs agree", timeoutMs: 60_000 },
+      );
+      expect(await live(dying)).toBeDefined();
+      const told = (await other.api.events({ reason: "TargetRemoved" })).filter(({ fleet }) => fleet === "leavers");
+      expect(told.map(({ cluster }) => cluster)).toEqual([leaves]);
+    } finally {
+      await database.end();
+    }
+  });
 });
 
 async function leaseOf(database: pg.Client): Promise<{ holder: string; fence: number }> {

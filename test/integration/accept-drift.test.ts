@@ -82,6 +82,22 @@ await describeWith(["kustomize", "helm"], "accepting a drift", () => {
     expect(second.changes[0]?.after.match(/target:/g)).toHaveLength(1);
   });
 
+  it("edits what the kustomization's own images and replicas say, and patches only the rest", async () => {
+    const own = "resources: [../base]\nimages:\n  - name: web # pinned\n    newTag: '1'\nreplicas:\n  - { name: web, count: 3 }\nnameSuffix: -eu\n";
+    const object = { object: "apps/Deployment/default/web-eu" };
+    const { problems, changes } = await accept(kustomized(own), { ...object, fields: [replicas, image] });
+    expect(problems).toEqual([]);
+    expect(changes.map(({ after }) => after)).toEqual([own.replace("newTag: '1'", "newTag: '2'").replace("count: 3", "count: 1")]);
+    const moved = await accept(kustomized(own), { ...object, fields: [{ ...image, live: '"registry.example:5000/web:2"' }] });
+    expect(moved.problems).toEqual([]);
+    expect(moved.changes[0]?.after).toContain("newName: registry.example:5000/web");
+    const digest = `sha256:${"a".repeat(64)}`;
+    const pinned = await accept(kustomized(own), { ...object, fields: [{ ...image, live: JSON.stringify(`web@${digest}`) }] });
+    expect(pinned.problems).toEqual([]);
+    expect(pinned.changes[0]?.after).toContain(`digest: ${digest}`);
+    expect(pinned.changes[0]?.after).not.toContain("newTag");
+  });
+
   it.each<[string, Readonly<Record<string, string>>, object, string, RegExp]>([
     ["what a chart gives", { "fleet.yaml": fleetFile(""), "app/Chart.yaml": "apiVersion: v2\nname: web\nversion: 1.0.0\n", "app/templates/web.yaml": deployment("3") }, {}, "from-chart", /Helm chart/],
     ["what a value gives", { "fleet.yaml": fleetFile("", "  values: { n: 3 }\n"), "app/web.yaml": deployment("${n}") }, {}, "from-values", /\$\{n\}/],
@@ -91,7 +107,8 @@ await describeWith(["kustomize", "helm"], "accepting a drift", () => {
     ["an object that is not there any more", { "fleet.yaml": fleetFile(""), "app/web.yaml": deployment("3").replace("name: web", "name: api") }, {}, "changed-since", /no Deployment default\/web/],
     ["a bundle that is not there any more", { "fleet.yaml": fleetFile("    - name: more\n"), "app/web.yaml": deployment("3"), "more/web.yaml": deployment("3").replace("name: web", "name: other") }, { bundle: "gone" }, "unknown-bundle", /no bundle 'gone'/],
     ["what Git says already", { "fleet.yaml": fleetFile(""), "app/web.yaml": deployment("1") }, {}, "accepted-already", /says 1 in this folder already/],
-    ["what something later sets again", kustomized("resources: [../base]\nimages: [{ name: web, newTag: '1' }]\n"), { fields: [image] }, "not-effective", /does not reach the cluster/],
+    ["what something later sets again", kustomized("resources: [../base]\nreplicas: [{ name: web, count: 3 }, { name: web, count: 3 }]\n"), {}, "not-effective", /does not reach the cluster/],
+    ["what a generator makes", { ...kustomized("resources: [../base]\n", { "base/kustomization.yaml": "resources: [web.yaml]\nconfigMapGenerator: [{ name: settings, literals: [a=x] }]\n" }) }, { object: "/ConfigMap/default/settings-5642bm9b6f", released: { data: { a: "x" } }, fields: [{ path: "/data/a", members: [], live: '"y"' }] }, "from-generator", /made by configMapGenerator 'settings' of base\/kustomization.yaml: its name holds a hash/],
     ["what cannot be rendered at all", { "fleet.yaml": fleetFile(""), "app/web.yaml": "kind: [" }, {}, "invalid-yaml", /./],
   ])("refuses %s, and says why and what to do", async (_what, files, more, code, message) => {
     const { problems, changes } = await accept(files, more);

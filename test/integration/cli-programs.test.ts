@@ -57,6 +57,14 @@ metadata: { name: other, namespace: argocd }
     expect(problems[0]).toMatchObject({ file: "fleet.yaml", line: 5 });
   });
 
+  it("and fleet render of a folder tell the same of foreign words, beside what is rendered", async () => {
+    const { status, stdout, output } = await runService("cli", { args: ["render", join(folder, "foreign"), "--cluster-labels", "env=prod"] });
+    expect(status, output).toBe(0);
+    expect(stdout).not.toContain("honoured");
+    expect(output).toContain("honoured: argocd.argoproj.io/sync-wave: 3: applied in stage 3 (1 object; web.yaml:7)");
+    expect(output).toMatch(/web\.yaml:8: warning: .*'Replace=true' is not honoured/);
+  });
+
   it("says which words of Argo CD it honours and which not, with what happens instead, and what cannot be seen", async () => {
     const { status, stdout, output } = await lint("foreign");
     expect(status, output).toBe(0);

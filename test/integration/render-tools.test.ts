@@ -298,14 +298,17 @@ await describeWith(["helm"], "rendering charts", () => {
     expect(text(problems)).toMatch(/^app\/Chart\.yaml:5:5: the chart depends on 'redis'.*; run 'helm dependency build app'/);
   });
 
-  it("keeps hooks that install, leaves out those that test and delete, and warns of these", async () => {
+  it("keeps hooks that install and delete, leaves out those that test and roll back, and warns of these", async () => {
     const hook = (name: string, kind: string) => configMap(name).replace(`name: ${name}`, `name: ${name}, annotations: { helm.sh/hook: "${kind}" }`);
     const { objects, warnings } = await render(
-      { "app/Chart.yaml": chart(), "app/templates/h.yaml": [hook("a", "pre-install,pre-upgrade"), hook("b", "post-delete"), hook("c", "test")].join("---\n") },
+      {
+        "app/Chart.yaml": chart(),
+        "app/templates/h.yaml": [hook("a", "pre-install,pre-upgrade"), hook("b", "post-delete"), hook("c", "test"), hook("d", "post-rollback")].join("---\n"),
+      },
       fleet([bundle()]),
     );
-    expect(objects.map(({ metadata }) => metadata.name)).toEqual(["a"]);
-    expect(warnings.map(({ message }) => message)).toEqual([expect.stringMatching(/ConfigMap b is a Helm hook.*left out/)]);
+    expect(objects.map(({ metadata }) => metadata.name)).toEqual(["a", "b"]);
+    expect(warnings.map(({ message }) => message)).toEqual([expect.stringMatching(/ConfigMap d is a Helm hook.*left out/)]);
   });
 
   it("warns of templates that differ from run to run", async () => {

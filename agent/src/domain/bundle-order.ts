@@ -1,8 +1,8 @@
 import type { HookPhase } from "@flotilla/proto/directives";
 import type { ObjectKey } from "./object-id.ts";
 
-/** Phases at which a hook runs here; "skip" is never applied, "delete" is the removal's. */
-export type RunPhase = Exclude<HookPhase, "skip" | "delete">;
+/** Phases at which a hook runs; "skip" is never applied. "pre-delete" and "post-delete" are a removal's, and no part of a bundle's order. */
+export type RunPhase = Exclude<HookPhase, "skip">;
 
 /** How far one hook is for the content that is wanted now. */
 export type HookState = "due" | "started" | "succeeded" | "failed";
@@ -107,7 +107,8 @@ function closed(phase: OrderPhase, blocker: string): BundleOrder {
   return { phase, stage: undefined, blocker, openStage: -Infinity, isOpen: false, start: [], failed: "" };
 }
 
-interface HookWalk {
+/** How far the hooks of one phase are, and which are to be started. */
+export interface HookWalk {
   readonly isDone: boolean;
   readonly start: readonly HookFact[];
   readonly blocker: string;
@@ -115,7 +116,7 @@ interface HookWalk {
 }
 
 /** Hooks of one phase: stage after stage, each beginning when those before it ended well. */
-function walkHooks(all: readonly HookFact[], phase: RunPhase): HookWalk {
+export function walkHooks(all: readonly HookFact[], phase: RunPhase): HookWalk {
   const hooks = all.filter((hook) => hook.phase === phase);
   for (const stage of ascending(hooks)) {
     const group = hooks.filter((hook) => hook.stage === stage);

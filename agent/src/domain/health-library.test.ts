@@ -8,9 +8,10 @@ import type { HealthInput } from "./verdict.ts";
 interface Recorded {
   readonly healthy: Shape;
   readonly progressing: Shape;
-  readonly failed: Shape;
+  /** Left out where the kind has no word for a failure. */
+  readonly failed?: Shape;
   /** Words that the failure must be told with. */
-  readonly because: RegExp;
+  readonly because?: RegExp;
 }
 
 interface Shape {
@@ -376,6 +377,458 @@ const recorded: Readonly<Record<string, Recorded>> = {
     failed: { status: { currentStatus: "invalid", description: "At least one error present" } },
     because: /At least one error/,
   },
+  "acme.cert-manager.io/v1 Challenge": {
+    healthy: { status: { state: "valid", presented: false, processing: false, reason: "Successfully authorized domain" } },
+    progressing: {
+      status: { state: "pending", presented: true, processing: true, reason: "Waiting for HTTP-01 challenge propagation: wrong status code '404'" },
+    },
+    failed: {
+      status: {
+        state: "invalid",
+        presented: false,
+        processing: false,
+        reason: "Error accepting authorization: acme: authorization error for shop.example: 403",
+      },
+    },
+    because: /state is invalid: .*authorization error/,
+  },
+  "monitoring.coreos.com/v1alpha1 PrometheusAgent": {
+    healthy: conditions(condition("Available", "True", "", "", 1), condition("Reconciled", "True", "", "", 1)),
+    progressing: conditions(condition("Available", "False", "NoPodReady", "shard 0: pod prom-agent-0: containers with incomplete status", 1)),
+    failed: conditions(condition("Available", "True", "", "", 1), condition("Reconciled", "False", "ReconciliationFailed", "making statefulset failed", 1)),
+    because: /making statefulset failed/,
+  },
+  "kafka.strimzi.io/v1 KafkaConnector": {
+    healthy: {
+      status: {
+        observedGeneration: 1,
+        conditions: [condition("Ready", "True")],
+        connectorStatus: { name: "main", connector: { state: "RUNNING", worker_id: "10.0.0.7:8083" }, tasks: [{ id: 0, state: "RUNNING" }] },
+        tasksMax: 1,
+      },
+    },
+    progressing: { status: { observedGeneration: 0, conditions: [condition("Ready", "True")] } },
+    failed: {
+      status: {
+        observedGeneration: 1,
+        conditions: [condition("NotReady", "True", "ConnectRestException", "GET /connectors/main/config returned 500 (Internal Server Error)")],
+      },
+    },
+    because: /ConnectRestException/,
+  },
+  "kafka.strimzi.io/v1 KafkaBridge": {
+    healthy: { status: { observedGeneration: 1, url: "http://main-bridge-service.shop.svc:8080", replicas: 1, conditions: [condition("Ready", "True")] } },
+    progressing: { status: { observedGeneration: 1, conditions: [condition("NotReady", "True", "Creating", "Kafka Bridge is being deployed")] } },
+    failed: { status: { observedGeneration: 1, conditions: [condition("NotReady", "True", "FatalProblem", "Deployment main-bridge is not ready")] } },
+    because: /FatalProblem/,
+  },
+  "kafka.strimzi.io/v1 KafkaMirrorMaker2": {
+    healthy: { status: { observedGeneration: 1, replicas: 1, connectors: [{ name: "a->b.MirrorSourceConnector" }], conditions: [condition("Ready", "True")] } },
+    progressing: {},
+    failed: {
+      status: { observedGeneration: 1, conditions: [condition("NotReady", "True", "InvalidResourceException", "targetCluster with alias b cannot be found")] },
+    },
+    because: /alias b cannot be found/,
+  },
+  "kafka.strimzi.io/v1 KafkaUser": {
+    healthy: { status: { observedGeneration: 1, username: "CN=main", secret: "main", conditions: [condition("Ready", "True")] } },
+    progressing: {},
+    failed: {
+      status: {
+        observedGeneration: 1,
+        conditions: [condition("NotReady", "True", "InvalidResourceException", "Users with TLS client authentication can have only one")],
+      },
+    },
+    because: /InvalidResourceException/,
+  },
+  "access.strimzi.io/v1alpha1 KafkaAccess": {
+    healthy: { status: { observedGeneration: 1, binding: { name: "main" }, conditions: [condition("Ready", "True")] } },
+    progressing: {},
+    failed: { status: { observedGeneration: 1, conditions: [condition("Ready", "False", "NotFound", "Kafka resource shop/gone not found")] } },
+    because: /gone not found/,
+  },
+  "kafka.strimzi.io/v1 KafkaRebalance": {
+    healthy: { status: { observedGeneration: 1, sessionId: "s", conditions: [condition("Ready", "True")] } },
+    progressing: { status: { observedGeneration: 1, conditions: [condition("ProposalReady", "True")], optimizationResult: { numReplicaMovements: 12 } } },
+    failed: {
+      status: {
+        observedGeneration: 1,
+        conditions: [condition("NotReady", "True", "CruiseControlRestException", "Error processing POST request '/rebalance'")],
+      },
+    },
+    because: /CruiseControlRestException/,
+  },
+  "argoproj.io/v1alpha1 ApplicationSet": {
+    healthy: conditions(
+      condition("ErrorOccurred", "False", "ApplicationSetUpToDate", "All applications have been generated successfully"),
+      condition("ParametersGenerated", "True", "ParametersGenerated"),
+      condition("ResourcesUpToDate", "True", "ApplicationSetUpToDate"),
+    ),
+    progressing: conditions(condition("ParametersGenerated", "True", "ParametersGenerated"), condition("ResourcesUpToDate", "False", "ApplicationSetModified")),
+    failed: conditions(
+      condition("ErrorOccurred", "True", "ApplicationParamsGenerationError", "failed to get params for git generator: repository not found"),
+      condition("ResourcesUpToDate", "False", "ApplicationParamsGenerationError"),
+    ),
+    because: /repository not found/,
+  },
+  "argoproj.io/v1alpha1 Workflow": {
+    healthy: phase("Succeeded", { progress: "3/3", startedAt: at, finishedAt: at }),
+    progressing: phase("Running", { progress: "1/3", startedAt: at }),
+    failed: phase("Failed", { message: "child 'build-1' failed" }),
+    because: /phase is Failed: child 'build-1' failed/,
+  },
+  "argoproj.io/v1alpha1 AnalysisRun": {
+    healthy: phase("Successful", { metricResults: [{ name: "success-rate", phase: "Successful", count: 3, successful: 3 }] }),
+    progressing: phase("Running", { metricResults: [{ name: "success-rate", phase: "Running", count: 1 }] }),
+    failed: phase("Error", { message: 'Metric "success-rate" assessed Error due to consecutiveErrors (5) > consecutiveErrorLimit (4)' }),
+    because: /phase is Error: .*consecutiveErrors/,
+  },
+  "argoproj.io/v1alpha1 Experiment": {
+    healthy: phase("Successful", { templateStatuses: [{ name: "canary", status: "Successful" }] }),
+    progressing: phase("Running", { availableAt: at, templateStatuses: [{ name: "canary", status: "Running" }] }),
+    failed: phase("Failed", { message: 'ReplicaSet "canary" has timed out progressing' }),
+    because: /timed out progressing/,
+  },
+  "source.toolkit.fluxcd.io/v1 HelmRepository": {
+    healthy: conditions(
+      condition("Ready", "True", "Succeeded", "stored artifact: revision 'sha256:3f1c'", 1),
+      condition("ArtifactInStorage", "True", "Succeeded"),
+    ),
+    progressing: conditions(condition("Reconciling", "True", "Progressing", "fetching index"), condition("Ready", "Unknown", "Progressing")),
+    failed: conditions(condition("Ready", "False", "IndexationFailed", "failed to fetch Helm repository index: 404 Not Found")),
+    because: /IndexationFailed/,
+  },
+  "source.toolkit.fluxcd.io/v1 HelmChart": {
+    healthy: conditions(condition("Ready", "True", "ChartPullSucceeded", "pulled 'redis' chart with version '19.0.1'", 1)),
+    progressing: conditions(condition("Ready", "False", "NoSourceArtifact", "no artifact available for HelmRepository source 'charts'")),
+    failed: conditions(
+      condition("Stalled", "True", "InvalidChartReference", "no chart version found for redis-99.x"),
+      condition("Ready", "False", "InvalidChartReference"),
+    ),
+    because: /InvalidChartReference/,
+  },
+  "source.toolkit.fluxcd.io/v1 OCIRepository": {
+    healthy: conditions(condition("Ready", "True", "Succeeded", "stored artifact for digest '6.5.0@sha256:3f1c'", 1)),
+    progressing: conditions(condition("Reconciling", "True", "Progressing", "new revision '6.5.1@sha256:9a2b' for 'oci://registry.example/app'")),
+    failed: conditions(
+      condition("Ready", "False", "OCIArtifactPullFailed", "failed to determine artifact digest: GET https://registry.example/v2/: UNAUTHORIZED"),
+    ),
+    because: /UNAUTHORIZED/,
+  },
+  "source.toolkit.fluxcd.io/v1 Bucket": {
+    healthy: conditions(condition("Ready", "True", "Succeeded", "stored artifact with 12 fetched files from 'manifests' bucket", 1)),
+    progressing: conditions(condition("Reconciling", "True", "Progressing", "new upstream revision")),
+    failed: conditions(condition("Ready", "False", "BucketOperationFailed", "bucket 'manifests' not found")),
+    because: /bucket 'manifests' not found/,
+  },
+  "source.toolkit.fluxcd.io/v1 ExternalArtifact": {
+    healthy: conditions(condition("Ready", "True", "Succeeded", "stored artifact", 1)),
+    progressing: conditions(condition("Ready", "Unknown", "Progressing", "artifact is being made")),
+    failed: conditions(condition("Ready", "False", "BuildFailed", "cannot copy from source")),
+    because: /cannot copy/,
+  },
+  "image.toolkit.fluxcd.io/v1 ImageRepository": {
+    healthy: {
+      status: {
+        canonicalImageName: "registry.example/app",
+        lastScanResult: { tagCount: 40, scanTime: at },
+        conditions: [condition("Ready", "True", "Succeeded", "successful scan: found 40 tags", 1)],
+      },
+    },
+    progressing: conditions(condition("Reconciling", "True", "Progressing", "scanning: first scan")),
+    failed: conditions(condition("Ready", "False", "ReadOperationFailed", "scan failed: UNAUTHORIZED: authentication required")),
+    because: /ReadOperationFailed/,
+  },
+  "image.toolkit.fluxcd.io/v1 ImagePolicy": {
+    healthy: {
+      status: {
+        latestRef: { name: "registry.example/app", tag: "1.4.2" },
+        conditions: [condition("Ready", "True", "Succeeded", "Latest image tag resolved to 1.4.2", 1)],
+      },
+    },
+    progressing: conditions(condition("Ready", "False", "DependencyNotReady", "referenced ImageRepository has not been scanned yet")),
+    failed: conditions(
+      condition("Stalled", "True", "InvalidPolicy", "cannot make a policy of an empty semver range"),
+      condition("Ready", "False", "InvalidPolicy"),
+    ),
+    because: /InvalidPolicy/,
+  },
+  "image.toolkit.fluxcd.io/v1 ImageUpdateAutomation": {
+    healthy: conditions(condition("Ready", "True", "Succeeded", "repository up-to-date", 1)),
+    progressing: conditions(condition("Reconciling", "True", "Progressing", "checking out source")),
+    failed: conditions(condition("Ready", "False", "GitOperationFailed", "failed to push to remote: authorization failed")),
+    because: /failed to push/,
+  },
+  "notification.toolkit.fluxcd.io/v1 Receiver": {
+    healthy: { status: { webhookPath: "/hook/3f1c", conditions: [condition("Ready", "True", "Succeeded", "Receiver initialized for path: /hook/3f1c", 1)] } },
+    progressing: conditions(
+      condition("Reconciling", "True", "ProgressingWithRetry", 'reading token: Secret "hook" not found'),
+      condition("Ready", "False", "TokenNotFound"),
+    ),
+    failed: conditions(condition("Stalled", "True", "InvalidCELExpression", "failed to parse expression"), condition("Ready", "False", "InvalidCELExpression")),
+    because: /failed to parse expression/,
+  },
+  "source.extensions.toolkit.fluxcd.io/v1beta1 ArtifactGenerator": {
+    healthy: conditions(condition("Ready", "True", "Succeeded", "reconciliation succeeded, generated 2 artifact(s)", 1)),
+    progressing: conditions(condition("Reconciling", "True", "Progressing", "Reconciliation in progress"), condition("Ready", "Unknown", "Progressing")),
+    failed: conditions(condition("Ready", "False", "BuildFailed", "failed to copy @apps/web/**: no such directory")),
+    because: /BuildFailed/,
+  },
+  "serving.knative.dev/v1 Configuration": {
+    healthy: { status: { latestReadyRevisionName: "main-00002", ...conditions(condition("Ready", "True")).status } },
+    progressing: conditions(condition("Ready", "Unknown", "", "")),
+    failed: conditions(condition("Ready", "False", "RevisionFailed", 'Revision "main-00002" failed with message: Unable to fetch image')),
+    because: /Unable to fetch image/,
+  },
+  "serving.knative.dev/v1 Route": {
+    healthy: conditions(condition("AllTrafficAssigned", "True"), condition("IngressReady", "True"), condition("Ready", "True")),
+    progressing: conditions(condition("IngressReady", "Unknown", "IngressNotConfigured"), condition("Ready", "Unknown", "IngressNotConfigured")),
+    failed: conditions(
+      condition("AllTrafficAssigned", "False", "RevisionMissing"),
+      condition("Ready", "False", "RevisionMissing", 'Revision "gone" referenced in traffic not found'),
+    ),
+    because: /referenced in traffic not found/,
+  },
+  "eventing.knative.dev/v1 Broker": {
+    healthy: conditions(condition("Addressable", "True"), condition("FilterReady", "True"), condition("IngressReady", "True"), condition("Ready", "True")),
+    progressing: conditions(condition("IngressReady", "Unknown"), condition("Ready", "Unknown", "IngressNotReady")),
+    failed: conditions(condition("Ready", "False", "ChannelTemplateFailed", "Error on setting up the channel")),
+    because: /ChannelTemplateFailed/,
+  },
+  "eventing.knative.dev/v1 Trigger": {
+    healthy: conditions(condition("BrokerReady", "True"), condition("SubscriberResolved", "True"), condition("Ready", "True")),
+    progressing: conditions(condition("BrokerReady", "Unknown"), condition("Ready", "Unknown", "BrokerNotConfigured")),
+    failed: conditions(condition("Ready", "False", "BrokerDoesNotExist", 'Broker "default" does not exist')),
+    because: /does not exist/,
+  },
+  ...Object.fromEntries(
+    ["v1 ApiServerSource", "v1 PingSource", "v1 SinkBinding", "v1 ContainerSource"].map((kind) => [
+      `sources.knative.dev/${kind}`,
+      {
+        healthy: conditions(condition("SinkProvided", "True"), condition("Ready", "True")),
+        progressing: conditions(condition("SinkProvided", "True"), condition("Ready", "Unknown", "DeploymentUnavailable")),
+        failed: conditions(condition("SinkProvided", "False", "NotFound"), condition("Ready", "False", "NotFound", 'services "sink" not found')),
+        because: /"sink" not found/,
+      },
+    ]),
+  ),
+  ...Object.fromEntries(
+    ["Channel", "InMemoryChannel"].map((kind) => [
+      `messaging.knative.dev/v1 ${kind}`,
+      {
+        healthy: {
+          status: { address: { url: "http://main-kn-channel.shop.svc" }, ...conditions(condition("Addressable", "True"), condition("Ready", "True")).status },
+        },
+        progressing: conditions(condition("Ready", "Unknown", "DispatcherNotReady")),
+        failed: conditions(condition("Ready", "False", "DispatcherDeploymentDoesNotExist", "Dispatcher Deployment does not exist")),
+        because: /Dispatcher Deployment does not exist/,
+      },
+    ]),
+  ),
+  "messaging.knative.dev/v1 Subscription": {
+    healthy: conditions(condition("AddedToChannel", "True"), condition("ReferencesResolved", "True"), condition("Ready", "True")),
+    progressing: conditions(condition("AddedToChannel", "Unknown"), condition("Ready", "Unknown", "SubscriptionNotMarkedReadyByChannel")),
+    failed: conditions(condition("Ready", "False", "SubscriberResolveFailed", "Failed to resolve spec.subscriber: address not set")),
+    because: /address not set/,
+  },
+  ...Object.fromEntries(
+    ["KnativeServing", "KnativeEventing"].map((kind) => [
+      `operator.knative.dev/v1beta1 ${kind}`,
+      {
+        healthy: {
+          status: {
+            version: "1.19.0",
+            ...conditions(condition("InstallSucceeded", "True"), condition("DeploymentsAvailable", "True"), condition("Ready", "True")).status,
+          },
+        },
+        progressing: conditions(condition("DeploymentsAvailable", "Unknown"), condition("Ready", "Unknown", "NotReady", "Waiting on deployments: webhook")),
+        failed: conditions(
+          condition("InstallSucceeded", "False", "Error"),
+          condition("Ready", "False", "Error", "Install failed with message: version 9.9.9 not available"),
+        ),
+        because: /version 9\.9\.9/,
+      },
+    ]),
+  ),
+  ...Object.fromEntries(
+    ["v1alpha3 TLSRoute", "v1alpha2 TCPRoute", "v1alpha2 UDPRoute"].map((kind) => [
+      `gateway.networking.k8s.io/${kind}`,
+      {
+        healthy: route(condition("Accepted", "True", "Accepted", "", 2), condition("ResolvedRefs", "True", "ResolvedRefs", "", 2)),
+        progressing: route(condition("Accepted", "False", "Pending", "", 2)),
+        failed: route(condition("Accepted", "True", "Accepted", "", 2), condition("ResolvedRefs", "False", "InvalidKind", "backend is no Service", 2)),
+        because: /InvalidKind/,
+      },
+    ]),
+  ),
+  "cluster.x-k8s.io/v1beta1 MachinePool": {
+    healthy: phase("Running", { replicas: 3, readyReplicas: 3, conditions: [condition("Ready", "True")] }),
+    progressing: phase("ScalingUp", { replicas: 3, readyReplicas: 2, conditions: [condition("Ready", "False", "WaitingForReplicasReady")] }),
+    failed: phase("Failed", { failureReason: "UpdateError", failureMessage: "scale set was deleted in the cloud" }),
+    because: /scale set was deleted/,
+  },
+  "controlplane.cluster.x-k8s.io/v1beta1 KubeadmControlPlane": {
+    healthy: {
+      status: {
+        initialized: true,
+        replicas: 3,
+        readyReplicas: 3,
+        conditions: [condition("Ready", "True"), condition("Available", "True"), condition("MachinesReady", "True")],
+      },
+    },
+    progressing: { status: { initialized: true, conditions: [condition("Ready", "False", "RollingUpdateInProgress"), condition("Available", "True")] } },
+    failed: {
+      status: { failureReason: "InvalidConfiguration", failureMessage: "cannot downgrade from 1.36 to 1.34", conditions: [condition("Available", "False")] },
+    },
+    because: /cannot downgrade/,
+  },
+  "external-secrets.io/v1 ClusterExternalSecret": {
+    healthy: { status: { provisionedNamespaces: ["shop"], conditions: [condition("Ready", "True")] } },
+    progressing: {},
+    failed: conditions(condition("Ready", "False", "", "one or more namespaces failed")),
+    because: /^Ready=False$/,
+  },
+  "external-secrets.io/v1alpha1 PushSecret": {
+    healthy: { status: { refreshTime: at, conditions: [condition("Ready", "True", "Synced", "PushSecret synced successfully")] } },
+    progressing: {},
+    failed: conditions(condition("Ready", "False", "Errored", "set secret failed: value hunter2 is too short")),
+    because: /^Ready=False \(Errored\)$/,
+  },
+  "external-secrets.io/v1 ClusterSecretStore": {
+    healthy: conditions(condition("Ready", "True", "Valid", "store validated")),
+    progressing: {},
+    failed: conditions(condition("Ready", "False", "InvalidProviderConfig", "invalid token s.abc")),
+    because: /^Ready=False \(InvalidProviderConfig\)$/,
+  },
+  "keda.sh/v1alpha1 ScaledJob": {
+    healthy: conditions(
+      condition("Ready", "True", "ScaledJobReady", "ScaledJob is defined correctly and is ready to scaling"),
+      condition("Active", "False", "ScalerNotActive"),
+    ),
+    progressing: {},
+    failed: conditions(condition("Ready", "False", "ScaledJobCheckFailed", "Failed to ensure ScaledJob is correctly created")),
+    because: /ScaledJobCheckFailed/,
+  },
+  "velero.io/v1 Restore": {
+    healthy: phase("Completed", { startTimestamp: at, completionTimestamp: at }),
+    progressing: phase("InProgress", { startTimestamp: at, progress: { itemsRestored: 4, totalItems: 90 } }),
+    failed: phase("Failed", { failureReason: "error downloading backup: not found" }),
+    because: /error downloading backup/,
+  },
+  "velero.io/v1 Schedule": {
+    healthy: phase("Enabled", { lastBackup: at }),
+    progressing: phase("New"),
+    failed: phase("FailedValidation", { validationErrors: ["invalid schedule: expected exactly 5 fields"] }),
+    because: /phase is FailedValidation/,
+  },
+  "velero.io/v1 BackupStorageLocation": {
+    healthy: phase("Available", { lastSyncedTime: at, lastValidationTime: at }),
+    progressing: {},
+    failed: phase("Unavailable", { message: 'BackupStorageLocation "default" is unavailable: NoSuchBucket' }),
+    because: /NoSuchBucket/,
+  },
+  "postgresql.cnpg.io/v1 Backup": {
+    healthy: phase("completed", { backupId: "20261125T020000", startedAt: at, stoppedAt: at }),
+    progressing: phase("running", { startedAt: at }),
+    failed: phase("failed", { error: "can't execute backup: no free space" }),
+    because: /no free space/,
+  },
+  "apm.k8s.elastic.co/v1 ApmServer": {
+    healthy: { status: { health: "green", availableNodes: 1 } },
+    progressing: { status: { health: "red", availableNodes: 0 } },
+  },
+  "beat.k8s.elastic.co/v1beta1 Beat": {
+    healthy: { status: { health: "green", availableNodes: 3, expectedNodes: 3 } },
+    progressing: { status: { health: "yellow", availableNodes: 2, expectedNodes: 3 } },
+  },
+  "agent.k8s.elastic.co/v1alpha1 Agent": {
+    healthy: { status: { health: "green", availableNodes: 3, expectedNodes: 3 } },
+    progressing: { status: { health: "red", availableNodes: 0, expectedNodes: 3 } },
+  },
+  ...Object.fromEntries(
+    ["Queue", "Exchange", "Binding", "User", "Vhost", "Policy", "Permission"].map((kind) => [
+      `rabbitmq.com/v1beta1 ${kind}`,
+      {
+        healthy: { status: { observedGeneration: 1, conditions: [condition("Ready", "True", "SuccessfulCreateOrUpdate")] } },
+        progressing: {},
+        failed: {
+          status: {
+            observedGeneration: 1,
+            conditions: [condition("Ready", "False", "FailedCreateOrUpdate", "Error: API responded with a 400: inequivalent arg 'durable'")],
+          },
+        },
+        because: /FailedCreateOrUpdate/,
+      },
+    ]),
+  ),
+  ...Object.fromEntries(
+    ["IstioRevision", "IstioCNI", "ZTunnel"].map((kind) => [
+      `sailoperator.io/v1 ${kind}`,
+      {
+        healthy: { status: { observedGeneration: 1, state: "Healthy", conditions: [condition("Reconciled", "True"), condition("Ready", "True")] } },
+        progressing: {
+          status: {
+            observedGeneration: 1,
+            state: "NotReady",
+            conditions: [condition("Reconciled", "True"), condition("Ready", "False", "NotReady", "not all pods are ready")],
+          },
+        },
+        failed: {
+          status: {
+            observedGeneration: 1,
+            state: "ReconcileError",
+            conditions: [condition("Reconciled", "False", "ReconcileError", "failed to install Helm chart: timed out")],
+          },
+        },
+        because: /failed to install Helm chart/,
+      },
+    ]),
+  ),
+  "install.istio.io/v1alpha1 IstioOperator": {
+    healthy: { status: { status: "HEALTHY", componentStatus: { Pilot: { status: "HEALTHY" } } } },
+    progressing: { status: { status: "RECONCILING", componentStatus: { Pilot: { status: "RECONCILING" } } } },
+    failed: { status: { status: "ERROR", message: "Ingress gateways: deployment is not ready", componentStatus: { IngressGateways: { status: "ERROR" } } } },
+    because: /Ingress gateways/,
+  },
+  "tekton.dev/v1 TaskRun": {
+    healthy: conditions(condition("Succeeded", "True", "Succeeded", "All Steps have completed executing")),
+    progressing: conditions(condition("Succeeded", "Unknown", "Pending", "Pending")),
+    failed: conditions(condition("Succeeded", "False", "TaskRunTimeout", 'TaskRun "main" failed to finish within "1h0m0s"')),
+    because: /TaskRunTimeout/,
+  },
+  "operators.coreos.com/v1alpha1 Subscription": {
+    healthy: {
+      status: { state: "AtLatestKnown", installedCSV: "app.v1.2.0", conditions: [condition("CatalogSourcesUnhealthy", "False", "AllCatalogSourcesHealthy")] },
+    },
+    progressing: { status: { state: "UpgradePending", currentCSV: "app.v1.3.0" } },
+    failed: {
+      status: { state: "", conditions: [condition("ResolutionFailed", "True", "ConstraintsNotSatisfiable", "no operators found in channel stable-9")] },
+    },
+    because: /no operators found/,
+  },
+  ...Object.fromEntries(
+    ["CephBlockPool", "CephFilesystem", "CephObjectStore"].map((kind) => [
+      `ceph.rook.io/v1 ${kind}`,
+      {
+        healthy: phase(kind === "CephObjectStore" ? "Connected" : "Ready", { observedGeneration: 1 }),
+        progressing: phase("Progressing", { observedGeneration: 1 }),
+        failed: phase("Failure", { message: "failed to create pool: erasure coded pools need 3 hosts" }),
+        because: /erasure coded/,
+      },
+    ]),
+  ),
+  "acid.zalan.do/v1 postgresql": {
+    healthy: { status: { PostgresClusterStatus: "Running" } },
+    progressing: { status: { PostgresClusterStatus: "Creating" } },
+    failed: { status: { PostgresClusterStatus: "SyncFailed" } },
+    because: /PostgresClusterStatus is SyncFailed/,
+  },
+  "mongodbcommunity.mongodb.com/v1 MongoDBCommunity": {
+    healthy: phase("Running", { mongoUri: "mongodb://main-0.main-svc.shop.svc:27017", currentStatefulSetReplicas: 3 }),
+    progressing: phase("Pending", { message: "Agent not ready, waiting for 1 pod" }),
+    failed: phase("Failed", { message: "Error in the security configuration: no certificate" }),
+    because: /no certificate/,
+  },
 };
 
 function objectOf(name: string, shape: Shape): HealthInput {
@@ -411,17 +864,22 @@ describe("the shipped health rules", () => {
     it(`know a ${name} that is healthy, one on its way and one that failed`, () => {
       expect(assessHealth(objectOf(name, healthy))).toMatchObject({ health: "Current" });
       expect(assessHealth(objectOf(name, progressing))).toMatchObject({ health: "InProgress", message: expect.stringMatching(/./) });
+      if (!failed) return;
       const verdict = assessHealth(objectOf(name, failed));
-      expect(verdict.message).toMatch(because);
+      expect(verdict.message).toMatch(because ?? /./);
       expect(verdict.health).toBe(name.includes("Kibana") ? "Terminating" : "Failed");
     });
   }
 
-  it("hold for forty kinds and more, each with its own objects here or with those of its like", () => {
+  it("hold for ninety kinds and more, each with objects of its own here", () => {
     const kinds = listLibrary().flatMap(({ group, kinds: names }) => names.map((kind) => `${group}/${kind}`));
     expect(new Set(kinds).size).toBe(kinds.length);
     expect(kinds.length).toBeGreaterThan(90);
-    expect(Object.keys(recorded).length).toBeGreaterThan(40);
+    // A rule for all kinds of a group, or for all groups that end alike, has objects of at least one of them.
+    const own = Object.keys(recorded).map((name) => ({ group: name.slice(0, name.lastIndexOf("/")), kind: name.split(" ")[1] }));
+    const isShown = (group: string, kind: string) =>
+      own.some((one) => (group.startsWith("*") ? one.group.endsWith(group.slice(1)) : one.group === group) && (kind === "*" || one.kind === kind));
+    expect(kinds.filter((name) => !isShown(name.slice(0, name.lastIndexOf("/")), name.slice(name.lastIndexOf("/") + 1)))).toEqual([]);
     for (const row of listLibrary()) expect(row.rule).not.toBe("");
   });
 

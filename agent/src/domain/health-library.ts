@@ -31,12 +31,13 @@ const statusRules: readonly StatusRule[] = [
   // Strimzi
   {
     group: "kafka.strimzi.io",
-    kinds: "Kafka KafkaConnect KafkaConnector KafkaBridge KafkaMirrorMaker2 KafkaTopic KafkaUser KafkaAccess",
+    kinds: "Kafka KafkaConnect KafkaConnector KafkaBridge KafkaMirrorMaker2 KafkaTopic KafkaUser",
     suspended: ["ReconciliationPaused=True"],
     failed: ["NotReady=True/!Creating"],
     current: ["Ready=True"],
   },
   { group: "kafka.strimzi.io", kinds: "KafkaRebalance", failed: ["NotReady=True"], waits: ["ProposalReady=True"], current: ["Ready=True"] },
+  { group: "access.strimzi.io", kinds: "KafkaAccess", failed: ["Ready=False"], current: ["Ready=True"] },
   // Argo
   {
     group: "argoproj.io",
@@ -130,10 +131,12 @@ const statusRules: readonly StatusRule[] = [
   // External Secrets: their messages may quote what they sync, and are left out (Secret-like kinds).
   {
     group: "external-secrets.io",
-    kinds: "ExternalSecret ClusterExternalSecret PushSecret",
+    kinds: "ExternalSecret",
     failed: ["Ready=False/*Error"],
     current: ["Ready=True"],
   },
+  { group: "external-secrets.io", kinds: "ClusterExternalSecret", failed: ["Ready=False"], current: ["Ready=True"] },
+  { group: "external-secrets.io", kinds: "PushSecret", failed: ["Ready=False/Errored"], current: ["Ready=True"] },
   {
     group: "external-secrets.io",
     kinds: "SecretStore ClusterSecretStore",

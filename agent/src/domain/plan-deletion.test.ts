@@ -6,7 +6,7 @@ import type { InventoryEntry } from "./inventory.ts";
 import { nothingIgnored } from "./ignore.ts";
 import { parseObjectKey } from "./object-id.ts";
 import { planChanges, type DesiredObject, type Observation, type Plan, type PlanInput } from "./plan.ts";
-import { pruneListDigest } from "./prune-policy.ts";
+import { pruneListDigest, spentMark } from "./prune-policy.ts";
 
 const keyOf = (name: string, kind = "ConfigMap") => `/${kind}/default/${name}`;
 const desired = (key: string, annotations: Record<string, string> = {}, bundle = "web"): DesiredObject => ({
@@ -110,9 +110,19 @@ describe("a plan that deletes", () => {
   });
 
   it("does not give a budget twice for one revision", () => {
-    const spent = new Map([["web", 4]]);
+    const spent = new Map([["web", marksOf(4)]]);
     expect(plan([desired(stays)], [entry(a), entry(b), entry(stays)], { spent }).held?.reason).toMatch(/2 of 3 .* and 4 were deleted for this revision/);
     expect(plan([desired(stays)], [entry(a), entry(stays)], { spent }).prunes).toEqual([a]);
+  });
+
+  it("counts once what was about to be deleted when the agent ended", () => {
+    const names = Array.from({ length: 5 }, (_, i) => keyOf(`p${i}`));
+    const spent = new Map([["web", new Set(names.map((key) => spentMark(entry(key))))]]);
+    const left = names.slice(2).map((key) => entry(key));
+    expect(plan([desired(stays)], [...left, entry(stays)], { spent })).toMatchObject({ held: undefined, prunes: expect.arrayContaining(names.slice(2)) });
+    // Another of the name is another object.
+    const again = plan([desired(stays)], [...left.map((held) => ({ ...held, uid: "new" })), entry(stays)], { spent });
+    expect(again.held?.reason).toMatch(/and 5 were deleted for this revision/);
   });
 
   it("applies an object that moved to another bundle once more, and prunes nothing", () => {
@@ -187,8 +197,8 @@ describe("any plan that deletes", () => {
           takenBy: (key) => (at(key).other === "took" ? "other" : undefined),
           namedBy: (key) => (at(key).other === "names" || at(key).other === "took" ? "other" : undefined),
           budgets: new Map([["careful", { objects: 1, percent: 0 }]]),
-          spent: new Map([["web", spent]]),
-          rests: (bundle) => (bundle === "left" ? "it has just left" : undefined),
+          spent: new Map([["web", marksOf(spent)]]),
+          rests: (_, bundle) => (bundle === "left" ? "it has just left" : undefined),
         };
         const wanted = keys.filter((key) => at(key).isWanted).map((key) => desired(key, {}, at(key).bundle));
         const held = keys
@@ -206,6 +216,11 @@ describe("any plan that deletes", () => {
     );
   }, 60_000);
 });
+
+/** Marks of objects that are gone. */
+function marksOf(count: number): Set<string> {
+  return new Set(Array.from({ length: count }, (_, i) => `gone-${i}`));
+}
 
 /** What a plan does that no rule allows. Without `expect`: it runs tens of thousands of times. */
 function breachesOf(result: Plan, mayGo: ReadonlySet<string>, world: { keys: readonly string[]; at: (key: string) => Drawn; spent: number }): string[] {

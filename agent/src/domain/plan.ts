@@ -5,7 +5,7 @@ import type { Ignored } from "./ignore.ts";
 import type { Inventory, InventoryEntry } from "./inventory.ts";
 import { parseObjectKey, type ObjectId, type ObjectKey } from "./object-id.ts";
 import { isOwnHouse } from "./protected-kinds.ts";
-import { holdPrunes, type Approval, type HeldPrunes, type PruneBudget, type PruneCandidate } from "./prune-policy.ts";
+import { holdPrunes, spentMark, type Approval, type HeldPrunes, type PruneBudget, type PruneCandidate } from "./prune-policy.ts";
 
 /** What the target wants of one object. */
 export interface DesiredObject {
@@ -52,12 +52,12 @@ export interface PlanInput {
   /** Why an object of the inventory that the target does not name stays as it is: it is a hook, or its bundle is suspended. */
   readonly stays: (key: ObjectKey, bundle: string) => boolean;
   readonly budgets: ReadonlyMap<string, PruneBudget>;
-  /** Pruned without approval for this revision already, by bundle. */
-  readonly spent?: ReadonlyMap<string, number>;
+  /** What was pruned without approval for this revision already, or is about to be, by bundle: marks as spentMark gives them. */
+  readonly spent?: ReadonlyMap<string, ReadonlySet<string>>;
   readonly revision: string;
   readonly approval: Approval | undefined;
-  /** Why the objects of a bundle that is in the target no more may not be deleted yet, or undefined. */
-  readonly rests: (bundle: string) => string | undefined;
+  /** Why an object that has just left the target, by itself or with its bundle, may not be deleted yet, or undefined. */
+  readonly rests: (key: ObjectKey, bundle: string) => string | undefined;
 }
 
 /** One object to apply, and why. */
@@ -173,7 +173,7 @@ function sortInventory(input: PlanInput): PrunePart {
   const { held, approved } = hold(unwanted, input);
   const stays = new Set(held?.keys);
   for (const { key, bundle } of unwanted) {
-    const why = stays.has(key) ? undefined : input.rests(bundle);
+    const why = stays.has(key) ? undefined : input.rests(key, bundle);
     if (why !== undefined) resting.set(key, why);
   }
   const free = unwanted.filter(({ key }) => !stays.has(key) && !resting.has(key));
@@ -196,7 +196,10 @@ function hold(
   const digest = input.approval?.revision === input.revision ? input.approval.digest : "";
   const approved = new Set(unwanted.filter(({ entry }) => digest !== "" && entry.approved === digest).map(({ key }) => key));
   const open = unwanted.filter(({ key }) => !approved.has(key));
-  const held = holdPrunes(open, sizesByBundle(input.inventory), input.budgets, input.spent);
+  // What was about to be deleted when the agent ended is a candidate again, and counts once.
+  const marks = new Set(open.map(({ entry }) => spentMark(entry)));
+  const spent = new Map([...(input.spent ?? [])].map(([bundle, gone]) => [bundle, [...gone].filter((mark) => !marks.has(mark)).length]));
+  const held = holdPrunes(open, sizesByBundle(input.inventory), input.budgets, spent);
   if (!held || held.digest !== digest) return { held, approved };
   return { held: undefined, approved: new Set([...approved, ...held.keys]) };
 }

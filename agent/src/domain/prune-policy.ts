@@ -94,6 +94,11 @@ function exceedsBudget(
   return undefined;
 }
 
+/** Stands for one object that was pruned, or is about to be: one of the name that is made later is another. */
+export function spentMark({ key, uid }: { readonly key: ObjectKey; readonly uid: string }): string {
+  return digestOf([key, uid]).slice(0, 12);
+}
+
 function tellSpent(count: number): string {
   return count === 0 ? "" : `, and ${count} were deleted for this revision`;
 }

@@ -47,7 +47,7 @@ export async function applyTracked(
     const outcome = await applyByPolicy({ run, object, wanted, resource, body: toSend, urgent: options.urgent ?? false, engine });
     failpoint("after-apply-object");
     if (outcome.kind !== "applied") return leave(run, object, wanted, outcome, engine);
-    remember(run, object, wanted, outcome.applied, versionBefore, engine);
+    noteApplied(run, object, wanted, outcome.applied, versionBefore, engine);
     if (outcome.isAdopted) tellAdopted(run, object, engine);
     return outcome.applied;
   } catch (error) {
@@ -56,7 +56,12 @@ export async function applyTracked(
   }
 }
 
-function remember(
+/**
+ * Note that an object is as the target wants it: in the inventory, in what is known of it, in the reports.
+ *
+ * @param versionBefore what it was seen at before; the same as after when nothing was changed.
+ */
+export function noteApplied(
   run: FleetRun,
   object: TrackedObject,
   wanted: DesiredObject,

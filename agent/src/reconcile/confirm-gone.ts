@@ -27,5 +27,6 @@ export async function confirmGone(run: FleetRun, object: TrackedObject, engine: 
   }
   dropObject(run, object, engine);
   saveInventorySoon(run, engine);
-  if (run.held || run.prunesWait) engine.queueFleet(run);
+  const isLeaving = run.farewells.get(entry.bundle)?.state === "begun";
+  if (run.held || run.prunesWait || isLeaving) engine.queueFleet(run);
 }

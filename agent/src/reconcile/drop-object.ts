@@ -6,6 +6,7 @@ import type { TrackedObject } from "./tracked-object.ts";
 export function dropObject(run: FleetRun, object: TrackedObject, engine: EngineContext): void {
   run.inventory.delete(object.key);
   run.objects.delete(object.key);
+  run.leftObjects.delete(object.key);
   engine.view.detach(object);
   engine.claimsChanged(run);
   engine.reporter(run).forget(object.key, object.id);

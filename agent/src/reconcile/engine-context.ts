@@ -26,7 +26,7 @@ export interface EngineContext {
   readonly log: Log;
   /** Keys the hashes that stand for secret values; new in every process. */
   readonly hashKey: Uint8Array;
-  /** How long the objects of a bundle that left its target rest before they are deleted. */
+  /** How long what left its target rests before it is deleted: bundles, and single objects where there are other fleets. */
   readonly handOverMs: number;
   reporter(run: FleetRun): FleetReporter;
   /** The other fleet that wants an object and holds it, or whose target is not read yet and may want what it holds; undefined when there is none. */
@@ -35,6 +35,8 @@ export interface EngineContext {
   takenBy(run: FleetRun, key: ObjectKey): string | undefined;
   /** The other fleet whose target names an object, or undefined. */
   namedBy(run: FleetRun, key: ObjectKey): string | undefined;
+  /** Whether this cluster is in other fleets too: what leaves this one may be on its way to them. */
+  hasOtherFleets(run: FleetRun): boolean;
   /** Another fleet whose newest target was not read yet: it may name anything. */
   unreadFleet(run: FleetRun): string | undefined;
   /** Whether the owner annotation of a live object speaks for nobody any more: its fleet is in this cluster, and let go of it. */

@@ -23,12 +23,13 @@ import { ClusterView } from "./cluster-view.ts";
 import type { EngineContext } from "./engine-context.ts";
 import { HealthExplainer } from "./explain-health.ts";
 import { FleetReporter, type ReportSink } from "./fleet-reporter.ts";
-import { isDrifted, newFleetRun, type FleetRun } from "./fleet-run.ts";
+import { isDrifted, isHookHere, newFleetRun, type FleetRun } from "./fleet-run.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import { judge, type Totals } from "./object-state.ts";
 import { refuse } from "./receive-target.ts";
 import { reconcileObject } from "./reconcile-object.ts";
 import { reconcileTarget } from "./reconcile-target.ts";
+import { saveOrder } from "./save-order.ts";
 import { syncObjects } from "./sync-objects.ts";
 import { readKept, recoverFleet, type KeptInventories } from "./recover-fleet.ts";
 import { tellPhase } from "./tell-phase.ts";
@@ -104,6 +105,7 @@ export class Engine {
       takenBy: (run, key) => this.#otherFleet(run, (other) => wants(other, key) && (other.inventory.get(key)?.uid ?? "") !== ""),
       namedBy: (run, key) => this.#otherFleet(run, (other) => wants(other, key) || other.desired.excluded.has(key)),
       unreadFleet: (run) => this.#otherFleet(run, (other) => other.pending !== undefined && !other.pending.target.tombstone),
+      hasOtherFleets: (run) => this.#otherFleet(run, () => true) !== undefined,
       hasLetGo: (fleet, key) => this.#hasLetGo(fleet, key),
       claimsChanged: (run) => this.#wakeWaiting(run),
       queueFleet: (run, due) => this.#fleetQueue.add(run.name, due),
@@ -141,6 +143,9 @@ export class Engine {
       }
       for (const [key, hook] of memory.hooks) run.hookRuns.set(key, hook);
       for (const [bundle, mark] of memory.syncs) run.syncs.set(bundle, mark);
+      for (const [bundle, mark] of memory.farewells) run.farewells.set(bundle, { ...mark, hooks: new Map(), problem: "not read yet" });
+      for (const [key, heals] of memory.heals) run.heals.set(key, heals);
+      run.spent = memory.spent;
     }
     for (const target of await this.#context.targets.load()) {
       if (refuseTarget(target, this.#options.cluster, undefined) !== undefined) continue;
@@ -204,7 +209,7 @@ export class Engine {
 
   /** Whether nothing waits, runs, or is still to be written or recorded. */
   get isQuiet(): boolean {
-    const isSettled = [...this.#fleets.values()].every((run) => run.settleTimer === undefined && run.saving === undefined);
+    const isSettled = [...this.#fleets.values()].every((run) => !run.settleTimer && !run.saving && !run.orderTimer && !run.orderSaving);
     return isSettled && this.#fleetQueue.size === 0 && this.#objectQueue.size === 0 && [...this.#reporters.values()].every((reporter) => reporter.isQuiet);
   }
 
@@ -217,6 +222,9 @@ export class Engine {
       clearTimeout(run.wakeTimer);
     }
     await Promise.all([this.#fleetQueue.stop(), this.#objectQueue.stop(), this.#explainer.stop()]);
+    // What was corrected a moment ago counts for the next process too.
+    const unsaved = [...this.#fleets.values()].filter((run) => run.orderTimer !== undefined);
+    await Promise.all(unsaved.map((run) => saveOrder(run, this.#context).catch(() => undefined)));
     this.#view.stop();
     await Promise.all([...this.#reporters.values()].map((reporter) => reporter.flush()));
     for (const reporter of this.#reporters.values()) reporter.close();
@@ -233,8 +241,9 @@ export class Engine {
     const isNew = run.pending !== undefined;
     try {
       if (run.goneBack) await this.#recover(run);
+      const farewells = run.farewells.size;
       await reconcileTarget(run, this.#context, run.superseded.signal);
-      if (isNew && !run.superseded.signal.aborted) await this.#collectBodies();
+      if ((isNew || run.farewells.size < farewells) && !run.superseded.signal.aborted) await this.#collectBodies();
     } catch (error) {
       run.troubles += 1;
       run.trouble = tellError(error, "");
@@ -276,7 +285,8 @@ export class Engine {
 
   async #collectBodies(): Promise<void> {
     const targets = [...this.#fleets.values()].flatMap((run) => [run.target, run.pending?.target]);
-    const named = new Set(targets.flatMap((target) => target?.bundles.map((bundle) => bundle.digest) ?? []));
+    const farewells = [...this.#fleets.values()].flatMap((run) => [...run.farewells.values()].map(({ token }) => token));
+    const named = new Set([...targets.flatMap((target) => target?.bundles.map((bundle) => bundle.digest) ?? []), ...farewells]);
     await this.bodies.collect(named).catch((error: unknown) => this.#options.log.warn({ err: error }, "old bodies could not be removed"));
   }
 
@@ -289,7 +299,7 @@ export class Engine {
     if (isChanged) this.#onHealth(run, object, before);
     if (before && object.live && before.guard !== object.live.guard) this.#onGuard(run, object);
     if (run.awaitedObjects.has(object.key) && before?.resourceVersion !== object.live?.resourceVersion) this.#goOn(run, engineLimits.suspicionMs);
-    if (object.isHook && run.desired.hooks.has(object.key)) return;
+    if (object.isHook && isHookHere(run, object.key)) return;
     if (!run.desired.objects.has(object.key)) return this.#onSeenUnwanted(run, object, before);
     if (object.busy || run.planned.has(object.key)) return;
     if (object.isSuspect || isDrifted(run, object)) this.#context.queueObject(run, object.key, { delayMs: engineLimits.suspicionMs, urgent: true });
@@ -391,6 +401,7 @@ export class Engine {
 
   #forget(run: FleetRun): void {
     clearTimeout(run.settleTimer);
+    clearTimeout(run.orderTimer);
     clearTimeout(run.wakeTimer);
     for (const object of run.objects.values()) this.#view.detach(object);
     this.#reporters.get(run.name)?.close();

@@ -4,7 +4,10 @@ import type { ObjectKey } from "../domain/object-id.ts";
 import type { BundleReadiness } from "../domain/apply-order.ts";
 import type { BundleOrder } from "../domain/bundle-order.ts";
 import type { HookRun } from "../domain/hook-run.ts";
-import type { SyncMark } from "../cluster/order-store.ts";
+import type { Correction } from "../domain/heal-budget.ts";
+import type { Farewell } from "../domain/farewell.ts";
+import type { DesiredObject } from "../domain/plan.ts";
+import type { SpentBudget, SyncMark } from "../cluster/order-store.ts";
 import type { HeldPrunes } from "../domain/prune-policy.ts";
 import type { Desired } from "./read-desired.ts";
 import type { TrackedObject } from "./tracked-object.ts";
@@ -46,6 +49,10 @@ export interface FleetRun {
   /** Newest runs of hooks, by hookRunKey, and how far the syncs of bundles are: kept in the cluster. */
   readonly hookRuns: Map<string, HookRun>;
   readonly syncs: Map<string, SyncMark>;
+  /** What the bundles of the target, and those that are leaving, ask to be run when they are removed: kept in the cluster. */
+  readonly farewells: Map<string, Farewell>;
+  /** Corrections lately, for the heal budget: kept in the cluster. */
+  readonly heals: Map<ObjectKey, readonly Correction[]>;
   /** Where each bundle stands, as the last plan saw it. */
   orders: ReadonlyMap<string, OrderState>;
   readonly clocks: Map<string, PhaseClock>;
@@ -62,10 +69,12 @@ export interface FleetRun {
   readonly interrupted: Set<ObjectKey>;
   /** Bundles of the inventory that the target names no more, since when (epoch ms): another fleet may take them over. */
   readonly leftBundles: Map<string, number>;
+  /** And single objects that have left bundles which stay. */
+  readonly leftObjects: Map<ObjectKey, number>;
   /** UIDs of what was deleted since the start: the garbage collector is busy with what those made. */
   readonly prunedUids: Set<string>;
-  /** What was pruned without approval for a revision, by bundle: a budget is not had twice. */
-  spent: { readonly revision: string; readonly byBundle: Map<string, number> };
+  /** What was pruned without approval for a revision, by bundle: a budget is not had twice. Kept in the cluster. */
+  spent: SpentBudget;
   /** Plans in a row whose prunes did not all come to an end. */
   pruneTries: number;
   /** Whether the last plan left something to another fleet, or waited for one's target. */
@@ -97,6 +106,9 @@ export interface FleetRun {
   /** The write of the inventory that runs. */
   saving: Promise<void> | undefined;
   settleTimer: NodeJS.Timeout | undefined;
+  /** The write of what is remembered of the order, soon. */
+  orderTimer: NodeJS.Timeout | undefined;
+  orderSaving: Promise<void> | undefined;
 }
 
 /** A fleet of which nothing is known yet. */
@@ -110,6 +122,8 @@ export function newFleetRun(name: string): FleetRun {
     objects: new Map(),
     hookRuns: new Map(),
     syncs: new Map(),
+    farewells: new Map(),
+    heals: new Map(),
     orders: new Map(),
     clocks: new Map(),
     awaited: new Set(),
@@ -119,6 +133,7 @@ export function newFleetRun(name: string): FleetRun {
     wakeTimer: undefined,
     interrupted: new Set(),
     leftBundles: new Map(),
+    leftObjects: new Map(),
     prunedUids: new Set(),
     spent: { revision: "", byBundle: new Map() },
     pruneTries: 0,
@@ -138,6 +153,8 @@ export function newFleetRun(name: string): FleetRun {
     superseded: new AbortController(),
     saving: undefined,
     settleTimer: undefined,
+    orderTimer: undefined,
+    orderSaving: undefined,
   };
 }
 
@@ -150,7 +167,27 @@ export function isApplied(run: FleetRun, key: ObjectKey): boolean {
 
 /** In whose name a bundle's objects are written: a service account, or "" for the agent itself. */
 export function accountOf(run: FleetRun, bundle: string): string {
-  return run.desired.bundles.get(bundle)?.account ?? "";
+  return run.desired.bundles.get(bundle)?.account ?? run.farewells.get(bundle)?.account ?? "";
+}
+
+/** The farewells of bundles that the target does not name, or names no more. */
+export function leavingFarewells(run: FleetRun): Farewell[] {
+  return [...run.farewells.values()].filter(({ bundle }) => !run.desired.bundles.has(bundle));
+}
+
+/** The hook of a removal that has begun; undefined when it is none, or the target wants an object of this name. */
+export function leavingHook(run: FleetRun, key: ObjectKey): DesiredObject | undefined {
+  if (run.farewells.size === 0 || run.desired.objects.has(key) || run.desired.hooks.has(key) || run.desired.excluded.has(key)) return undefined;
+  for (const { bundle, state, hooks } of run.farewells.values()) {
+    const hook = state === "begun" && !run.desired.bundles.has(bundle) ? hooks.get(key) : undefined;
+    if (hook) return hook;
+  }
+  return undefined;
+}
+
+/** Whether an object is a hook, of the target or of a removal that has begun. */
+export function isHookHere(run: FleetRun, key: ObjectKey): boolean {
+  return run.desired.hooks.has(key) || leavingHook(run, key) !== undefined;
 }
 
 /** In whose name an object of the inventory is deleted: its bundle's, or, when the bundle has left the target, who wrote it last. */

@@ -7,7 +7,7 @@ import type { Verdict } from "../domain/verdict.ts";
 import { describeId, versionOf } from "../domain/object-id.ts";
 import { rollUp, worseOf, type CountedObject, type RollUp } from "../domain/roll-up.ts";
 import { engineLimits } from "../limits.ts";
-import { isApplied, isDrifted, type FleetRun, type OrderState } from "./fleet-run.ts";
+import { isApplied, isDrifted, isHookHere, type FleetRun, type OrderState } from "./fleet-run.ts";
 import { tellOrderPhase } from "./tell-order-phase.ts";
 import { changeCode, healthCode, pruneCode, syncCode, wireDrift } from "./report-words.ts";
 import type { TrackedObject } from "./tracked-object.ts";
@@ -34,7 +34,7 @@ function withWhy(verdict: Verdict, why: string): Verdict {
 /** Why an object is not in sync; undefined when it is, "" when there is no more to say. */
 function outOfSyncBecause(run: FleetRun, object: TrackedObject): string | undefined {
   if (run.desired.excluded.has(object.key)) return undefined;
-  if (object.isHook && run.desired.hooks.has(object.key)) return object.failure?.message;
+  if (object.isHook && isHookHere(run, object.key)) return object.failure?.message;
   if (object.failure) return object.failure.message;
   if (!isApplied(run, object.key)) return object.note || (run.desired.objects.has(object.key) ? "not applied yet" : "to be deleted");
   if (object.note) return object.note;

@@ -9,7 +9,7 @@ import {
   type RunPhase,
 } from "../domain/bundle-order.ts";
 import { blockedBy, stageOf, type BundleReadiness } from "../domain/apply-order.ts";
-import { hookRunKey, tellDuration } from "../domain/hook-run.ts";
+import { tellDuration } from "../domain/hook-run.ts";
 import { describeId } from "../domain/object-id.ts";
 import type { DesiredObject } from "../domain/plan.ts";
 import type { EngineContext } from "./engine-context.ts";
@@ -17,6 +17,7 @@ import { isApplied, type FleetRun, type OrderState, type PhaseClock } from "./fl
 import { holdOf, nextWindowChange } from "./hold-of.ts";
 import { judge, readinessOf } from "./object-state.ts";
 import type { BundlePolicy } from "./read-desired.ts";
+import { hookFact } from "./run-hooks.ts";
 import { tellOrderPhase } from "./tell-order-phase.ts";
 
 /** Where every bundle stands, and what follows from it. */
@@ -110,17 +111,7 @@ const runPhases: readonly RunPhase[] = ["pre", "sync", "post", "failure"];
 function hookFacts(run: FleetRun, hook: DesiredObject, policy: BundlePolicy): HookFact[] {
   const phases = hook.directives.hook?.phases ?? [];
   if (phases.includes("skip")) return [];
-  return runPhases.filter((phase) => phases.includes(phase)).map((phase) => hookFact(run, hook, phase, policy));
-}
-
-function hookFact(run: FleetRun, hook: DesiredObject, phase: RunPhase, policy: BundlePolicy): HookFact {
-  const newest = run.hookRuns.get(hookRunKey(hook.key, phase));
-  const current = newest?.token === policy.digest ? newest : undefined;
-  const object = run.objects.get(hook.key);
-  // Started and without a UID: its object was never seen to be made, and is made (again).
-  const state = current === undefined || (current.state === "started" && current.uid === "") ? "due" : current.state;
-  const why = current?.message || object?.failure?.message || (state === "started" ? (object?.live?.verdict.message ?? "") : "not started yet");
-  return { key: hook.key, phase, stage: hook.directives.stage, name: describeId(hook.id), state, why };
+  return runPhases.filter((phase) => phases.includes(phase)).map((phase) => hookFact(run, hook, phase, policy.digest));
 }
 
 /** The clock of the phase that a bundle is in; it starts anew with another phase or another content. */

@@ -10,6 +10,7 @@ import { sightOf } from "./cluster-view.ts";
 import { dropObject } from "./drop-object.ts";
 import type { EngineContext } from "./engine-context.ts";
 import { accountOfEntry, type FleetRun } from "./fleet-run.ts";
+import { giveBack } from "./spend-budget.ts";
 import { exclusively, type TrackedObject } from "./tracked-object.ts";
 
 /** Delete one object and forget it when it is gone. Returns whether it came to an end: if not, another plan tries again. */
@@ -57,6 +58,7 @@ function settle(run: FleetRun, object: TrackedObject, deleted: Deleted, engine: 
     case "absent":
       engine.reporter(run).event("Pruned", `${name} ${deleted.outcome === "deleted" ? "deleted" : "was gone already"}`, details);
   }
+  if (deleted.outcome !== "deleted") giveBack(run, object.key);
   dropObject(run, object, engine);
   return true;
 }
@@ -78,7 +80,6 @@ async function remove(run: FleetRun, key: ObjectKey, engine: EngineContext, isAp
     const warrant = { namespace, name, uid: entry.uid, fleet: run.name, isApproved, obstacle };
     const deleted = await deleteObject(engine.client, resource, warrant, accountOfEntry(run, entry));
     if (deleted.outcome === "deleted" && entry.uid !== "") rememberUid(run, entry.uid);
-    if (!isApproved && (deleted.outcome === "deleted" || deleted.outcome === "terminating")) spend(run, entry.bundle);
     return deleted;
   } catch (error) {
     // Its definition is gone, and with it every object of the kind.
@@ -96,12 +97,6 @@ async function obstacleTo(run: FleetRun, key: ObjectKey, live: LiveObject, engin
     has: (of) => run.inventory.has(of),
     hadUid: (uid) => run.prunedUids.has(uid),
   });
-}
-
-function spend(run: FleetRun, bundle: string): void {
-  const revision = run.target?.revision ?? "";
-  if (run.spent.revision !== revision) run.spent = { revision, byBundle: new Map() };
-  run.spent.byBundle.set(bundle, (run.spent.byBundle.get(bundle) ?? 0) + 1);
 }
 
 function rememberUid(run: FleetRun, uid: string): void {

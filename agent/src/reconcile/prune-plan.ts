@@ -5,9 +5,11 @@ import { nextPrunes, type StagedPrune } from "../domain/prune-stages.ts";
 import { engineLimits } from "../limits.ts";
 import { dropObject } from "./drop-object.ts";
 import type { EngineContext } from "./engine-context.ts";
-import { isApplied, type FleetRun } from "./fleet-run.ts";
+import { isApplied, isHookHere, leavingHook, type FleetRun } from "./fleet-run.ts";
 import { judge } from "./object-state.ts";
 import { pruneOne } from "./prune-object.ts";
+import { beforeDeletes } from "./say-farewell.ts";
+import { reserveBudget } from "./spend-budget.ts";
 import type { PruneHold } from "./tracked-object.ts";
 
 /** What keeps prunes, and whether health alone would end it. */
@@ -34,15 +36,41 @@ export async function prunePlan(run: FleetRun, plan: Plan, engine: EngineContext
     waitFor(run, [...plan.prunes, ...plan.lastPrunes], wait, engine);
     return restMs(run, plan, engine);
   }
-  const { left, waits } = await pruneByStage(run, plan, engine, signal);
-  const lastWait = plan.lastPrunes.length > 0 ? waitsForAll(run, plan) : undefined;
-  waitFor(run, lastWait ? plan.lastPrunes : [], lastWait, engine);
+  const farewells = await sayFarewells(run, plan, engine, signal);
+  const going = withoutThese(plan, (key) => farewells.has(bundleOf(run, key)) || leavingHook(run, key) !== undefined);
+  const { left, waits } = await pruneByStage(run, going, engine, signal);
+  const lastWait = going.lastPrunes.length > 0 ? waitsForAll(run, going) : undefined;
+  waitFor(run, lastWait ? going.lastPrunes : [], lastWait, engine);
   noteStages(run, waits, engine);
-  const stuck = left + (lastWait ? 0 : await pruneAll(run, plan, plan.lastPrunes, engine, signal));
+  noteFarewells(run, plan, farewells, engine);
+  const stuck = left + (lastWait ? 0 : await pruneAll(run, plan, going.lastPrunes, engine, signal));
   run.pruneTries = stuck > 0 ? run.pruneTries + 1 : 0;
   const againMs = Math.min(engineLimits.pruneRetryMaxMs, engineLimits.pruneRetryMinMs * 2 ** Math.min(run.pruneTries - 1, 10));
   const restsMs = soonerOf(restMs(run, plan, engine), waits.size > 0 ? stageWaitMs(run, waits) : undefined);
   return stuck > 0 ? Math.min(againMs, restsMs ?? againMs) : restsMs;
+}
+
+/** Start what bundles that leave ask for before anything of them is deleted. Returns why the deletes of a bundle wait. */
+async function sayFarewells(run: FleetRun, plan: Plan, engine: EngineContext, signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
+  if (run.farewells.size === 0) return new Map();
+  return await beforeDeletes(run, new Set([...plan.prunes, ...plan.lastPrunes].map((key) => bundleOf(run, key))), engine, signal);
+}
+
+function noteFarewells(run: FleetRun, plan: Plan, farewells: ReadonlyMap<string, string>, engine: EngineContext): void {
+  const waiting = [...plan.prunes, ...plan.lastPrunes].filter((key) => farewells.has(bundleOf(run, key)));
+  const [first] = waiting;
+  if (first === undefined) return;
+  const reason = (key: ObjectKey) => `bundle ${bundleOf(run, key)} is removed: ${farewells.get(bundleOf(run, key)) ?? ""}`;
+  run.prunesWait = { count: waiting.length + (run.prunesWait?.count ?? 0), reason: reason(first), isForHealth: false };
+  for (const key of waiting) note(run, [key], "Waits", `prune waits: ${reason(key)}`, engine);
+}
+
+function bundleOf(run: FleetRun, key: ObjectKey): string {
+  return run.inventory.get(key)?.bundle ?? "";
+}
+
+function withoutThese(plan: Plan, isOut: (key: ObjectKey) => boolean): Plan {
+  return { ...plan, prunes: plan.prunes.filter((key) => !isOut(key)), lastPrunes: plan.lastPrunes.filter((key) => !isOut(key)) };
 }
 
 /** The prunes that may go, stage after stage backwards; what waits for an object of a later stage that is still there is given back. */
@@ -98,6 +126,11 @@ function noteStages(run: FleetRun, waits: ReadonlyMap<ObjectKey, ObjectKey>, eng
 
 async function pruneAll(run: FleetRun, plan: Plan, keys: readonly ObjectKey[], engine: EngineContext, signal: AbortSignal): Promise<number> {
   let left = 0;
+  await reserveBudget(
+    run,
+    keys.filter((key) => !plan.approved.has(key)),
+    engine,
+  );
   for (const key of keys) {
     if (signal.aborted) return left;
     // Another fleet may have come to name it since the plan was made.
@@ -134,6 +167,7 @@ function waitsForAll(run: FleetRun, plan: Plan): Wait | undefined {
   const last = new Set(plan.lastPrunes);
   for (const key of run.inventory.keys()) {
     const object = run.objects.get(key);
+    if (isHookHere(run, key)) continue;
     if (!run.desired.objects.has(key) && !last.has(key)) return { reason: `${describeId(parseObjectKey(key))} is to be deleted before`, isForHealth: false };
     if (!object || last.has(key) || object.exempt !== "") continue;
     const { verdict } = judge(run, object, Date.now());
@@ -145,7 +179,7 @@ function waitsForAll(run: FleetRun, plan: Plan): Wait | undefined {
 /** When what rests may be looked at again. */
 function restMs(run: FleetRun, plan: Plan, engine: EngineContext): number | undefined {
   const now = Date.now();
-  const ends = [...run.leftBundles.values()].map((since) => since + engine.handOverMs).filter((end) => end > now);
+  const ends = [...run.leftBundles.values(), ...run.leftObjects.values()].map((since) => since + engine.handOverMs).filter((end) => end > now);
   // What rests because another fleet names it is woken by that fleet.
   return plan.resting.size === 0 || ends.length === 0 ? undefined : Math.min(...ends) - now + 10;
 }

@@ -136,7 +136,9 @@ function readPolicies(
 ): ReadonlyMap<string, BundlePolicy> {
   const stages = new Map<string, Set<number>>();
   for (const { bundle, directives } of objects.values()) stages.set(bundle, (stages.get(bundle) ?? new Set()).add(directives.stage));
-  const hooked = new Set([...hooks.values()].map(({ bundle }) => bundle));
+  // The hooks of a removal are no part of the order in which a bundle is applied.
+  const isRun = ({ directives }: DesiredObject) => directives.hook?.phases.some((phase) => phase !== "pre-delete" && phase !== "post-delete");
+  const hooked = new Set([...hooks.values()].filter(isRun).map(({ bundle }) => bundle));
   return new Map(target.bundles.map((bundle) => [bundle.name, policyOf(bundle, (stages.get(bundle.name)?.size ?? 0) > 1, hooked.has(bundle.name))]));
 }
 

@@ -1,9 +1,10 @@
 import { healthChecksFor } from "../domain/health-checks.ts";
 import { judgeBy, trackObject, type TrackedObject } from "./tracked-object.ts";
 import type { EngineContext } from "./engine-context.ts";
-import type { FleetRun } from "./fleet-run.ts";
-import { parseObjectKey } from "../domain/object-id.ts";
+import { leavingHook, type FleetRun } from "./fleet-run.ts";
+import { parseObjectKey, type ObjectKey } from "../domain/object-id.ts";
 import { readDesired, RefusedTarget, type Desired } from "./read-desired.ts";
+import { noteFarewells, readFarewells } from "./read-farewells.ts";
 import { tellPhase } from "./tell-phase.ts";
 
 /**
@@ -18,15 +19,18 @@ export async function receiveTarget(run: FleetRun, engine: EngineContext): Promi
   if (!pending) return run.target !== undefined;
   const { target, arrivedAt, isRestored } = pending;
   try {
-    const desired = await readDesired(target, (digest) => engine.bodies.open(digest));
+    const open = (digest: string) => engine.bodies.open(digest);
+    const desired = await readDesired(target, open);
+    const farewells = await readFarewells(run, desired, open);
     if (!isRestored) await engine.targets.save(target);
     // A newer one may have come while this one was read: it is the newer one's turn then, with the same rules.
     if (run.pending !== pending) return await receiveTarget(run, engine);
     run.pending = undefined;
     run.target = target;
     run.refusal = "";
+    noteFarewells(run, desired, farewells);
     track(run, desired, engine);
-    noteLeftBundles(run);
+    noteLeft(run);
     engine.claimsChanged(run);
     // What a target's arrival took was told by the process to which it arrived.
     if (isRestored) run.restored = target.generation;
@@ -41,11 +45,18 @@ export async function receiveTarget(run: FleetRun, engine: EngineContext): Promi
   return true;
 }
 
-/** Since when the bundles of the inventory have been gone from the target: once for each time that they leave it. */
-function noteLeftBundles(run: FleetRun): void {
-  const left = new Set([...run.inventory.values()].map(({ bundle }) => bundle).filter((bundle) => !run.desired.bundles.has(bundle)));
-  for (const bundle of run.leftBundles.keys()) if (!left.has(bundle)) run.leftBundles.delete(bundle);
-  for (const bundle of left) if (!run.leftBundles.has(bundle)) run.leftBundles.set(bundle, Date.now());
+/** Since when bundles and single objects of the inventory have been gone from the target: once for each time that they leave it. */
+function noteLeft(run: FleetRun): void {
+  const entries = [...run.inventory.values()];
+  noteSince(run.leftBundles, new Set(entries.map(({ bundle }) => bundle).filter((bundle) => !run.desired.bundles.has(bundle))));
+  // What was run, and never kept, is nothing that another fleet would take over.
+  const isLeft = (key: ObjectKey) => !run.desired.objects.has(key) && !run.desired.hooks.has(key) && run.inventory.get(key)?.desired !== "";
+  noteSince(run.leftObjects, new Set(entries.filter(({ key, bundle }) => run.desired.bundles.has(bundle) && isLeft(key)).map(({ key }) => key)));
+}
+
+function noteSince(since: Map<string, number>, left: ReadonlySet<string>): void {
+  for (const name of since.keys()) if (!left.has(name)) since.delete(name);
+  for (const name of left) if (!since.has(name)) since.set(name, Date.now());
 }
 
 /** Say that a target is not followed. */
@@ -56,11 +67,12 @@ export function refuse(run: FleetRun, generation: bigint, reason: string, engine
 }
 
 /** Whether an object is run or kept; what was seen of it before was judged by the other rules. */
-function markHook(object: TrackedObject, desired: Desired): void {
-  const hook = desired.hooks.get(object.key);
+function markHook(run: FleetRun, object: TrackedObject): void {
+  const hook = run.desired.hooks.get(object.key) ?? leavingHook(run, object.key);
   if (object.isHook !== (hook !== undefined) && object.live) object.isUnjudged = true;
   object.isHook = hook !== undefined;
-  if (hook) judgeBy(object, healthChecksFor(desired.bundles.get(hook.bundle)?.healthChecks ?? [], hook.id));
+  const owner = hook && (run.desired.bundles.get(hook.bundle) ?? run.farewells.get(hook.bundle));
+  if (hook) judgeBy(object, healthChecksFor(owner?.healthChecks ?? [], hook.id));
 }
 
 /** Have an object for everything that the target wants, leaves to others, or the inventory holds. */
@@ -85,7 +97,7 @@ export function track(run: FleetRun, desired: Desired, engine: EngineContext): v
   for (const entry of run.inventory.values()) {
     if (!run.objects.has(entry.key)) run.objects.set(entry.key, trackObject(run.name, entry.key, parseObjectKey(entry.key), entry.apiVersion, entry.bundle));
   }
-  for (const object of run.objects.values()) markHook(object, desired);
+  for (const object of run.objects.values()) markHook(run, object);
   for (const object of run.objects.values()) {
     if (desired.objects.has(object.key) || desired.excluded.has(object.key) || run.inventory.has(object.key)) continue;
     run.objects.delete(object.key);

@@ -10,8 +10,9 @@ import { decideHeal, fieldKey, recentHeals, repeatsOf } from "../domain/heal-bud
 import { maxHealsPerWindow } from "@flotilla/proto/limits";
 import { nothingIgnored } from "../domain/ignore.ts";
 import { describeId, type ObjectKey } from "../domain/object-id.ts";
+import { engineLimits } from "../limits.ts";
 import type { DesiredObject, DriftMode } from "../domain/plan.ts";
-import { applyTracked, withoutForeignIgnored } from "./apply-tracked.ts";
+import { applyTracked, noteApplied, withoutForeignIgnored } from "./apply-tracked.ts";
 import { sightOf } from "./cluster-view.ts";
 import { confirmGone } from "./confirm-gone.ts";
 import type { EngineContext } from "./engine-context.ts";
@@ -19,6 +20,7 @@ import { accountOf, isDrifted, type FleetRun } from "./fleet-run.ts";
 import { holdObject } from "./hold-object.ts";
 import { holdOf } from "./hold-of.ts";
 import { saveInventorySoon } from "./save-inventory.ts";
+import { saveOrder, saveOrderSoon } from "./save-order.ts";
 import type { TrackedObject } from "./tracked-object.ts";
 
 /** A drift that is only reported is looked at in full this often at most: a dry run costs what an apply costs. */
@@ -91,7 +93,7 @@ function waitBefore(run: FleetRun, object: TrackedObject, wanted: DesiredObject)
   const sinceExamined = examineEveryMs - (now - object.examinedAt);
   if (sinceExamined > 0) return sinceExamined;
   if (object.isSuspect || driftModeOf(run, wanted) !== "heal") return 0;
-  const decision = decideHeal(object.heals, now);
+  const decision = decideHeal(run.heals.get(object.key) ?? [], now);
   return decision.kind === "wait" ? decision.until - now : 0;
 }
 
@@ -113,7 +115,7 @@ async function answerConfirmed(
   if (mode === "report" || (mode === "heal-unless-drifted" && live))
     return await report(run, object, wanted, resource, live, engine, "DriftReported", hold === undefined);
   const now = Date.now();
-  const decision = decideHeal(object.heals, now);
+  const decision = decideHeal(run.heals.get(object.key) ?? [], now);
   if (decision.kind === "heal" && live && (await isAllLeft(run, object, wanted, resource, live, engine))) return rebase(run, object, live, engine);
   if (decision.kind === "heal") return await heal(run, object, wanted, live, engine);
   engine.queueObject(run, object.key, { delayMs: decision.until - now + 1, urgent: true });
@@ -146,12 +148,26 @@ async function heal(run: FleetRun, object: TrackedObject, wanted: DesiredObject,
   // The server changed nothing: what differed was not ours after all, and the hash is now right.
   if (live && applied.object.metadata.resourceVersion === live.metadata.resourceVersion) return;
   const now = Date.now();
-  object.heals = recentHeals([...object.heals, { at: now, fields: fields.map(({ manager, path }) => fieldKey(manager, path)) }], now);
-  const repeats = repeatsOf(object.heals);
+  const repeats = await noteHeal(run, object, fields, now, engine);
   const again = repeats > 1 ? `, for the ${repeats === 2 ? "second" : repeats === 3 ? "third" : `${repeats}th`} time within ten minutes` : "";
   const details = { bundle: object.bundle, object: object.id, drift: fields };
   engine.reporter(run).event("DriftDetected", `${describeId(object.id)} ${tellDrift(fields, live !== undefined)}${again}`, { ...details, warning: true });
   engine.reporter(run).event("DriftHealed", `${describeId(object.id)} is what Git says again`, details);
+}
+
+/**
+ * Remember a correction, over a restart too. Single ones are written together, a moment later; what is on its way to a fight at once, so that
+ * a process that keeps ending does not fight for ever. Returns how often the most disputed field was corrected.
+ */
+async function noteHeal(run: FleetRun, object: TrackedObject, fields: readonly FieldDrift[], now: number, engine: EngineContext): Promise<number> {
+  const correction = { at: now, fields: fields.slice(0, engineLimits.fieldsPerCorrection).map(({ manager, path }) => fieldKey(manager, path)) };
+  const heals = recentHeals([...(run.heals.get(object.key) ?? []), correction], now);
+  run.heals.delete(object.key);
+  for (const [key, others] of run.heals) if (recentHeals(others, now).length === 0 || run.heals.size >= engineLimits.healedObjectsKept) run.heals.delete(key);
+  run.heals.set(object.key, heals);
+  if (heals.length > 1) await saveOrder(run, engine);
+  else saveOrderSoon(run, engine);
+  return repeatsOf(heals);
 }
 
 /** Say what differs, by a dry run, and change nothing. */
@@ -178,14 +194,20 @@ async function report(
         return live;
       });
     }
-    return rebase(run, object, agreed, engine);
+    if (!mayWrite || run.inventory.get(object.key)?.desired === wanted.hash) return rebase(run, object, agreed, engine);
+    // A revision that was held back for what somebody changed says the same by now.
+    noteApplied(run, object, wanted, { object: agreed, isCreated: false, tookOverFrom: [] }, live.metadata.resourceVersion, engine);
+    saveInventorySoon(run, engine);
+    return engine.queueFleet(run);
   }
   const isSame = JSON.stringify(fields) === JSON.stringify(object.drift);
   object.drift = fields;
   object.note =
     reason === "Fight" || object.fightUntil > now
       ? `fight: corrected ${maxHealsPerWindow} times within ten minutes, left alone until ${new Date(object.fightUntil).toISOString()}: ${tellFight(fields)}`
-      : "";
+      : run.leftAlone.has(object.key)
+        ? object.note
+        : "";
   if (reason && !isSame)
     engine
       .reporter(run)

@@ -3,18 +3,21 @@ import { failpoint } from "@flotilla/proto/failpoint";
 import { stages } from "../domain/apply-order.ts";
 import { guardOf, unguarded } from "../domain/guard.ts";
 import { widen, withGuard } from "../domain/inventory.ts";
+import type { ObjectKey } from "../domain/object-id.ts";
 import { planChanges, type Plan } from "../domain/plan.ts";
 import { applyPlan, type ChangeCounts } from "./apply-plan.ts";
 import type { EngineContext } from "./engine-context.ts";
-import { isApplied, noteAccounts, type FleetRun } from "./fleet-run.ts";
+import { isApplied, isHookHere, noteAccounts, type FleetRun } from "./fleet-run.ts";
 import { holdOf } from "./hold-of.ts";
 import { isDone, isRemembered, orderBundles, type Orders } from "./order-bundles.ts";
 import { prunePlan } from "./prune-plan.ts";
 import { readReadiness } from "./read-readiness.ts";
 import { receiveTarget } from "./receive-target.ts";
 import { removeFleet } from "./remove-fleet.ts";
-import { saveOrder, settleHooks, startHooks } from "./run-hooks.ts";
+import { settleHooks, startHooks } from "./run-hooks.ts";
 import { saveInventory } from "./save-inventory.ts";
+import { saveOrder } from "./save-order.ts";
+import { afterDeletes, farewellWakeAt } from "./say-farewell.ts";
 import { tellPhase } from "./tell-phase.ts";
 import type { TrackedObject } from "./tracked-object.ts";
 
@@ -27,8 +30,8 @@ import type { TrackedObject } from "./tracked-object.ts";
  */
 export async function reconcileTarget(run: FleetRun, engine: EngineContext, signal: AbortSignal): Promise<void> {
   if (!(await receiveTarget(run, engine)) || signal.aborted) return;
-  if (run.target?.tombstone) return await leave(run, run.target.tombstone, engine);
   clearTimeout(run.wakeTimer);
+  if (run.target?.tombstone) return await leave(run, run.target.tombstone, engine);
 
   const plannedAt = Date.now();
   await engine.view.look(ours(run, engine), signal);
@@ -49,6 +52,7 @@ export async function reconcileTarget(run: FleetRun, engine: EngineContext, sign
   const counts = await applyPlan(run, plan, engine, signal, () => startHooks(run, hooks, engine, signal));
   failpoint("after-apply-before-inventory");
   const pruneAgainMs = signal.aborted ? undefined : await prunePlan(run, plan, engine, signal);
+  if (!signal.aborted) await afterDeletes(run, nothing, engine, signal);
   await saveInventory(run, engine);
   if (signal.aborted) return;
 
@@ -57,20 +61,27 @@ export async function reconcileTarget(run: FleetRun, engine: EngineContext, sign
   await saveOrder(run, engine);
   tellOutcome(run, plan, counts, applyAt, engine);
   for (const key of plan.drifted) engine.queueObject(run, key, { urgent: true });
+  // The new revision may say what somebody had changed.
+  for (const key of plan.kept) engine.queueObject(run, key, { urgent: true });
   // Looked at by nobody while a new target waited.
   for (const object of run.objects.values()) if (object.isSuspect) engine.queueObject(run, object.key, { urgent: true });
   if (pruneAgainMs !== undefined) engine.queueFleet(run, { delayMs: pruneAgainMs });
   if (mayGoOn(run, plan, reached)) engine.queueFleet(run);
-  wakeAt(run, reached.wakeAt, engine);
+  wakeAt(run, Math.min(reached.wakeAt, farewellWakeAt(run, Date.now())), engine);
 }
 
 /** Leave the fleet; what is suspended is not deleted before it is resumed. */
 async function leave(run: FleetRun, tombstone: Tombstone, engine: EngineContext): Promise<void> {
   const suspension = run.target?.suspension;
-  if (!suspension || tombstone.policy !== RemovalPolicy.DELETE) return await removeFleet(run, tombstone, engine);
+  if (!suspension || tombstone.policy !== RemovalPolicy.DELETE) {
+    await removeFleet(run, tombstone, engine);
+    return wakeAt(run, farewellWakeAt(run, Date.now()), engine);
+  }
   run.trouble = `this cluster leaves the fleet and its objects are to be deleted: that waits, suspended by ${suspension.by}: ${suspension.reason}`;
   engine.reporter(run).changed();
 }
+
+const nothing: ReadonlySet<string> = new Set();
 
 /** What there is to look at: not what belongs to others. */
 function ours(run: FleetRun, engine: EngineContext): TrackedObject[] {
@@ -91,10 +102,10 @@ function planFor(run: FleetRun, orders: Orders, engine: EngineContext): Plan {
     claimedBy: (key) => engine.claimedBy(run, key),
     driftMode: (bundle) => run.desired.bundles.get(bundle)?.driftMode ?? "heal",
     blocked: (object) => orders.gate(object),
-    stays: (key, bundle) => run.desired.hooks.has(key) || holdOf(run, bundle, now) !== undefined,
+    stays: (key, bundle) => isHookHere(run, key) || holdOf(run, bundle, now) !== undefined,
     takenBy: (key) => engine.takenBy(run, key),
     namedBy: (key) => engine.namedBy(run, key),
-    rests: (bundle) => restOf(run, bundle, now, engine.handOverMs),
+    rests: (key, bundle) => restOf(run, key, bundle, now, engine),
     spent: run.spent.revision === run.target?.revision ? run.spent.byBundle : new Map(),
     revision: run.target?.revision ?? "",
     approval: run.target?.pruneApproval,
@@ -165,7 +176,11 @@ function noteExempt(run: FleetRun, plan: Plan, engine: EngineContext): void {
     if (!object) continue;
     // What is there and not ours is not in the inventory: it is looked at again, and in sync meanwhile.
     const why = plan.exempt.get(key) ?? (directives.ssa === "ifNotPresent" && plan.applies.size > 0 && !inventoried(key) ? object.exempt : "");
-    object.pruneHold = undefined;
+    // It was to be pruned, and is wanted again.
+    if (object.pruneHold) {
+      [object.pruneHold, object.note] = [undefined, ""];
+      engine.reporter(run).touch(key);
+    }
     const owner = plan.claimed.get(key);
     if (owner !== undefined) object.foreign = `belongs to fleet ${owner} in this cluster, which keeps it`;
     else if (run.inventory.get(key)?.uid) object.foreign = "";
@@ -176,11 +191,16 @@ function noteExempt(run: FleetRun, plan: Plan, engine: EngineContext): void {
   }
 }
 
-/** A bundle that has left the target may be on its way to another fleet, whose target is not here yet. */
-function restOf(run: FleetRun, bundle: string, now: number, handOverMs: number): string | undefined {
-  const since = run.leftBundles.get(bundle);
-  if (since === undefined || now >= since + handOverMs) return undefined;
-  return `bundle ${bundle} has just left the target: another fleet may take it over until ${new Date(since + handOverMs).toISOString()}`;
+/**
+ * What has left the target may be on its way to another fleet, whose target is not here yet. A single object rests only where there is another
+ * fleet: elsewhere its prune waits for nothing.
+ */
+function restOf(run: FleetRun, key: ObjectKey, bundle: string, now: number, engine: EngineContext): string | undefined {
+  const since = run.leftBundles.get(bundle) ?? (engine.hasOtherFleets(run) ? run.leftObjects.get(key) : undefined);
+  const end = (since ?? 0) + engine.handOverMs;
+  if (since === undefined || now >= end) return undefined;
+  const what = run.leftBundles.has(bundle) ? `bundle ${bundle}` : "it";
+  return `${what} has just left the target: another fleet may take it over until ${new Date(end).toISOString()}`;
 }
 
 /** After a restart with nothing to apply, apply and healthy were told by the process before. */

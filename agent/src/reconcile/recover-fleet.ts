@@ -5,6 +5,7 @@ import type { EngineContext } from "./engine-context.ts";
 import type { FleetRun } from "./fleet-run.ts";
 import { track } from "./receive-target.ts";
 import { saveInventory } from "./save-inventory.ts";
+import { saveOrder } from "./save-order.ts";
 
 /** Inventories by fleet, as the cluster keeps them now. */
 export type KeptInventories = ReadonlyMap<string, ReadonlyMap<ObjectKey, InventoryEntry> | KubeError>;
@@ -32,11 +33,11 @@ export async function recoverFleet(run: FleetRun, kept: KeptInventories, engine:
   if (run.target && !run.pending) await engine.targets.save(run.target);
   await saveInventory(run, engine);
   engine.orders.forgetWritten(run.name);
-  await engine.orders.save(run.name, { hooks: run.hookRuns, syncs: run.syncs });
+  await saveOrder(run, engine);
   engine
     .reporter(run)
     .event("WentBack", "the cluster's database was restored to an earlier time: everything is looked at and planned again", { warning: true });
   const digests = run.target?.bundles.map((bundle) => bundle.digest) ?? [];
-  await engine.bodies.writeAgain(digests);
+  await engine.bodies.writeAgain([...digests, ...[...run.farewells.values()].map(({ token }) => token)]);
   return digests.every((digest) => engine.bodies.has(digest));
 }

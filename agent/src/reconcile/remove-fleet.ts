@@ -8,9 +8,11 @@ import { KubeError } from "../cluster/kube-error.ts";
 import { releaseObject } from "../cluster/release-object.ts";
 import { engineLimits } from "../limits.ts";
 import type { EngineContext } from "./engine-context.ts";
-import { accountOfEntry, type FleetRun } from "./fleet-run.ts";
+import { accountOfEntry, leavingHook, type FleetRun } from "./fleet-run.ts";
 import { pruneOne } from "./prune-object.ts";
+import { settleHooks } from "./run-hooks.ts";
 import { saveInventory } from "./save-inventory.ts";
+import { afterDeletes, beforeDeletes } from "./say-farewell.ts";
 
 /**
  * The cluster leaves the fleet. By default every object stays and is only forgotten; with the policy "delete" what the
@@ -21,8 +23,8 @@ import { saveInventory } from "./save-inventory.ts";
  * @throws KubeError when something could not be deleted or written; the caller tries again, and nothing is forgotten before.
  */
 export async function removeFleet(run: FleetRun, tombstone: Tombstone, engine: EngineContext): Promise<void> {
-  const kept = tombstone.policy === RemovalPolicy.DELETE ? await deleteObjects(run, engine) : [...run.inventory.keys()];
-  if (run.superseded.signal.aborted) return;
+  const kept = tombstone.policy === RemovalPolicy.DELETE ? await deleteWithHooks(run, engine) : [...run.inventory.keys()];
+  if (!kept || run.superseded.signal.aborted) return;
   await release(run, engine);
   const why = tombstone.reason === "" ? "" : ` (${tombstone.reason})`;
   const stays = kept.length === 0 ? "nothing of it stays" : `${kept.length} objects stay`;
@@ -32,6 +34,33 @@ export async function removeFleet(run: FleetRun, tombstone: Tombstone, engine: E
   await engine.orders.remove(run.name);
   await engine.targets.remove(run.name);
   engine.forgetFleet(run);
+}
+
+/**
+ * Delete what may be deleted, with the hooks that bundles ask for before and after. One hook that fails keeps the whole fleet as it is: what it
+ * was to save may lie in any of it. Returns what stays, or undefined while it is not over; the plan that follows a hook's end goes on.
+ */
+async function deleteWithHooks(run: FleetRun, engine: EngineContext): Promise<string[] | undefined> {
+  const { signal } = run.superseded;
+  await settleHooks(run, engine, Date.now());
+  const going = [...run.inventory.values()].filter((entry) => !staysOnRemoval(run, entry, engine));
+  const waits = await beforeDeletes(run, new Set(going.map(({ bundle }) => bundle)), engine, signal);
+  const [wait] = waits;
+  if (wait) return pause(run, `this cluster leaves the fleet, and its objects are not deleted yet: bundle ${wait[0]}: ${wait[1]}`, engine);
+  const kept = await deleteObjects(run, engine);
+  if (signal.aborted) return undefined;
+  const open = await afterDeletes(run, new Set(kept), engine, signal);
+  await saveInventory(run, engine);
+  if (open === undefined) return kept;
+  // What finalizers hold is not watched for a fleet that leaves.
+  engine.queueFleet(run, { delayMs: engineLimits.pruneRetryMinMs });
+  return pause(run, `this cluster leaves the fleet: ${open}`, engine);
+}
+
+function pause(run: FleetRun, why: string, engine: EngineContext): undefined {
+  run.trouble = why;
+  engine.reporter(run).changed();
+  return undefined;
 }
 
 async function deleteObjects(run: FleetRun, engine: EngineContext): Promise<string[]> {
@@ -46,6 +75,7 @@ async function deleteObjects(run: FleetRun, engine: EngineContext): Promise<stri
       await saveInventory(run, engine);
       throw new KubeError("unusable", `nothing is deleted before the target of fleet ${unread} was read: it may name what this fleet leaves`);
     }
+    if (leavingHook(run, key)) continue;
     const entry = run.inventory.get(key);
     if (!entry || staysOnRemoval(run, entry, engine)) kept.push(key);
     else if (!(await pruneOne(run, key, engine, { isApproved: false }))) failed.push(describeId(parseObjectKey(key)));

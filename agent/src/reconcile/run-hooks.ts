@@ -6,15 +6,16 @@ import { getObject } from "../cluster/get-object.ts";
 import { KubeError, retryClassOf, tellError } from "../cluster/kube-error.ts";
 import type { HookFact, RunPhase } from "../domain/bundle-order.ts";
 import { endOfRun, hookRunKey, type HookRun, type HookSight } from "../domain/hook-run.ts";
-import { healthChecksFor } from "../domain/health-checks.ts";
+import { healthChecksFor, type HealthCheck } from "../domain/health-checks.ts";
 import { describeId, type ObjectKey } from "../domain/object-id.ts";
 import type { DesiredObject } from "../domain/plan.ts";
 import { retryDelayMs } from "../domain/retry-delay.ts";
 import { sightOf } from "./cluster-view.ts";
 import { dropObject } from "./drop-object.ts";
 import type { EngineContext } from "./engine-context.ts";
-import { accountOf, accountOfEntry, type FleetRun } from "./fleet-run.ts";
+import { accountOf, accountOfEntry, leavingFarewells, leavingHook, type FleetRun } from "./fleet-run.ts";
 import { saveInventory } from "./save-inventory.ts";
+import { saveOrder } from "./save-order.ts";
 import { exclusively, judgeBy, trackObject, type TrackedObject } from "./tracked-object.ts";
 
 /**
@@ -26,27 +27,54 @@ import { exclusively, judgeBy, trackObject, type TrackedObject } from "./tracked
 export async function settleHooks(run: FleetRun, engine: EngineContext, now: number): Promise<void> {
   if (run.desired.hooks.size === 0 && run.hookRuns.size === 0) return;
   for (const [key, hook] of run.hookRuns) {
-    const policy = run.desired.bundles.get(hook.bundle);
-    if (!run.desired.hooks.has(hook.key) || !policy) run.hookRuns.delete(key);
-    else if (hook.token === policy.digest && hook.state === "started")
-      noteEnd(run, key, endOfRun(hook, await lookAt(run, hook, engine), now, policy.deadlines.hook), engine);
+    const named = nameOf(run, hook.key, hook.phase);
+    if (!named) run.hookRuns.delete(key);
+    else if (hook.token === named.token && hook.state === "started")
+      noteEnd(run, key, named.hook, endOfRun(hook, await lookAt(run, hook, engine), now, named.deadlineMs), engine);
   }
   await saveOrder(run, engine);
   for (const { key, state } of run.hookRuns.values()) if (state !== "started") dropGone(run, key, engine);
   await clean(run, engine);
 }
 
-/** Write what must be remembered of hooks and syncs. */
-export async function saveOrder(run: FleetRun, engine: EngineContext): Promise<void> {
-  await engine.orders.save(run.name, { hooks: run.hookRuns, syncs: run.syncs });
+/** A hook that may run, and how. */
+interface NamedHook {
+  readonly hook: DesiredObject;
+  /** It runs once for each. */
+  readonly token: string;
+  readonly deadlineMs: number;
+  readonly healthChecks: readonly HealthCheck[];
+}
+
+/** The hook as the target names it, or what is kept of a bundle that is being removed; undefined when it is not to run at this phase. */
+function nameOf(run: FleetRun, key: ObjectKey, phase: RunPhase): NamedHook | undefined {
+  if (phase === "pre-delete" || phase === "post-delete") {
+    const hook = leavingHook(run, key);
+    const farewell = hook && run.farewells.get(hook.bundle);
+    return farewell && { hook, token: farewell.token, deadlineMs: farewell.hookDeadlineMs, healthChecks: farewell.healthChecks };
+  }
+  const hook = run.desired.hooks.get(key);
+  const policy = hook && run.desired.bundles.get(hook.bundle);
+  return policy && { hook, token: policy.digest, deadlineMs: policy.deadlines.hook, healthChecks: policy.healthChecks };
+}
+
+/** How far a hook is at one phase for this content. */
+export function hookFact(run: FleetRun, hook: DesiredObject, phase: RunPhase, token: string): HookFact {
+  const newest = run.hookRuns.get(hookRunKey(hook.key, phase));
+  const current = newest?.token === token ? newest : undefined;
+  const object = run.objects.get(hook.key);
+  // Started and without a UID: its object was never seen to be made, and is made (again).
+  const state = current === undefined || (current.state === "started" && current.uid === "") ? "due" : current.state;
+  const why = current?.message || object?.failure?.message || (state === "started" ? (object?.live?.verdict.message ?? "") : "not started yet");
+  return { key: hook.key, phase, stage: hook.directives.stage, name: describeId(hook.id), state, why };
 }
 
 /** Start hooks, each as its bundle's order lets it. One that cannot be made is tried again, until its deadline. */
 export async function startHooks(run: FleetRun, facts: readonly HookFact[], engine: EngineContext, signal: AbortSignal): Promise<void> {
   await Promise.all(
     facts.map(async ({ key, phase }) => {
-      const hook = run.desired.hooks.get(key);
-      if (hook && !signal.aborted) await startHook(run, hook, phase, engine);
+      const named = nameOf(run, key, phase);
+      if (named && !signal.aborted) await startHook(run, named, phase, engine);
     }),
   );
 }
@@ -70,13 +98,11 @@ async function lookAt(run: FleetRun, { key, uid }: HookRun, engine: EngineContex
   return object.live ? { state: "present", uid: object.live.uid, verdict: object.live.verdict } : { state: "absent" };
 }
 
-function noteEnd(run: FleetRun, key: string, end: HookRun | undefined, engine: EngineContext): void {
+function noteEnd(run: FleetRun, key: string, hook: DesiredObject, end: HookRun | undefined, engine: EngineContext): void {
   if (!end) return;
   run.hookRuns.set(key, end);
   const object = run.objects.get(end.key);
-  const hook = run.desired.hooks.get(end.key);
   if (object) engine.reporter(run).touch(object.key);
-  if (!hook) return;
   const details = { bundle: end.bundle, object: hook.id };
   if (end.state === "succeeded") engine.reporter(run).event("HookSucceeded", `${end.phase} hook ${describeId(hook.id)} succeeded`, details);
   else engine.reporter(run).event("HookFailed", `${end.phase} hook ${describeId(hook.id)} failed: ${end.message}`, { ...details, warning: true });
@@ -92,27 +118,29 @@ function dropGone(run: FleetRun, key: ObjectKey, engine: EngineContext): void {
 /** Delete what ended, when every hook of its phase has: what one of them set up, the others may still use. */
 async function clean(run: FleetRun, engine: EngineContext): Promise<void> {
   const byPhase = Map.groupBy(
-    [...run.hookRuns.values()].filter(({ bundle, token }) => run.desired.bundles.get(bundle)?.digest === token),
+    [...run.hookRuns.values()].filter(({ key, phase, token }) => nameOf(run, key, phase)?.token === token),
     (hook) => `${hook.bundle} ${hook.phase}`,
   );
   for (const [key, runs] of byPhase) {
     const phase = key.slice(key.indexOf(" ") + 1) as RunPhase;
-    const wanted = [...run.desired.hooks.values()].filter(({ bundle, directives }) => bundle === runs[0]?.bundle && directives.hook?.phases.includes(phase));
+    const hooks = [...run.desired.hooks.values(), ...leavingFarewells(run).flatMap((farewell) => [...farewell.hooks.values()])];
+    const wanted = hooks.filter(({ bundle, directives }) => bundle === runs[0]?.bundle && directives.hook?.phases.includes(phase));
     const isOver = runs.some(({ state }) => state === "failed") || (runs.length === wanted.length && runs.every(({ state }) => state === "succeeded"));
     if (!isOver) continue;
     for (const hook of runs) if (hook.state !== "started" && run.inventory.has(hook.key) && mayDelete(run, hook)) await deleteHook(run, hook, engine);
   }
 }
 
-function mayDelete(run: FleetRun, { key, state }: HookRun): boolean {
-  const policies = run.desired.hooks.get(key)?.directives.hook?.deletePolicies ?? [];
+function mayDelete(run: FleetRun, { key, phase, state }: HookRun): boolean {
+  const policies = nameOf(run, key, phase)?.hook.directives.hook?.deletePolicies ?? [];
   const isWanted = policies.includes(state === "succeeded" ? "succeeded" : "failed");
   // It is a hook at another phase too, and runs there now.
   const isRunning = [...run.hookRuns.values()].some((other) => other.key === key && other.state === "started");
   return isWanted && !isRunning;
 }
 
-async function deleteHook(run: FleetRun, { key }: HookRun, engine: EngineContext): Promise<void> {
+/** Delete what ran. One that cannot be deleted is tried again with the next plan. */
+export async function deleteHook(run: FleetRun, { key }: Pick<HookRun, "key">, engine: EngineContext): Promise<void> {
   const object = run.objects.get(key);
   const entry = run.inventory.get(key);
   if (!object || !entry) return;
@@ -137,14 +165,13 @@ async function deleteHook(run: FleetRun, { key }: HookRun, engine: EngineContext
   });
 }
 
-async function startHook(run: FleetRun, hook: DesiredObject, phase: RunPhase, engine: EngineContext): Promise<void> {
-  const object = trackHook(run, hook);
+async function startHook(run: FleetRun, { hook, token, healthChecks }: NamedHook, phase: RunPhase, engine: EngineContext): Promise<void> {
+  const object = trackHook(run, hook, healthChecks);
   await exclusively(object, async () => {
     try {
       const resource = await engine.discovery.resolve(hook.apiVersion, hook.id.kind);
       engine.view.attach(object, resource);
       const runKey = hookRunKey(hook.key, phase);
-      const token = run.desired.bundles.get(hook.bundle)?.digest ?? "";
       const isResumed = run.hookRuns.get(runKey)?.token === token;
       if (!isResumed && !(await makeRoom(run, object, hook, resource, engine))) return;
       await remember(run, hook, phase, token, isResumed, engine);
@@ -155,10 +182,10 @@ async function startHook(run: FleetRun, hook: DesiredObject, phase: RunPhase, en
   });
 }
 
-function trackHook(run: FleetRun, hook: DesiredObject): TrackedObject {
+function trackHook(run: FleetRun, hook: DesiredObject, healthChecks: readonly HealthCheck[]): TrackedObject {
   const object = run.objects.get(hook.key) ?? trackObject(run.name, hook.key, hook.id, hook.apiVersion, hook.bundle);
   object.isHook = true;
-  judgeBy(object, healthChecksFor(run.desired.bundles.get(hook.bundle)?.healthChecks ?? [], hook.id));
+  judgeBy(object, healthChecksFor(healthChecks, hook.id));
   object.bundle = hook.bundle;
   object.apiVersion = hook.apiVersion;
   run.objects.set(hook.key, object);

@@ -1,7 +1,7 @@
 import type { SyncCommand } from "@flotilla/proto/gen/link";
 import { parseObjectKey, type ObjectKey } from "../domain/object-id.ts";
 import type { EngineContext } from "./engine-context.ts";
-import type { FleetRun } from "./fleet-run.ts";
+import { isHookHere, leavingFarewells, leavingHook, type FleetRun } from "./fleet-run.ts";
 
 /**
  * Carry out a sync that a person asked for: what failed is tried at once. With `force` the chosen objects are applied also when they are unchanged,
@@ -10,7 +10,8 @@ import type { FleetRun } from "./fleet-run.ts";
  * @throws Error when a bundle or an object is not in the fleet here: a slip must not pass for a sync.
  */
 export function syncObjects(run: FleetRun, { bundle, objects, force }: Pick<SyncCommand, "bundle" | "objects" | "force">, engine: EngineContext): void {
-  if (bundle !== "" && !run.desired.bundles.has(bundle)) throw new Error(`fleet ${run.name} has no bundle ${bundle} in this cluster`);
+  if (bundle !== "" && !run.desired.bundles.has(bundle) && !run.farewells.has(bundle))
+    throw new Error(`fleet ${run.name} has no bundle ${bundle} in this cluster`);
   const isAll = bundle === "" && objects.length === 0;
   const chosen = chooseKeys(run, bundle, objects);
   for (const key of chosen) {
@@ -18,13 +19,14 @@ export function syncObjects(run: FleetRun, { bundle, objects, force }: Pick<Sync
     if (object?.failure) engine.queueObject(run, key);
     if (force) forget(run, key);
     // A hook that failed is what a person means who names it.
-    else if (!isAll && run.desired.hooks.has(key)) forgetFailedRuns(run, key);
+    else if (!isAll && isHookHere(run, key)) forgetFailedRuns(run, key);
   }
 }
 
 /** The keys that a bundle and a list of names mean; of a list every name must mean something. */
 function chooseKeys(run: FleetRun, bundle: string, names: readonly string[]): readonly ObjectKey[] {
-  const wanted = [...run.desired.objects.values(), ...run.desired.hooks.values()]
+  const leaving = leavingFarewells(run).flatMap(({ hooks }) => [...hooks.values()].filter(({ key }) => leavingHook(run, key)));
+  const wanted = [...run.desired.objects.values(), ...run.desired.hooks.values(), ...leaving]
     .filter((object) => bundle === "" || object.bundle === bundle)
     .map(({ key }) => key);
   if (names.length === 0) return wanted;

@@ -1,4 +1,3 @@
-import type { Correction } from "../domain/heal-budget.ts";
 import { type Ignored, nothingIgnored } from "../domain/ignore.ts";
 import type { FieldDrift } from "../domain/drift.ts";
 import type { Guard } from "../domain/guard.ts";
@@ -77,8 +76,6 @@ export interface TrackedObject {
   drift: readonly FieldDrift[];
   /** Another controller keeps changing it back; until when it is left alone (epoch ms). */
   fightUntil: number;
-  /** Corrections lately, for the heal budget. Kept in memory: an agent that restarts begins anew. */
-  heals: readonly Correction[];
   /** When it was last dry-run for a drift that is only reported (epoch ms). */
   examinedAt: number;
   /** Since when it has not been Current (epoch ms); undefined while it is. */
@@ -115,7 +112,6 @@ export function trackObject(fleet: string, key: ObjectKey, id: ObjectId, apiVers
     pruneHold: undefined,
     drift: [],
     fightUntil: 0,
-    heals: [],
     examinedAt: 0,
     movingSince: undefined,
     busy: undefined,

@@ -125,7 +125,8 @@ function checkName(kind: string, metadata: { readonly [key: string]: Json }): Co
   if (name === undefined || name === null || name === "") {
     const generated = metadata["generateName"] !== undefined;
     const message = generated ? `the ${kind} has a generateName and no name: every sync would make another one` : `the ${kind} has no name`;
-    return [{ code: generated ? "generate-name" : "missing-name", message, hint: "give it a metadata.name", path }];
+    const hint = generated ? "give it a metadata.name; only hooks, which are run and not kept, may do with a generateName" : "give it a metadata.name";
+    return [{ code: generated ? "generate-name" : "missing-name", message, hint, path }];
   }
   if (typeof name !== "string")
     return [{ code: "wrong-name", message: `the name of the ${kind} is a ${typeof name}, not text`, hint: "put it in quotes", path }];

@@ -8,6 +8,7 @@ import { directivesPerBundleMax } from "../limits.ts";
 import { checkObject, asKubeObject, complaintToProblem } from "./check-object.ts";
 import { isClusterScoped } from "./known-kinds.ts";
 import type { Place } from "./kube-yaml.ts";
+import { nameHook } from "./name-hook.ts";
 
 /** An object after substitution, and where it was written. */
 export interface PlacedObject {
@@ -43,7 +44,8 @@ export function normaliseObjects(placed: readonly PlacedObject[], options: Norma
   const directives: DirectiveFinding[] = [];
   const clusterKinds = new Set([...options.clusterKinds, ...placed.flatMap(({ content }) => clusterKindOf(content))]);
   const byId = new Map<string, { object: KubeObject; place: Place }>();
-  for (const { content, place, placeOf } of placed) {
+  for (const { content: written, place, placeOf } of placed) {
+    const content = nameHook(written);
     const complaints = checkObject(content);
     if (complaints.length > 0) {
       problems.push(...complaints.map((complaint) => complaintToProblem(complaint, placeOf(complaint.path))));

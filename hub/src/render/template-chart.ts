@@ -98,8 +98,8 @@ function hasDependency(files: ReadonlyMap<string, string>, name: string): boolea
 }
 
 /**
- * Template a chart with the official program. Hooks become ordinary objects where that is harmless (install, upgrade), and are left
- * out, with a warning, where it is not (delete, rollback, test). Problems are the author's; rejects when the program
+ * Template a chart with the official program. Hooks that the agent runs (install, upgrade, delete) stay in, the others (rollback, test) are left
+ * out, with a warning. Problems are the author's; rejects when the program
  * cannot be run or the disk is full.
  */
 export async function templateChart(options: {
@@ -184,7 +184,7 @@ function templatePath(source: string, folder: string): string {
 }
 
 /** Hooks that the agent runs (see docs/order.md), or that are objects like others. */
-const keptHooks = new Set(["pre-install", "post-install", "pre-upgrade", "post-upgrade", "crd-install"]);
+const keptHooks = new Set(["pre-install", "post-install", "pre-upgrade", "post-upgrade", "pre-delete", "post-delete", "crd-install"]);
 
 function withoutHooks(read: { manifests: Manifest[]; problems: Problem[] }): { manifests: Manifest[]; problems: Problem[]; warnings: Problem[] } {
   const warnings: Problem[] = [];

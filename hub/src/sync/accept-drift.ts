@@ -9,6 +9,7 @@ import { RefusedPathError, resolveInside, type SourceTree } from "../domain/sour
 import { substitute, type Template } from "../domain/substitute.ts";
 import type { PlacedCluster } from "../domain/target.ts";
 import { kustomizationOf } from "../render/detect-kind.ts";
+import { editEntry, generatorOf } from "../render/edit-kustomization.ts";
 import { addPatch, editManifest, objectsInFile, type ManifestPlace } from "../render/edit-manifest.ts";
 import type { RenderTools } from "../render/render-tools.ts";
 import { openSurveyMemory, surveyBundle, type BundleSurvey } from "../render/survey-bundle.ts";
@@ -197,14 +198,41 @@ function editFields(
   return problems.length > 0 ? problems : new Map([[file, edited]]);
 }
 
-/** Adds a patch to the kustomization of the folder that the cluster gets. */
+/** Edits what the kustomization of the folder that the cluster gets sets itself, and adds a patch to it for the rest. */
 async function patchKustomization({ tree, drift }: Job, survey: BundleSurvey, objects: BundleRender["objects"]): Promise<Edits | Problem[]> {
   const file = kustomizationOf(tree, survey.path);
   const object = objects.get(drift.object);
   if (file === undefined || object === undefined) return [{ code: "not-found", message: `${survey.path} has no kustomization` }];
   const source = Buffer.from((await tree.read([file])).get(file) ?? new Uint8Array()).toString("utf8");
-  const operations = drift.fields.map((field) => operationOf(object, field));
-  return new Map([[file, addPatch(source, targetOf(source, object, objects), operations)]]);
+  const generated = await generatedBy(tree, survey, object);
+  if (generated) return [generated];
+  const target = targetOf(source, object, objects);
+  let edited = source;
+  const patched: (typeof drift.fields)[number][] = [];
+  for (const field of drift.fields) {
+    const outcome = editEntry(edited, object, target["name"] ?? "", field, liveOf(field.live));
+    if (outcome.kind === "edited") edited = outcome.source;
+    else patched.push(field);
+  }
+  const operations = patched.map((field) => operationOf(object, field));
+  return new Map([[file, operations.length === 0 ? edited : addPatch(edited, target, operations)]]);
+}
+
+/** A generated object's name holds a hash of its content: with another content it would be another object, and no patch finds it. */
+async function generatedBy(tree: SourceTree, survey: BundleSurvey, { kind, metadata: { name } }: KubeObject): Promise<Problem | undefined> {
+  const files = [...survey.files.values()].filter((file) => /(^|\/)(kustomization\.ya?ml|Kustomization)$/.test(file)).sort();
+  const contents = await tree.read(files);
+  for (const file of files) {
+    const generator = generatorOf(Buffer.from(contents.get(file) ?? new Uint8Array()).toString("utf8"), { kind, name });
+    if (generator === undefined) continue;
+    return {
+      code: "from-generator",
+      message: `${kind} ${name} is made by ${generator} of ${file}: its name holds a hash of its content, so that another content makes another object`,
+      file,
+      hint: "change the literals or files that the generator names; what uses the object then gets the new name",
+    };
+  }
+  return undefined;
 }
 
 function operationOf(object: KubeObject, field: AcceptRequest["drift"]["fields"][number]): object {

@@ -138,6 +138,42 @@ describe("an API server that ends, forgets, or goes back in time", () => {
     expect(await live("pruned")).toBeUndefined();
   });
 
+  it("whose etcd was restored to before a hook ran does not have it run twice, and one that starts later knows that too (fault 13)", async () => {
+    const { cluster } = rig;
+    agent = await startEngine(cluster, { kubeconfig: rig.kubeconfig });
+    const hooked = (of: string) => ({
+      name: "b",
+      objects: [
+        configMap("plain-hooked", { a: of }),
+        { ...configMap("ran"), metadata: { name: "ran", namespace: "default", annotations: { "flotilla.dev/hook": "pre", "test.example/of": of } } },
+      ],
+    });
+    await agent.sync(testTarget("hooked", 1, [hooked("1")]));
+    await agent.waitForQuiet();
+    await cluster.kill9ApiServer();
+    const backup = await cluster.etcd.backUp();
+    await cluster.restart();
+    await agent.sync(testTarget("hooked", 2, [hooked("2")]));
+    await waitFor(() => agent?.events.filter(({ reason, message }) => reason === "HookSucceeded" && /ran/.test(message)).length === 2, {
+      what: "the second run",
+    });
+    for (let i = 0; i < 400; i++) await cluster.client.mergePatch(path("plain-hooked"), { metadata: { annotations: { "test.example/round": String(i) } } });
+    await agent.waitForQuiet();
+    await cluster.kill9ApiServer();
+    await cluster.etcd.restore(backup);
+    const restoredAt = Date.now();
+    await cluster.restart();
+    await agent.waitForEvent("WentBack", undefined, 30_000);
+    await waitFor(async () => (await live("plain-hooked"))?.data?.a === "2", { what: "the newest content" });
+    await agent.waitForQuiet();
+    await agent.stop();
+    agent = await startEngine(cluster, { kubeconfig: rig.kubeconfig });
+    await waitFor(() => agent?.summary("hooked") !== undefined, { what: "the fleet, from what was kept" });
+    await agent.waitForQuiet();
+    const runs = (await agentRequests(cluster, restoredAt)).filter(({ verb, objectRef }) => verb === "patch" && objectRef?.name === "ran");
+    expect(runs).toEqual([]);
+  });
+
   it("takes objects of nearly a megabyte, and remembers thousands of them, within what etcd allows (fault 14)", async () => {
     const { cluster } = rig;
     const big = crd("bigs", "Big");

@@ -41,7 +41,7 @@ const bundle = (id: string, name: string, value: string, objects: readonly strin
 });
 const annotated = (object: ReturnType<typeof configMap>, annotations: Record<string, string>) => ({ ...object, metadata: { ...object.metadata, annotations } });
 const frozen = (id: string, value: string) => ({ ...annotated(inNamespace(id, "frozen", value), { "flotilla.dev/force": "recreate" }), immutable: true });
-const hook = (id: string, value: string) => annotated(inNamespace(id, "hook", value), { "flotilla.dev/hook": "pre" });
+const hook = (id: string, value: string, name = "hook", phase = "pre") => annotated(inNamespace(id, name, value), { "flotilla.dev/hook": phase });
 
 const workloads: readonly Workload[] = [
   {
@@ -83,6 +83,19 @@ const workloads: readonly Workload[] = [
     after: (id) => [testTarget("to", 3, [bundle(id, "base", "3", ["t"]), bundle(id, "web", "3", ["a", "b"])])],
     skips: /hook|recreate|outbox|forget-uid/,
     left: { f: "from", t: "to", a: "to", b: "to" },
+  },
+  {
+    name: "a bundle is removed, with hooks before and after",
+    before: (id) => [
+      testTarget("leave", 1, [
+        bundle(id, "stays", "1", ["a"]),
+        bundle(id, "goes", "1", ["x-1", "x-2", "x-3"], [hook(id, "1", "before", "pre-delete"), hook(id, "1", "after", "post-delete")]),
+      ]),
+    ],
+    during: (id) => [testTarget("leave", 2, [bundle(id, "stays", "1", ["a"])])],
+    after: (id) => [testTarget("leave", 3, [bundle(id, "stays", "3", ["a"])])],
+    skips: /widen|recreate|outbox|forget-uid/,
+    left: { a: "leave" },
   },
 ];
 
@@ -173,7 +186,7 @@ await describeWith(kubeTools, "the agent is killed", async () => {
   });
 
   // The second and later hits of the points that are reached once for each object.
-  const hits = (name: string) => (/object$|uid$/.test(name) ? [1, 3] : [1]);
+  const hits = (name: string) => (/object$|uid$/.test(name) ? [1, 3] : name.endsWith("hook") ? [1, 2] : [1]);
   const cases = workloads.flatMap((workload) =>
     names.filter((name) => !workload.skips?.test(name)).flatMap((name) => hits(name).map((hit) => ({ workload, failpoint: `${name}:${hit}` }))),
   );

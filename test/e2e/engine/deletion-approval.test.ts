@@ -39,7 +39,8 @@ await describeWith(kubeTools, "deletion that waits for a person", () => {
     await cluster.stop();
   });
   const start = async () => {
-    agent = await startEngine(cluster);
+    // The fleets of other tests are in the cluster too: what leaves a target would rest for them.
+    agent = await startEngine(cluster, { handOverMs: 200 });
   };
   afterEach(async () => {
     await agent.stop();
@@ -96,6 +97,29 @@ await describeWith(kubeTools, "deletion that waits for a person", () => {
     await isSynced("mid");
     expect(await deletesOf("mid-5")).toHaveLength(1);
   }, 90_000);
+
+  it("does not have a budget twice for one revision, also not after a restart (G6)", async () => {
+    await start();
+    const all = names("twice", 14);
+    const revision = "a".repeat(40);
+    const target = (generation: number, count: number) =>
+      testTarget("twice", generation, web(all.slice(0, count).map((name) => configMap(name))), { revision });
+    await agent.sync(target(1, 14));
+    await agent.sync(target(2, 11));
+    await waitFor(async () => (await deletesOf("twice-")).length === 3, { what: "what the budget allows is deleted" });
+    agent.client.close();
+    await agent.stop();
+    await start();
+    await agent.accept(target(3, 8));
+    await heldDigest("twice", 3);
+    expect(agent.summary("twice")?.message).toMatch(/3 of 11 objects would be deleted, 5 are allowed without approval, and 3 were deleted for this revision/);
+    await agent.waitForQuiet();
+    expect(await deletesOf("twice-")).toHaveLength(3);
+    // Two more are within it; another revision has a budget of its own.
+    await agent.sync(target(4, 9));
+    await agent.sync(testTarget("twice", 5, web(all.slice(0, 5).map((name) => configMap(name)))));
+    expect(await deletesOf("twice-")).toHaveLength(9);
+  });
 
   it("fault 4: never prunes a Namespace that holds what others put there, approved or not", async () => {
     await start();
@@ -199,8 +223,10 @@ await describeWith(kubeTools, "deletion that waits for a person", () => {
     const stuck = { ...configMap("last-stuck"), metadata: { name: "last-stuck", namespace: "default", finalizers: ["test.example/hold"] } };
     await agent.sync(testTarget("last", 1, web([last, stuck, configMap("last-stays")])));
     await agent.accept(testTarget("last", 2, web([configMap("last-stays")])));
-    await waitFor(() => agent.objects.get("ConfigMap default/last-one")?.prune === PruneState.WAITS, { what: "the last one to wait" });
-    expect(agent.objects.get("ConfigMap default/last-one")?.message).toMatch(/last-stuck is to be deleted before/);
+    const lastOne = () => agent.objects.get("ConfigMap default/last-one");
+    await waitFor(() => lastOne()?.prune === PruneState.WAITS && /last-stuck is to be deleted before/.test(lastOne()?.message ?? ""), {
+      what: "the last one to wait",
+    });
     await cluster.client.mergePatch("/api/v1/namespaces/default/configmaps/last-stuck", { metadata: { finalizers: null } });
     await isSynced("last");
     const order = (await deletesOf("last-")).map((request) => request.objectRef?.name);

@@ -33,7 +33,7 @@ await describeWith(kubeTools, "faults that elsewhere deleted production", () => 
     await cluster.stop();
   });
   const start = async () => {
-    agent = await startEngine(cluster);
+    agent = await startEngine(cluster, { handOverMs: 200 });
   };
   afterEach(async () => {
     await agent.stop();

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import type { GitRepository } from "../../harness/git-server.ts";
 import { type Platform, startPlatform } from "../../harness/platform.ts";
 import { runService } from "../../harness/spawn-service.ts";
+import { hasTerminal, runOnTerminal } from "../../harness/terminal.ts";
 import { describeWith, kubeTools } from "../../harness/tools.ts";
 import { waitFor, waitForValue } from "../../harness/wait-for.ts";
 
@@ -23,12 +24,13 @@ await describeWith([...kubeTools, "nats-server"], "held prunes and the word of a
   };
   const held = async () => (await api().request<Page<HeldPruneRow>>("GET", "/api/v1/fleets/shop/held-prunes")).items;
   const approvals = async () => (await api().request<Page<ApprovalRow>>("GET", "/api/v1/approvals?fleet=shop&kind=prune")).items;
-  const fleet = (...args: string[]) =>
-    runService("cli", {
-      args,
-      env: { FLOTILLA_HUB: platform.hub.url, FLOTILLA_TOKEN: api().token, HOME: platform.folder, XDG_CONFIG_HOME: join(platform.folder, "config") },
-      timeoutMs: 60_000,
-    });
+  const env = () => ({
+    FLOTILLA_HUB: platform.hub.url,
+    FLOTILLA_TOKEN: api().token,
+    HOME: platform.folder,
+    XDG_CONFIG_HOME: join(platform.folder, "config"),
+  });
+  const fleet = (...args: string[]) => runService("cli", { args, env: env(), timeoutMs: 60_000 });
   const write = (wanted: readonly string[], before: readonly string[]) =>
     repository.commit({
       ...Object.fromEntries(before.filter((name) => !wanted.includes(name)).map((name) => [`${name}.yaml`, null])),
@@ -63,6 +65,18 @@ await describeWith([...kubeTools, "nats-server"], "held prunes and the word of a
     for (const name of names(10, 10)) expect(shown.output).toContain(name);
     for (const cluster of clusters) expect((await live(cluster)).length).toBe(20);
     expect((await fleet("status", "shop")).output).toContain("fleet approve prune shop --cluster held-1");
+  });
+
+  it.runIf(hasTerminal)("are asked about on a terminal: no leaves them, and so does anything but yes", async () => {
+    for (const answer of ["n", "", "maybe"]) {
+      const { status, shown } = await runOnTerminal(["approve", "prune", "shop", "--cluster", "held-1"], { env: env(), question: /\[y\/N\] /, answer });
+      expect(status, shown).toBe(1);
+      expect(shown).toContain("10 objects of fleet shop would be deleted in 1 cluster: held-1");
+      expect(shown).toContain("Let 10 objects be deleted in 1 cluster? [y/N]");
+      expect(shown).toContain("not confirmed; nothing was changed");
+    }
+    expect(await approvals()).toEqual([]);
+    expect((await live("held-1")).length).toBe(20);
   });
 
   it("go in the one cluster for which the list that was seen is approved, and in no other", async () => {
@@ -160,5 +174,22 @@ await describeWith([...kubeTools, "nats-server"], "held prunes and the word of a
     await platform.converged("shop", revision);
     for (const cluster of clusters) expect((await live(cluster)).sort()).toEqual(names(2));
     await waitFor(async () => (await held()).length === 0, { what: "nothing held any more" });
+  });
+
+  it.runIf(hasTerminal)("go when a person says yes on a terminal", async () => {
+    const every = names(20, 100);
+    await platform.converged("shop", await write(every, await live("held-1")));
+    await allHeld(await write(every.slice(0, 10), every), 10);
+    const answered = await runOnTerminal(["approve", "prune", "shop", "--cluster", "held-1", "--reason", "seen"], {
+      env: env(),
+      question: /\[y\/N\] /,
+      answer: "Yes",
+    });
+    expect(answered.status, answered.shown).toBe(0);
+    await waitForValue(
+      () => live("held-1"),
+      (found) => found.length === 10,
+      { what: "the approved prunes done", timeoutMs: 30_000 },
+    );
   });
 });

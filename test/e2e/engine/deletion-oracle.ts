@@ -188,20 +188,18 @@ function listOf(digest: string, { heldLists }: History): readonly string[] | und
 }
 
 /** Budgets, by revision: max(5, 10 %) of what the fleet ever named, or a bundle's own number. */
-function overspent(deletes: readonly { target: SentTarget; bundle: string; key: string; at: number }[], { targets, restarts }: History): string[] {
+function overspent(deletes: readonly { target: SentTarget; bundle: string; key: string; at: number }[], { targets }: History): string[] {
   const violations: string[] = [];
   for (const [reign, group] of Map.groupBy(deletes, ({ target }) => `${target.fleet} at revision ${target.revision}`)) {
     const { target } = group[0] as (typeof group)[number];
     const known = new Set(targets.filter(({ fleet, at }) => fleet === target.fleet && at <= target.at).flatMap(({ objects }) => objects.map(({ key }) => key)));
-    // What an agent counted is forgotten with it.
-    const lives = 1 + restarts.filter(({ from }) => group.some(({ at }) => at < from) && group.some(({ at }) => at > from)).length;
     const pooled = group.filter(({ bundle }) => target.budgets[bundle] === undefined);
-    const allowed = Math.max(5, Math.floor(known.size / 10)) * lives;
+    const allowed = Math.max(5, Math.floor(known.size / 10));
     if (pooled.length > allowed)
       violations.push(`${reign}: ${pooled.length} unapproved deletes, ${allowed} allowed (G6): ${pooled.map(({ key }) => key).join(", ")}`);
     for (const [bundle, budget] of Object.entries(target.budgets)) {
       const own = group.filter((deleted) => deleted.bundle === bundle);
-      if (own.length > budget * lives) violations.push(`${reign}: ${own.length} unapproved deletes of bundle ${bundle}, ${budget} allowed (G6)`);
+      if (own.length > budget) violations.push(`${reign}: ${own.length} unapproved deletes of bundle ${bundle}, ${budget} allowed (G6)`);
     }
   }
   return violations;

@@ -179,7 +179,7 @@ class World {
       await client.create("/api/v1/namespaces", { apiVersion: "v1", kind: "Namespace", metadata: { name } });
     await this.#prepareRights();
     const watches = new AbortController();
-    const watching = this.#watch(watches.signal);
+    const watching = await this.#watch(watches.signal);
     let agent = await this.#start();
     const steps = Math.max(...this.#options.scenarios.map((scenario) => scenario.length));
     for (let at = 0; at < steps; at++) {
@@ -191,7 +191,7 @@ class World {
     await agent.stop();
     const deletes = await this.#deletes();
     watches.abort();
-    await watching;
+    await watching.ended;
     await this.#cleanUp();
     if (this.#isBlind) return undefined;
     return { targets: this.#targets, deletes, versions: this.#versions, heldLists: this.#heldLists, restarts: this.#restarts };
@@ -393,7 +393,8 @@ class World {
     }
   }
 
-  async #watch(signal: AbortSignal): Promise<void> {
+  /** Watch what is in the world until the signal fires. */
+  async #watch(signal: AbortSignal): Promise<{ readonly ended: Promise<unknown> }> {
     const { client } = this.#stage.cluster;
     const collections = [...new Set([0, namesPerScenario - 2, namesPerScenario - 1].map((n) => placeOf(this.#name, 0, n).collection))];
     const look = (object: KubeObject) => {
@@ -409,8 +410,14 @@ class World {
         applied: content === "by hand" ? undefined : content,
       });
     };
-    await Promise.all(collections.map((collection) => client.watch(collection, signal, ({ object }) => look(object))));
-    this.#isBlind ||= !signal.aborted;
+    const follow = async (collection: string, from: string) => {
+      await client.watch(`${collection}?resourceVersion=${from}`, signal, ({ object }) => look(object));
+      // Each by itself: the others go on to the end, and what this one would have shown is missing.
+      this.#isBlind ||= !signal.aborted;
+    };
+    // From before the first apply, however late the API server takes the watch up.
+    const versions = await Promise.all(collections.map(async (collection) => (await client.get(collection)).metadata.resourceVersion ?? ""));
+    return { ended: Promise.all(collections.map((collection, i) => follow(collection, versions[i] ?? ""))) };
   }
 
   async #deletes(): Promise<SeenDelete[]> {

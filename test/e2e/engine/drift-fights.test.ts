@@ -57,6 +57,29 @@ await describeWith(kubeTools, "drift: fights and churn", () => {
     await waitFor(() => agent.objects.get("ConfigMap default/fought")?.message === "", { what: "the end of the fight" });
   });
 
+  it("writes down corrections together, and nothing while nothing changes", async () => {
+    const names = Array.from({ length: 20 }, (_, i) => `noted-${i}`);
+    await agent.sync(testTarget("noted", 1, [{ name: "web", objects: names.map((name) => configMap(name)) }]));
+    await agent.waitForQuiet();
+    const writes = async () =>
+      (await cluster.auditedRequests()).filter(
+        ({ verb, objectRef }) =>
+          !["get", "list", "watch"].includes(verb) && objectRef?.name === "flotilla-order-noted" && objectRef.namespace === "flotilla-system",
+      ).length;
+    expect(await writes()).toBe(0);
+    await Promise.all(names.map((name) => cluster.client.mergePatch(`${path(name)}?fieldManager=kubectl-edit`, { data: { a: "by hand" } })));
+    await waitFor(() => agent.events.filter(({ reason }) => reason === "DriftHealed").length === names.length, { what: "the heals" });
+    await agent.waitForQuiet();
+    const noted = await writes();
+    expect(noted).toBeGreaterThan(0);
+    expect(noted).toBeLessThan(names.length / 2);
+    await agent.stop();
+    agent = await startEngine(cluster);
+    await waitFor(() => agent.summary("noted") !== undefined, { what: "the next agent has looked" });
+    await agent.waitForQuiet();
+    expect(await writes()).toBe(noted);
+  });
+
   it("heals edits of different fields at once: they are no pattern", async () => {
     await agent.sync(testTarget("edits", 1, [{ name: "web", objects: [configMap("edited", { a: "1", b: "1", c: "1", d: "1" })] }]));
     for (const field of ["a", "b", "c", "d"]) {
@@ -85,9 +108,38 @@ await describeWith(kubeTools, "drift: fights and churn", () => {
     await agent.waitForEvent("DriftHealed", /churned-0/);
     await agent.waitForQuiet();
     const after = agent.sent();
-    // The one heal: a read, an apply, and the inventory.
+    // The one heal: a read, an apply, the inventory, and that it was corrected.
     expect((after.GET ?? 0) - (sent.GET ?? 0)).toBe(1);
-    expect((after.PATCH ?? 0) - (sent.PATCH ?? 0)).toBeLessThanOrEqual(2);
+    expect((after.PATCH ?? 0) - (sent.PATCH ?? 0)).toBeLessThanOrEqual(3);
     expect(agent.reports.length - reports).toBeLessThanOrEqual(3);
+  });
+
+  it("a fight goes on counting when the agent is killed in its middle, again and again (G16)", async () => {
+    await agent.sync(testTarget("killed", 1, [{ name: "web", objects: [configMap("killed")] }]));
+    await agent.waitForQuiet();
+    const applied = await patches("killed");
+    const edit = (value: number) => cluster.client.mergePatch(`${path("killed")}?fieldManager=rival`, { data: { a: `rival ${value}` } });
+    let corrected = 0;
+    for (let round = 0; round < 8; round++) {
+      await edit(round);
+      const isOver = () => agent.events.some(({ reason }) => reason === "Fight");
+      await waitFor(async () => isOver() || (await cluster.client.get(path("killed"))).data.a === "1", {
+        what: `an answer to edit ${round}`,
+        timeoutMs: 20_000,
+        everyMs: 10,
+      });
+      if (isOver()) break;
+      corrected += 1;
+      await waitFor(() => agent.events.filter(({ reason }) => reason === "DriftHealed").length > 0, { what: "the correction is told" });
+      // A single correction is written with others, a moment later; all further ones before they are told. Nothing that comes after is written.
+      if (corrected === 1) await agent.waitForQuiet();
+      agent.client.close();
+      await agent.stop();
+      agent = await startEngine(cluster);
+      await waitFor(() => agent.summary("killed") !== undefined, { what: "the next agent has looked" });
+    }
+    expect((await patches("killed")) - applied).toBe(5);
+    expect(corrected).toBe(5);
+    await waitFor(() => /fight: corrected 5 times/.test(agent.objects.get("ConfigMap default/killed")?.message ?? ""), { what: "the fight is shown" });
   });
 });

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -19,6 +19,7 @@ spec:
     - { name: app, drift: { mode: report } }
     - { name: kept, path: kept/prod, drift: { mode: report } }
     - { name: healed }
+    - { name: careful, drift: { mode: heal-unless-drifted } }
 `;
 const configMap = (name: string, data: string) => `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: ${name}, namespace: default }\ndata:\n${data}`;
 const files = {
@@ -28,6 +29,7 @@ const files = {
   "deploy/kept/base/kustomization.yaml": "resources: [limits.yaml]\n",
   "deploy/kept/base/limits.yaml": configMap("limits", "  most: ten\n"),
   "deploy/kept/prod/kustomization.yaml": "resources: [../base] # ours\n",
+  "deploy/careful/tuned.yaml": configMap("tuned", "  size: one\n  other: as-it-was\n"),
   "deploy/healed/fixed.yaml": configMap("fixed", "  a: one\n"),
 };
 
@@ -142,6 +144,22 @@ await describeWith([...kubeTools, "nats-server", "kustomize"], "the history of d
     expect(await readFile(join(clone, "deploy/kept/prod/kustomization.yaml"), "utf8")).toMatch(/^resources: \[\.\.\/base\] # ours\npatches:\n/);
     expect(await episode("limits", ({ healedAt }) => healedAt !== null)).toMatchObject({ healedBy: "accepted" });
     expect((await kube().get(path("configmaps", "limits")))["data"]).toEqual({ most: "eleven" });
+  });
+
+  it("accepts what was changed by hand in a bundle that heals unless it is drifted: it is kept meanwhile, and followed again from then on", async () => {
+    await edit("tuned", { size: "two" });
+    await episode("tuned", ({ healedAt }) => healedAt === null);
+    await done("drift", "accept", "shop", "tuned", "--cluster", "berlin-1", "--path", clone, "--branch", "tuned");
+    await merge("tuned");
+    expect(await episode("tuned", ({ healedAt }) => healedAt !== null)).toMatchObject({ healedBy: "accepted", times: 1 });
+    expect((await kube().get(path("configmaps", "tuned")))["data"]).toEqual({ size: "two", other: "as-it-was" });
+    // It is the agent's again: the next revision goes in, and what is deleted is made again.
+    const file = join(clone, "deploy/careful/tuned.yaml");
+    await writeFile(file, (await readFile(file, "utf8")).replace("size: two", "size: three"));
+    await git("commit", "-q", "-a", "-m", "Three");
+    await git("push", "-q", "origin", "HEAD:main");
+    await platform.converged("shop", await git("rev-parse", "HEAD"));
+    expect((await kube().get(path("configmaps", "tuned")))["data"]).toEqual({ size: "three", other: "as-it-was" });
   });
 
   it("tells how each other drift ended: by itself, by a new revision, by the agent", async () => {

@@ -1,3 +1,4 @@
+import { DriftMode, RemovalPolicy } from "@flotilla/proto/gen/target";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type AuditedRequest, type KubeCluster, startKubeCluster } from "../../harness/kube-cluster.ts";
 import { waitFor } from "../../harness/wait-for.ts";
@@ -74,6 +75,30 @@ describe("a bundle's service account", () => {
     await agent.sync(testTarget("left", 2, [other]));
     await waitFor(async () => !(await cluster.client.find(path("orphan"))), { what: "the prune of a bundle that is gone" });
     expect((await writesOf("orphan")).at(-1)).toMatchObject({ verb: "delete", impersonatedUser: { username: deployer } });
+  });
+
+  it("is who runs and deletes hooks, also those of a removal, and who is asked in dry runs", async () => {
+    const serviceAccount = "shop/deployer";
+    const hook = (name: string, phase: string) => ({
+      ...configMap(name, { a: "1" }, "shop"),
+      metadata: { name, namespace: "shop", annotations: { "flotilla.dev/hook": phase, "flotilla.dev/hook-delete-policy": "succeeded" } },
+    });
+    const objects = [configMap("told", { a: "1" }, "shop"), hook("before", "pre"), hook("at-the-end", "pre-delete"), hook("after-the-end", "post-delete")];
+    await agent.sync(testTarget("hooked", 1, [{ name: "web", objects, serviceAccount, driftMode: DriftMode.REPORT }]));
+    await waitFor(async () => (await writesOf("before")).some(({ verb }) => verb === "delete"), { what: "the hook deleted, as its policy says" });
+    await cluster.client.mergePatch(path("told"), { data: { a: "by hand" } });
+    await agent.waitForEvent("DriftReported", /ConfigMap shop\/told/);
+    const dryRuns = (await writesOf("told")).filter(({ requestURI }) => requestURI.includes("dryRun"));
+    expect(dryRuns.length).toBeGreaterThan(0);
+    await agent.accept(testTarget("hooked", 2, [], { tombstone: { policy: RemovalPolicy.DELETE, reason: "test" } }));
+    await waitFor(() => agent.reports.some(({ fleet, removed }) => fleet === "hooked" && removed), { what: "the removal" });
+    for (const name of ["before", "at-the-end", "after-the-end"])
+      expect(
+        (await writesOf(name)).map(({ verb }) => verb),
+        name,
+      ).toEqual(expect.arrayContaining(["patch", "delete"]));
+    for (const name of ["told", "before", "at-the-end", "after-the-end"])
+      for (const request of await writesOf(name)) expect(request.impersonatedUser?.username, `${request.verb} ${name}`).toBe(deployer);
   });
 
   it("that lacks a right fails on that object only, with the rule to grant, and is tried again when it is granted", async () => {

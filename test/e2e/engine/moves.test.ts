@@ -91,6 +91,52 @@ await describeWith(kubeTools, "moving an object", () => {
     expect(await find(moving[0] ?? "")).toBeUndefined();
   });
 
+  it.for(orders)("a single object from a bundle of one fleet to one of another deletes nothing: $order", async ({ isOldFirst, restarts }) => {
+    const id = `one-${isOldFirst ? "old" : "new"}${restarts ? "-again" : ""}`;
+    const [from, to, moving] = [`from-${id}`, `to-${id}`, `mv-${id}`];
+    await start();
+    await agent.sync(testTarget(from, 1, [bundle("web", [`st-${id}`, moving])]));
+    await agent.sync(testTarget(to, 1, [bundle("web", [`ba-${id}`])]));
+    const before = await uidsOf([moving]);
+    const old = testTarget(from, 2, [bundle("web", [`st-${id}`])]);
+    const next = testTarget(to, 2, [bundle("web", [`ba-${id}`, moving])]);
+    const [first, second] = isOldFirst ? [old, next] : [next, old];
+    await agent.accept(first);
+    await waitFor(() => agent.engine.held().some((held) => held.fleet === first.target.fleet && held.generation === 2n));
+    if (isOldFirst)
+      await waitFor(
+        () => /it has just left the target: another fleet may take it over until/.test(agent.objects.get(`ConfigMap default/${moving}`)?.message ?? ""),
+        {
+          what: "why it is not deleted yet",
+        },
+      );
+    if (restarts) await restart();
+    await agent.accept(second);
+    await isSynced(from, 2);
+    await isSynced(to, 2);
+    await waitFor(async () => (await ownerOf(moving)) === `${to}/web`, { what: "the new owner" });
+    expect(await uidsOf([moving])).toEqual(before);
+    expect(await deletesOf(moving)).toEqual([]);
+  });
+
+  it("a single object that nobody takes over is deleted after its rest; where there is no other fleet, at once", async () => {
+    const alone = await startEngine(cluster, { stateNamespace: "flotilla-alone" });
+    try {
+      await alone.sync(testTarget("alone", 1, [bundle("web", ["al-a", "al-b"])]));
+      await alone.sync(testTarget("alone", 2, [bundle("web", ["al-a"])]), 5_000);
+      expect(await find("al-b")).toBeUndefined();
+    } finally {
+      await alone.stop();
+    }
+    await start();
+    await agent.sync(testTarget("single", 1, [bundle("web", ["sg-a", "sg-b"])]));
+    await agent.accept(testTarget("single", 2, [bundle("web", ["sg-a"])]));
+    await waitFor(() => /it has just left the target/.test(agent.objects.get("ConfigMap default/sg-b")?.message ?? ""), { what: "the rest" });
+    expect(await find("sg-b")).toBeDefined();
+    await isSynced("single", 2);
+    expect(await find("sg-b")).toBeUndefined();
+  });
+
   it("a bundle that the hub's claims keep from the new fleet until the old one lets go of it goes over by itself", async () => {
     await start();
     const moving = ["cl-a", "cl-b"];

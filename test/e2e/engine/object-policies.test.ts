@@ -34,7 +34,7 @@ await describeWith(kubeTools, "what objects ask of their apply", () => {
     await cluster.stop();
   });
   const start = async () => {
-    agent = await startEngine(cluster);
+    agent = await startEngine(cluster, { handOverMs: 200 });
   };
   afterEach(async () => {
     await agent.stop();

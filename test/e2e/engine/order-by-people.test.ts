@@ -67,4 +67,35 @@ await describeWith([...kubeTools, "nats-server"], "what people stop and let go, 
     await waitFor(async () => (await colour()) === "blue", { what: "the commit", timeoutMs: 30_000 });
     await fleet("wait", "web", "--for", `revision=${revision},healthy`, "--timeout", "30s");
   });
+
+  it("a closed window holds a commit back; an override with a reason lets it in, is in the audit log, and ends before its time", async () => {
+    const closed = `apiVersion: flotilla.dev/v1
+kind: Fleet
+metadata: { name: web }
+spec:
+  clusters: { matchLabels: { flotilla.dev/cluster: berlin-1 } }
+  syncWindows: { deny: [{ from: "2020-01-01T00:00", to: "2090-01-01T00:00" }] }
+  bundles: [{ name: web, path: app }]
+`;
+    const revision = await repository.commit(
+      { "deploy/fleet.yaml": closed, "deploy/settings.yaml": null, "deploy/app/settings.yaml": settings("green") },
+      { message: "Green, and closed" },
+    );
+    const told = () => platform.hub.api.targets("web").then(([row]) => row);
+    await waitFor(async () => (await told())?.running?.revision === revision && /waits for its sync window until 2090/.test((await told())?.message ?? ""), {
+      what: "the agent tells that its window is closed",
+      timeoutMs: 30_000,
+    });
+    expect(await colour()).toBe("blue");
+    expect(await fleet("window", "override", "web", "--for", "1h", "--reason", "an outage")).toMatch(/^sync windows of fleet web are open until /);
+    await waitFor(async () => (await colour()) === "green", { what: "the commit", timeoutMs: 30_000 });
+    expect(await fleet("audit", "list", "--fleet", "web")).toMatch(/window.*an outage/);
+    await fleet("window", "restore", "web");
+    const next = await repository.commit({ "deploy/app/settings.yaml": settings("black") }, { message: "Black" });
+    await waitFor(async () => (await told())?.running?.revision === next && /waits for its sync window/.test((await told())?.message ?? ""), {
+      what: "closed again",
+      timeoutMs: 30_000,
+    });
+    expect(await colour()).toBe("green");
+  });
 });

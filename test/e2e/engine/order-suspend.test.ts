@@ -1,7 +1,7 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { create } from "@bufbuild/protobuf";
 import { CommandSchema } from "@flotilla/proto/gen/link";
-import { WhenClosed } from "@flotilla/proto/gen/target";
+import { RemovalPolicy, WhenClosed } from "@flotilla/proto/gen/target";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { startKubeCluster, type KubeCluster } from "../../harness/kube-cluster.ts";
 import { describeWith, kubeTools } from "../../harness/tools.ts";
@@ -84,6 +84,23 @@ await describeWith(kubeTools, "suspensions, windows and selective sync", () => {
     expect(await dataOf("b-two")).toEqual({ a: "1" });
     await agent.sync(testTarget("b", 4, [{ ...one, objects: [configMap("b-one", { a: "3" })] }]));
     expect(await dataOf("b-two")).toBeUndefined();
+  });
+
+  it("a removal that would delete objects waits while it is suspended, over a restart too, and goes on when it is resumed", async () => {
+    let agent = await start();
+    await agent.sync(testTarget("leaves", 1, [{ name: "app", objects: [configMap("l-one"), configMap("l-two")] }]));
+    const tombstone = { policy: RemovalPolicy.DELETE, reason: "the cluster leaves" };
+    const told = () => /its objects are to be deleted: that waits, suspended by ann: a migration/.test(agent.summary("leaves")?.message ?? "");
+    await agent.accept(testTarget("leaves", 2, [], { tombstone, suspension }));
+    await waitFor(told, { what: "why it waits" });
+    await stop(agent);
+    agent = await start();
+    await waitFor(told, { what: "why it waits, after a restart" });
+    await agent.waitForQuiet();
+    expect([await dataOf("l-one"), await dataOf("l-two")]).toEqual([{ a: "1" }, { a: "1" }]);
+    await agent.accept(testTarget("leaves", 3, [], { tombstone }));
+    await waitFor(() => agent.reports.some(({ fleet, removed }) => fleet === "leaves" && removed), { what: "the removal" });
+    expect([await dataOf("l-one"), await dataOf("l-two")]).toEqual([undefined, undefined]);
   });
 
   it("a closed window holds back what is new and says until when; it opens by time alone, or by an override", async () => {

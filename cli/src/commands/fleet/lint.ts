@@ -4,8 +4,7 @@ import { exitCodes } from "../../exit-codes.ts";
 import type { FleetContext } from "../../fleet-context.ts";
 import { helpText, text } from "../../input/parameters.ts";
 import { askProgram } from "../../program/run-program.ts";
-import { cleanText } from "../../render/clean-text.ts";
-import { counted } from "../../render/counted.ts";
+import { type DirectiveFinding, honouredLines } from "../../render/foreign-lines.ts";
 import { paintFor } from "../../render/palette.ts";
 import { remark, say, structured } from "../../render/print.ts";
 import { githubLine, problemLine } from "../../render/problem-lines.ts";
@@ -20,17 +19,6 @@ interface Lint {
   readonly warnings: readonly ProblemRow[];
   readonly directives?: readonly DirectiveFinding[];
   readonly remarks?: readonly string[];
-}
-
-/** What the hub's program says of one word of an annotation. */
-interface DirectiveFinding {
-  readonly annotation: string;
-  readonly word: string;
-  readonly honoured: boolean;
-  readonly meaning: string;
-  readonly object: string;
-  readonly file?: string;
-  readonly line?: number;
 }
 
 export const lintCommand = buildCommand({
@@ -72,16 +60,4 @@ async function print(context: FleetContext, { problems, warnings, directives = [
   remark(context, ...honouredLines(directives), ...remarks.map((text) => `note: ${text}`));
   const count = (rows: readonly unknown[], word: string): string => `${rows.length} ${word}${rows.length === 1 ? "" : "s"}`;
   remark(context, problems.length + warnings.length === 0 ? "no problems" : `${count(problems, "error")}, ${count(warnings, "warning")}`);
-}
-
-/** Each word once: what it does here, how often it is said, and where first. */
-function honouredLines(directives: readonly DirectiveFinding[]): string[] {
-  const words = Map.groupBy(
-    directives.filter(({ honoured, annotation }) => honoured && !annotation.startsWith("flotilla.dev/")),
-    ({ annotation, word }) => `${annotation}: ${word}`,
-  );
-  return [...words].map(([text, [first, ...others]]) => {
-    const place = first?.file === undefined ? "" : `; ${first.file}:${first.line ?? 1}`;
-    return cleanText(`honoured: ${text}: ${first?.meaning ?? ""} (${counted(others.length + 1, "object")}${place})`);
-  });
 }

@@ -8,6 +8,7 @@ import { clusterFilter, documentFlag, helpText, text } from "../../input/paramet
 import { completeFleets } from "../../input/complete-names.ts";
 import { parseLabels } from "../../input/parse-labels.ts";
 import { askProgram } from "../../program/run-program.ts";
+import { type DirectiveFinding, directivesOf, honouredLines, notHonouredLines } from "../../render/foreign-lines.ts";
 import { remark, say, structured } from "../../render/print.ts";
 import { problemLine } from "../../render/problem-lines.ts";
 
@@ -28,13 +29,16 @@ interface Reading {
   readonly problems: readonly ProblemRow[];
   readonly warnings?: readonly ProblemRow[];
   readonly bundles?: readonly Bundle[];
+  /** Of a folder; what the hub released is read here. */
+  readonly directives?: readonly DirectiveFinding[];
+  readonly remarks?: readonly string[];
 }
 
 export const renderCommand = buildCommand({
   docs: {
     brief: "Print the objects that a cluster gets",
     fullDescription: helpText(
-      "Of a FLEET and a --cluster, as the hub releases them (values of Secrets are hashes there). Or of a folder, as a cluster with --cluster-labels would get them, without a hub: a folder is '.', or has a '/' in it.\nYAML documents that kubectl takes, or JSON with the bundles.",
+      "Of a FLEET and a --cluster, as the hub releases them (values of Secrets are hashes there). Or of a folder, as a cluster with --cluster-labels would get them, without a hub: a folder is '.', or has a '/' in it.\nYAML documents that kubectl takes, or JSON with the bundles. What annotations of Flux, Argo CD and Helm come to is told beside them, as fleet lint does.",
       "fleet render shop --cluster berlin-1",
       "fleet render . --cluster-labels env=prod,region=eu",
       "fleet render ./deploy --cluster berlin-1 --bundle web | kubectl diff -f -",
@@ -62,6 +66,10 @@ export const renderCommand = buildCommand({
       throw new FleetError(`${what} does not render`, exitCodes.failed, { lines: reading.problems.map((problem) => problemLine(problem, "error")) });
     }
     const bundles = chosen(reading.bundles ?? [], flags.bundle);
+    // As fleet lint tells it. What a folder's words do not come to is among its warnings.
+    const { directives, remarks = [] } = reading;
+    const found = directives ?? directivesOf(bundles.flatMap(({ objects }) => objects));
+    remark(this, ...honouredLines(found), ...(directives ? [] : notHonouredLines(found)), ...remarks.map((line) => `note: ${line}`));
     say(this, flags.output === "json" ? JSON.stringify({ bundles }, undefined, 2) : await documents(bundles));
   },
 });
