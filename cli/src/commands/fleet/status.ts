@@ -1,6 +1,8 @@
 import { buildCommand } from "@stricli/core";
+import type { RolloutStatus } from "@flotilla/proto/rest/contract";
 import { connect, type HubFlags, hubFlags } from "../../connect/hub-flags.ts";
 import type { FleetContext } from "../../fleet-context.ts";
+import { FleetError } from "../../fleet-error.ts";
 import type { HubClient } from "../../hub-client.ts";
 import { fleetName, helpText, outputFlag, watchFlag } from "../../input/parameters.ts";
 import { fleetStatusView } from "../../render/fleet-view.ts";
@@ -52,14 +54,24 @@ async function allFleets(context: FleetContext, client: HubClient, format: ListF
   return tableLines(format === "wide" ? [...view.columns, ...(view.wide ?? [])] : view.columns, fleets, paintFor(context.process.stdout, context.env));
 }
 
+/** A hub of before rollouts has none to tell of. */
+async function rolloutOf(client: HubClient, name: string): Promise<RolloutStatus | null> {
+  try {
+    return await client.rollout(name);
+  } catch (error) {
+    if (error instanceof FleetError && error.status === 404) return null;
+    throw error;
+  }
+}
+
 async function oneFleet(context: FleetContext, client: HubClient, name: string, format: ListFormat): Promise<readonly string[]> {
-  const [fleet, targets, rollout] = await Promise.all([client.fleet(name), client.targets(name), client.rollout(name)]);
+  const [fleet, targets, rollout] = await Promise.all([client.fleet(name), client.targets(name), rolloutOf(client, name)]);
   if (format === "json" || format === "yaml") return [await structured({ fleet, targets, rollout }, format)];
   const now = context.now();
   const view = targetView(now);
   if (format === "name") return targets.map(view.name);
   const paint = paintFor(context.process.stdout, context.env);
-  const heading = [...fleetHeading(fleet, now, paint).slice(0, -1), ...rolloutSummary(rollout, now, paint), ""];
+  const heading = [...fleetHeading(fleet, now, paint).slice(0, -1), ...(rollout === null ? [] : rolloutSummary(rollout, now, paint)), ""];
   if (targets.length === 0) return [...heading, view.empty];
   if (format === "table") return [...heading, ...tableLines(view.columns, targets, paint)];
   const bundles = bundleView(now);

@@ -44,8 +44,8 @@ describe("fleet suspend and resume", () => {
     const routes = { "DELETE /suspensions": () => problem(404, "fleet shop is not suspended", { hint: "suspended are: bundle db of fleet shop" }) };
     const run = await fleet(routes, "resume", "shop", "--reason", "done");
     expect(run.status).toBe(1);
-    expect(run.stderr).toMatch(/fleet shop is not suspended[\s\S]*suspended are: bundle db of fleet shop/);
-    expect(hub.seen.at(-1)).toMatchObject({ query: { fleet: "shop" }, headers: { "flotilla-reason": "done" } });
+    expect(run.stderr).toMatch(/nothing keeps fleet shop[\s\S]*suspended are: bundle db of fleet shop/);
+    expect(hub.seen[0]).toMatchObject({ path: "/api/v1/suspensions", query: { fleet: "shop" }, headers: { "flotilla-reason": "done" } });
   });
 
   it("are shown by fleet status and fleet suspensions", async () => {
