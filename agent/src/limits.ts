@@ -17,6 +17,9 @@ export const kubeLimits = {
   reachableLookMs: 250,
   /** Watches that broke together ask once together whether the database went back in time. */
   clockAgeMs: 2_000,
+  /** The newest version is asked for so often where an API server has just begun, each time after twice the wait. */
+  clockTries: 3,
+  clockRetryMs: 1_500,
   /** Nothing heard of a collection for this long: it is listed, not resumed. What it missed may be more than its watch can tell. */
   relistAfterMs: 10 * 60_000,
   /** API servers allow 100 streams on a connection at least; the rest is for requests. */
@@ -54,6 +57,9 @@ export const kubeLimits = {
   watchRetryMaxMs: 30_000,
   /** A watch that lived this long was a good one: the next pause is short again. */
   watchStableMs: 10_000,
+  /** When an API server is back, each collection is asked for at most `askedAfterOutage` times in so long; what it refused first is watched a little later. */
+  afterOutageMs: 15_000,
+  askedAfterOutage: 2,
   /** A read-check-delete that keeps losing to other writers is left to the next plan. */
   deleteAttempts: 3,
 } as const;

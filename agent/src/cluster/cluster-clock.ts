@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { agentNamespace } from "@flotilla/proto/names";
 import { kubeLimits } from "../limits.ts";
 import type { KubeClient } from "./kube-client.ts";
@@ -10,6 +11,8 @@ interface Reading {
   /** performance.now() before it was asked for. */
   readonly at: number;
   readonly newest: Promise<number>;
+  /** Nobody has answered yet. */
+  isOpen: boolean;
 }
 
 /**
@@ -43,26 +46,37 @@ export class ClusterClock {
   #readSince(heardAt: number): Promise<number> {
     const now = performance.now();
     const known = this.#reading;
-    if (known && known.at > heardAt && now - known.at < kubeLimits.clockAgeMs) return known.newest;
-    const reading = { at: now, newest: readNewest(this.#client) };
+    if (known && known.at > heardAt && (known.isOpen || now - known.at < kubeLimits.clockAgeMs)) return known.newest;
+    const reading: Reading = { at: now, newest: readNewest(this.#client), isOpen: true };
     this.#reading = reading;
-    reading.newest.catch(() => {
-      if (this.#reading === reading) this.#reading = undefined;
-    });
+    reading.newest.then(
+      () => (reading.isOpen = false),
+      () => this.#reading === reading && (this.#reading = undefined),
+    );
     return reading.newest;
   }
 }
 
 /** The version of an empty list is the database's newest: read by the quorum, of what every agent may list. */
-async function readNewest(client: KubeClient): Promise<number> {
+async function readNewest(client: KubeClient, tries = 1): Promise<number> {
   const path = `/api/v1/namespaces/${agentNamespace}/configmaps`;
   try {
-    const list = await client.json<{ metadata?: { resourceVersion?: string } }>({ method: "GET", path, query: { limit: "1" }, accept: metadataOnly });
+    const list = await client.json<{ metadata?: { resourceVersion?: string } }>({
+      method: "GET",
+      path,
+      query: { limit: "1" },
+      accept: metadataOnly,
+      attempts: 1,
+    });
     return Number(list.metadata?.resourceVersion);
   } catch (error) {
     // Not ours to ask: then nothing is known, and nothing is wrong.
     if (isStatus(error, 403) || isStatus(error, 404)) return Number.NaN;
-    throw error;
+    // One that has just begun refuses for a while. All who want to know wait for this one answer.
+    const isStarting = isStatus(error, 429) || isStatus(error, 503);
+    if (!isStarting || tries >= kubeLimits.clockTries) throw error;
+    await delay(kubeLimits.clockRetryMs * 2 ** (tries - 1));
+    return readNewest(client, tries + 1);
   }
 }
 

@@ -19,6 +19,8 @@ export interface KubeRequest {
   /** Goes before ordinary requests in the limiter. */
   readonly urgent?: boolean;
   readonly deadlineMs?: number;
+  /** How often it is sent at most; kubeLimits.requestAttempts when left out. */
+  readonly attempts?: number;
   /** Service account ("namespace/name") as which the request is made; the API server asks whether we may. */
   readonly as?: string;
 }
@@ -53,6 +55,9 @@ export class KubeClient implements KubeApi {
   /** Requests sent, by method, since the start: tests and benches hold "a steady state sends nothing" against it. */
   readonly sent: Record<string, number> = {};
 
+  /** When no connection was to be had (performance.now()). */
+  #refusedAt = -Infinity;
+
   /** @param timing for tests; kubeLimits when left out. */
   constructor(endpoint: KubeEndpoint, log: Log, timing: Partial<KubeTiming> = {}) {
     this.#endpoint = endpoint;
@@ -74,7 +79,8 @@ export class KubeClient implements KubeApi {
       try {
         return await this.#attempt(request);
       } catch (error) {
-        if (!(error instanceof KubeError) || attempt >= kubeLimits.requestAttempts || !this.#isWorthAnotherTry(error, attempt)) throw error;
+        if (!(error instanceof KubeError) || attempt >= (request.attempts ?? kubeLimits.requestAttempts) || !this.#isWorthAnotherTry(error, attempt))
+          throw error;
         if (isWarmingUp(error)) await delay((error.retryAfterMs ?? 1_000) * (0.5 + Math.random() / 2));
       }
     }
@@ -94,18 +100,20 @@ export class KubeClient implements KubeApi {
    * Resolves when there is a connection, or the signal aborts. While there is none, everybody who waits here shares one try after the
    * other, and no request is spent.
    *
-   * @returns whether there was none to be had at first: the API server itself was away, not only our connection to it.
+   * @returns when there was none to be had for the last time (performance.now()): then the API server itself was away, not only our
+   * connection to it; -Infinity when there always was.
    */
-  async reachable(signal: AbortSignal): Promise<boolean> {
-    for (let tries = 0; ; tries++) {
-      if (signal.aborted || this.#closed) return tries > 0;
+  async reachable(signal: AbortSignal): Promise<number> {
+    for (;;) {
+      if (signal.aborted || this.#closed) return this.#refusedAt;
       const isOpen = await this.#connection(0)
         .session()
         .then(
           () => true,
           () => false,
         );
-      if (isOpen) return tries > 0;
+      if (isOpen) return this.#refusedAt;
+      this.#refusedAt = performance.now();
       await delay(kubeLimits.reachableLookMs, undefined, { signal }).catch(() => undefined);
     }
   }

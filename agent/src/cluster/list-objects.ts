@@ -12,6 +12,7 @@ interface ListPage {
 /**
  * List a collection, in one namespace or in all, page by page, as the quorum has it, handing each object over and keeping none.
  *
+ * @param attempts how often each page is asked for at most; see KubeRequest.
  * @returns the resource version to watch from.
  * @throws KubeError; status 410 when the list took so long that its pages ran out.
  */
@@ -21,6 +22,7 @@ export async function listObjects(
   labelSelector: string,
   onObject: (object: LiveObject) => void,
   namespace = "",
+  attempts?: number,
 ): Promise<string> {
   let next: string | undefined;
   for (let page = 0; page < kubeLimits.maxListPages; page++) {
@@ -28,6 +30,7 @@ export async function listObjects(
       method: "GET",
       path: collectionPath(resource, namespace),
       query: { labelSelector, limit: String(kubeLimits.listPageSize), continue: next },
+      ...(attempts !== undefined && { attempts }),
     });
     // Items of a list carry neither apiVersion nor kind.
     for (const item of list.items ?? []) onObject({ ...item, apiVersion: resource.apiVersion, kind: resource.kind });

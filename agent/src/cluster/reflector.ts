@@ -57,6 +57,8 @@ export class Reflector {
   #wasAway = false;
   /** When a list or an event came last (performance.now()). */
   #heardAt = -Infinity;
+  /** Since the API server is back: how often it was asked, and until when (performance.now()) that is counted. */
+  #afterOutage: { asked: number; readonly since: number; readonly until: number } | undefined;
   readonly #clock: ClusterClock;
   #isProven = false;
 
@@ -105,7 +107,10 @@ export class Reflector {
       const began = performance.now();
       let problem: unknown;
       try {
-        if (this.#isInDoubt) await this.#checkHistory();
+        if (this.#isInDoubt) {
+          await this.#lookForOutage();
+          await this.#checkHistory();
+        }
         if (this.#resourceVersion === "") await this.#list();
         if (await this.#watch()) continue;
       } catch (error) {
@@ -117,7 +122,9 @@ export class Reflector {
       this.#isInDoubt = true;
       if (problem !== undefined) this.#onFailure(problem, failures);
       // While there is no connection nobody asks; then each comes back at its own moment.
-      if (problem instanceof KubeError && problem.code === "unreachable") this.#wasAway ||= await this.#client.reachable(this.#stop.signal);
+      if (problem instanceof KubeError && problem.code === "unreachable") await this.#client.reachable(this.#stop.signal);
+      // So answers one that has just begun: this was the first time that it was asked.
+      if (isStatus(problem, 503)) this.#afterOutage ??= { asked: 1, since: began, until: performance.now() + kubeLimits.afterOutageMs };
       await this.#pause(failures, problem);
     }
     this.#listed.resolve();
@@ -130,6 +137,7 @@ export class Reflector {
 
   async #list(): Promise<void> {
     const seen = new Map<string, string>();
+    await this.#mayAsk();
     const resourceVersion = await listObjects(
       this.#client,
       this.resource,
@@ -140,6 +148,7 @@ export class Reflector {
         this.#present(object);
       },
       this.namespace,
+      this.#afterOutage && 1,
     );
     if (this.#stop.signal.aborted) return;
     this.#heard(resourceVersion);
@@ -147,6 +156,14 @@ export class Reflector {
     this.#isListed = true;
     this.#handler.onListed(this.resource, this.namespace);
     this.#listed.resolve();
+  }
+
+  /** An API server that was away, and not only our connection to it, begins anew. */
+  async #lookForOutage(): Promise<void> {
+    const since = await this.#client.reachable(this.#stop.signal);
+    if (since <= Math.max(this.#heardAt, this.#afterOutage?.since ?? -Infinity)) return;
+    this.#wasAway = true;
+    this.#afterOutage = { asked: 0, since, until: performance.now() + kubeLimits.afterOutageMs };
   }
 
   /** After a break: a version of a future that never was is good for nothing, nor one that is too long ago. */
@@ -168,6 +185,7 @@ export class Reflector {
 
   /** @returns whether it ended when it was due. */
   async #watch(): Promise<boolean> {
+    await this.#mayAsk();
     const { watchMinSeconds, watchMaxSeconds } = kubeLimits;
     const timeoutSeconds = Math.round(watchMinSeconds + Math.random() * (watchMaxSeconds - watchMinSeconds));
     const query = {
@@ -188,6 +206,15 @@ export class Reflector {
     });
     if (failure) throw failure;
     return performance.now() - began > (timeoutSeconds - 1) * 1_000;
+  }
+
+  /** An API server that has just started opens its storage kind by kind and refuses meanwhile: whoever asks again and again keeps it from that. */
+  async #mayAsk(): Promise<void> {
+    const counted = this.#afterOutage;
+    if (!counted) return;
+    if (counted.asked >= kubeLimits.askedAfterOutage) await this.#sleep(Math.max(0, counted.until - performance.now()) + Math.random() * 1_000);
+    if (performance.now() >= counted.until) this.#afterOutage = undefined;
+    else counted.asked += 1;
   }
 
   #heard(resourceVersion: string): void {
@@ -270,7 +297,11 @@ export class Reflector {
   async #pause(failures: number, problem: unknown): Promise<void> {
     const cap = Math.min(kubeLimits.watchRetryMaxMs, kubeLimits.watchRetryMinMs * 2 ** Math.min(failures - 1, 10));
     const asked = problem instanceof KubeError ? (problem.retryAfterMs ?? 0) : 0;
-    await delay(asked + cap / 4 + Math.random() * cap * 0.75, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+    await this.#sleep(asked + cap / 4 + Math.random() * cap * 0.75);
+  }
+
+  async #sleep(ms: number): Promise<void> {
+    await delay(ms, undefined, { signal: this.#stop.signal }).catch(() => undefined);
   }
 }
 

@@ -1,3 +1,4 @@
+import { agentNamespace } from "@flotilla/proto/names";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { waitFor, waitForValue } from "../../harness/wait-for.ts";
 import { configMap, crd, keepTarget, startEngine, testTarget, type TestEngine } from "../agent-fixture.ts";
@@ -29,11 +30,18 @@ describe("an API server that ends, forgets, or goes back in time", () => {
 
   it("killed with 60 kinds watched is asked at most twice for each of them in the ten seconds after it is back (fault 12)", async () => {
     const { cluster } = rig;
+    const startedAt = Date.now();
     agent = await startEngine(cluster, { kubeconfig: rig.kubeconfig });
     const definitions = Array.from({ length: kinds }, (_, i) => crd(`kind${i}s`, `Kind${i}`));
     const objects = Array.from({ length: kinds }, (_, i) => custom(i));
     await agent.sync(testTarget("kinds", 1, [{ name: "b", objects: [...definitions, ...objects, ...maps("plain")] }]), 90_000);
     await agent.waitForQuiet();
+    const watchedSince = async (time: number) => Object.keys(countsOf(await agentRequests(cluster, time))).filter((name) => /^watch kind/.test(name)).length;
+    await waitForValue(
+      () => watchedSince(startedAt),
+      (count) => count === kinds,
+      { what: "every kind watched", timeoutMs: 40_000 },
+    );
     const killedAt = Date.now();
     await cluster.kill9ApiServer();
     await cluster.restart();
@@ -42,8 +50,11 @@ describe("an API server that ends, forgets, or goes back in time", () => {
     await cluster.client.mergePatch("/apis/test.example/v1/namespaces/default/kind7s/one", { spec: { size: 9 } });
     await agent.waitForEvent("DriftHealed", /plain/);
     await agent.waitForEvent("DriftHealed", /Kind7/);
-    const watched = async () => Object.entries(countsOf(await agentRequests(cluster, killedAt))).filter(([name]) => /^watch kind/.test(name)).length;
-    await waitForValue(watched, (count) => count === kinds, { what: "every kind watched again", timeoutMs: 20_000 });
+    await waitForValue(
+      () => watchedSince(killedAt),
+      (count) => count === kinds,
+      { what: "every kind watched again", timeoutMs: 40_000 },
+    );
     const requests = await agentRequests(cluster, killedAt, backAt + 10_000);
     const byKind = Map.groupBy(
       requests.filter(({ verb }) => verb === "watch" || verb === "list"),
@@ -52,15 +63,15 @@ describe("an API server that ends, forgets, or goes back in time", () => {
     for (let i = 0; i < kinds; i++) {
       const own = byKind.get(`kind${i}s`) ?? [];
       const told = own.map(({ verb, responseStatus }) => `${verb} ${responseStatus?.code}`).join(", ");
-      // A kind of a definition has its storage opened by the first request, which is answered "come back in a second".
-      // On a busy machine it answers 503 before that: neither is an answer, and both are bounded.
-      expect(own.filter(({ responseStatus }) => responseStatus?.code !== 429 && responseStatus?.code !== 503).length, `kind ${i}: ${told}`).toBeLessThanOrEqual(
-        2,
-      );
-      expect(own.length, `kind ${i}: ${told}`).toBeLessThanOrEqual(4);
+      // A kind of a definition has its storage opened by the first request, which is answered "come back in a second": that counts too.
+      expect(own.length, `kind ${i}: ${told}`).toBeLessThanOrEqual(2);
     }
-    // And one that asks for the newest version, for all of them.
-    expect(byKind.get("configmaps")?.length).toBeLessThanOrEqual(2 + 1);
+    // And those that ask for the newest version, for all of them; one that has just begun may refuse twice.
+    const [clock = [], own = []] = [true, false].map((isClock) =>
+      byKind.get("configmaps")?.filter(({ objectRef }) => (objectRef?.namespace === agentNamespace) === isClock),
+    );
+    expect(own.length).toBeLessThanOrEqual(2);
+    expect(clock.length).toBeLessThanOrEqual(3);
     expect(byKind.get("secrets")).toBeUndefined();
   });
 
@@ -120,7 +131,8 @@ describe("an API server that ends, forgets, or goes back in time", () => {
     await agent.waitForEvent("WentBack", undefined, 30_000);
     await waitFor(async () => (await live("later")) !== undefined, { what: "the object that was lost" });
     await waitFor(async () => (await live("changed"))?.data?.a === "2", { what: "the newest content" });
-    await waitFor(async () => (await live("pruned")) === undefined, { what: "the prune, again" });
+    // It rests first: another fleet in the cluster may be about to take it over.
+    await waitFor(async () => (await live("pruned")) === undefined, { what: "the prune, again", timeoutMs: 60_000 });
     await agent.waitForQuiet();
     expect((await live("always"))?.metadata.uid).toBe(uid);
     const requests = await agentRequests(cluster, restoredAt);
