@@ -209,6 +209,27 @@ export const linkLimits = {
   enrolMs: 20_000,
 } as const;
 
+/** What a rollout asks of the cluster. */
+export const gateLimits = {
+  /** Gates that are asked at a time, and those that wait for that. */
+  atOnce: 8,
+  waiting: 100,
+  messageChars: 500,
+  /** Prometheus gives up after two minutes by default; a query for a gate that takes longer than this is too dear to be asked by every cluster. */
+  metricAnswerMs: 30_000,
+  metricAnswerBytes: 2 * MiB,
+  /** Samples of a window: so many, but no closer than a scrape. */
+  metricSteps: 60,
+  metricStepMinMs: 15_000,
+  /** A Job is looked at after ever longer times. */
+  jobLookMinMs: 500,
+  jobLookMaxMs: 5_000,
+  /** A Job that is not done in time is ended by its cluster so long after the gate has given up, seconds. */
+  jobOverS: 30,
+  /** Jobs that ended are kept for so long to be looked at, seconds. */
+  jobKeptS: 3_600,
+} as const;
+
 /** The start and the end of the process. */
 export const mainLimits = {
   /** What the start waits for (API server, hub) is tried again: first after, at most. */

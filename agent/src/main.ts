@@ -16,6 +16,7 @@ import { mainLimits, reportLimits } from "./limits.ts";
 import { enrol, EnrolError } from "./link/enrol.ts";
 import { type Identity, type LinkHandlers, openLink } from "./link/link.ts";
 import type { Log } from "./log.ts";
+import { GateAnswers } from "./reconcile/answer-gates.ts";
 import { Engine } from "./reconcile/engine.ts";
 import { openOutbox } from "./report/outbox.ts";
 import { type Publisher, startPublisher } from "./report/publisher.ts";
@@ -50,13 +51,15 @@ async function runAgent(config: AgentConfig, log: Log, stopping: AbortSignal): P
       engine.snapshot().catch((error: unknown) => log.error({ err: error }, "a snapshot could not be recorded"));
     });
 
+    const gates = new GateAnswers(client);
+    closing.push(() => gates.stop());
     const onRenewCredentials = () => publisher.renewCredentials();
     const link = openLink({
       identity,
       identityStore,
       bodies: engine.bodies,
       outbox,
-      handlers: handlersOf(engine, facts, log),
+      handlers: handlersOf(engine, gates, facts, log),
       log,
       agentVersion,
       tracer,
@@ -99,10 +102,10 @@ async function establishIdentity(config: AgentConfig, state: StateObjects, home:
   return identity;
 }
 
-function handlersOf(engine: Engine, facts: ClusterFacts, log: Log): LinkHandlers {
+function handlersOf(engine: Engine, gates: GateAnswers, facts: ClusterFacts, log: Log): LinkHandlers {
   return {
     onTarget: (target) => engine.accept(target),
-    onCommand: (command: Command) => engine.command(command),
+    onCommand: (command: Command) => (command.kind.case === "gate" ? gates.answer(command, command.kind.value) : engine.command(command)),
     onConnected: () => log.info({}, "linked to the hub"),
     onDisconnected: (reason) => log.warn({ reason }, "the link to the hub broke; the cluster is kept as it is"),
     held: () => engine.held(),

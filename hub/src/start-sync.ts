@@ -16,6 +16,7 @@ import { releaseTargets } from "./store/release-targets.ts";
 import { stagePlacements } from "./store/begin-rollout.ts";
 import { listRollingFleets, readFleetRollout, readKeptTargets, readObjectIds } from "./store/rollout-rows.ts";
 import { saveStep, settleClusters, startQueued } from "./store/save-step.ts";
+import { askGates } from "./store/gates.ts";
 import { listRepositories, readCredentials, readRepository, saveFetchOutcome } from "./store/repositories.ts";
 import { saveFailure, saveFleetProblems, savePhases, saveRevision } from "./store/save-revision.ts";
 import type { Sealing } from "./store/sealing.ts";
@@ -151,7 +152,7 @@ export function releaseWavePorts(pool: pg.Pool): ReleaseWavePorts {
     saveStep: (lease, step) => saveStep(pool, lease, step),
     startQueued: (lease, fleet, rollout, version) => startQueued(pool, lease, fleet, rollout, version),
     settleClusters: (lease, settling) => settleClusters(pool, lease, settling),
-    askGates: async () => undefined,
+    askGates: (lease, fleet, rollout, asks) => askGates(pool, lease, fleet, rollout, asks),
     wantPlacement: (fleet) => notify(pool, "flotilla_placement", { fleets: [fleet] }),
   };
 }

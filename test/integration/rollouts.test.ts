@@ -9,6 +9,7 @@ import { saveRender } from "@flotilla/hub/store/bodies";
 import { stagePlacements, type BegunRollout } from "@flotilla/hub/store/begin-rollout";
 import { changeLabels, createCluster } from "@flotilla/hub/store/change-clusters";
 import { createFleet } from "@flotilla/hub/store/create-fleet";
+import { openLinkStore } from "@flotilla/hub/store/link-store";
 import { acquireLease, type Lease } from "@flotilla/hub/store/leases";
 import { migrate } from "@flotilla/hub/store/migrate";
 import { openPool } from "@flotilla/hub/store/pool";
@@ -402,5 +403,143 @@ describe("what may be gone back to", () => {
     await runUpkeep(pool);
     expect((await pool.query("SELECT DISTINCT revision FROM releases ORDER BY 1")).rows.map(({ revision }) => revision)).toEqual(["r1", "r3"]);
     expect((await pool.query("SELECT count(*)::integer AS count FROM target_specs")).rows[0].count).toBe(2);
+  });
+});
+
+describe("a gate that agents answer", () => {
+  const job = { name: "smoke", namespace: "shop", spec: { template: {} }, timeoutMs: 60_000 };
+  const metric = { name: "errors", address: "http://prometheus:9090", query: "errors", threshold: { operator: "<" as const, value: 1 }, windowMs: 60_000 };
+  const after = { healthy: true, soakMs: 0, metrics: [metric], jobs: [job] };
+  const gated = plan({ waves: [wave("canary"), wave("eu", { after }), wave("rest", { clusters: {} })] });
+
+  interface Asked {
+    readonly id: string;
+    readonly cluster: string;
+    readonly kind: string;
+  }
+  /** What waits for an answer. */
+  const asked = async (): Promise<readonly Asked[]> => {
+    const commands = await openLinkStore(pool, sealing).readCommands(clusters);
+    return commands.map(({ id, cluster, question }) => ({ id, cluster, kind: question?.kind ?? "" }));
+  };
+  const answer = (id: string, cluster: string, verdict: "passed" | "failed" | "unknown", message = ""): Promise<void> =>
+    openLinkStore(pool, sealing).ackCommand(id, cluster, { error: "", gate: { verdict, message } });
+  const all = async (kind: string, verdict: "passed" | "failed" | "unknown", message = ""): Promise<void> => {
+    for (const { id, cluster, kind: of } of await asked()) if (of === kind) await answer(id, cluster, verdict, message);
+  };
+  const rollout = async (): Promise<{ reason: string; gates: { name: string; verdict: string; message: string }[] }> =>
+    (await pool.query("SELECT reason, gates FROM rollouts WHERE fleet = 'shop' ORDER BY id DESC LIMIT 1")).rows[0];
+  /** So much time goes by for what was asked. */
+  const later = async (ms: number): Promise<void> => {
+    await pool.query("UPDATE commands SET expires_at = expires_at - $1 * interval '1 ms'", [ms]);
+    await pool.query(
+      "UPDATE rollouts SET gates = (SELECT jsonb_agg(g || jsonb_build_object('at', (g ->> 'at')::float8 - $1::float8)) FROM jsonb_array_elements(gates) g) WHERE gates <> '[]'",
+      [ms],
+    );
+  };
+
+  /** Europe runs the revision and is asked. */
+  async function reachGate(): Promise<void> {
+    await begin();
+    await commit("r2", gated);
+    await look();
+    expect(await asked()).toEqual([]);
+    await report(["canary-1"]);
+    await look();
+    await report(["eu-1", "eu-2"]);
+    await look();
+  }
+
+  it("is asked of each cluster of its wave when that is healthy, once, and says so", async () => {
+    await reachGate();
+    expect((await asked()).map(({ cluster, kind }) => `${cluster} ${kind}`).sort()).toEqual(["eu-1 job", "eu-1 metric", "eu-2 job", "eu-2 metric"]);
+    expect((await rollout()).reason).toBe("wave eu (2 of 3): metric gate errors is being asked, job gate smoke is being asked");
+    await look();
+    expect(await asked()).toHaveLength(4);
+  });
+
+  it("lets the next wave begin when every cluster has passed it", async () => {
+    await reachGate();
+    await all("metric", "passed");
+    await all("job", "passed");
+    await look();
+    expect((await rollout()).gates.map(({ name, verdict }) => `${name} ${verdict}`)).toEqual(["errors passed", "smoke passed"]);
+    expect(await running()).toEqual(at("r2"));
+  });
+
+  it("that fails on one cluster brings the revision back, and names that cluster", async () => {
+    await reachGate();
+    const [first] = (await asked()).filter(({ kind, cluster }) => kind === "job" && cluster === "eu-2");
+    await answer(first!.id, "eu-2", "failed", "Job shop/smoke failed: exit code 1");
+    await look();
+    const { rows } = await pool.query(
+      "SELECT failure, (SELECT string_agg(reason, '; ') FROM rollout_decisions WHERE rollout = r.id) AS told FROM rollouts r ORDER BY id DESC LIMIT 1",
+    );
+    expect(rows[0].failure.message).toBe("eu-2: Job shop/smoke failed: exit code 1");
+    expect(rows[0].told).toContain("job gate smoke of wave eu failed: eu-2: Job shop/smoke failed: exit code 1");
+    expect(await running()).toEqual({ ...at("r1"), "canary-1": "r2" });
+    await report(["eu-1", "eu-2"]);
+    await look();
+    expect(await running()).toEqual(at("r1"));
+  });
+
+  it("that a cluster cannot answer is told, and asked again after a minute, of those alone that have not passed it", async () => {
+    await reachGate();
+    await all("job", "passed");
+    const [one, two] = (await asked()).toSorted((a, b) => (a.cluster < b.cluster ? -1 : 1));
+    await answer(one!.id, "eu-1", "passed");
+    await answer(two!.id, "eu-2", "unknown", "prometheus:9090: it cannot be reached: ECONNREFUSED");
+    await look();
+    expect((await rollout()).reason).toContain("metric gate errors has no answer yet (eu-2: prometheus:9090: it cannot be reached: ECONNREFUSED)");
+    expect(await asked()).toEqual([]);
+    await later(61_000);
+    await look();
+    expect((await asked()).map(({ cluster, kind }) => `${cluster} ${kind}`)).toEqual(["eu-2 metric"]);
+    await all("metric", "passed");
+    await look();
+    expect(await running()).toEqual(at("r2"));
+  });
+
+  it("that a cluster is silent about is asked again when its time is over; an answer to what was asked before counts no more", async () => {
+    await reachGate();
+    await all("metric", "passed");
+    const old = await asked();
+    await later(121_000);
+    await look();
+    const anew = await asked();
+    expect(anew.map(({ cluster, kind }) => `${cluster} ${kind}`).sort()).toEqual(["eu-1 job", "eu-2 job"]);
+    for (const { id, cluster } of old) await answer(id, cluster, "failed", "too late");
+    await look();
+    expect((await rollout()).gates.find(({ name }) => name === "smoke")?.verdict).toBe("asked");
+    await all("job", "passed");
+    await look();
+    expect(await running()).toEqual(at("r2"));
+  });
+
+  it("is not waited for of a cluster that has left, or is away", async () => {
+    await reachGate();
+    await all("metric", "passed");
+    const [one] = (await asked()).filter(({ cluster }) => cluster === "eu-1");
+    await answer(one!.id, "eu-1", "passed");
+    await online("eu-2", false);
+    await pool.query("UPDATE clusters SET lease_until = now() - interval '1 hour' WHERE name = 'eu-2'");
+    await later(121_000);
+    await look();
+    await look();
+    expect(await running()).toEqual(at("r2"));
+  });
+
+  it("of an agent that does not know gates is no answer, and told so", async () => {
+    await reachGate();
+    for (const { id, cluster } of await asked()) await openLinkStore(pool, sealing).ackCommand(id, cluster, { error: "" });
+    await look();
+    expect((await rollout()).reason).toContain("its agent is too old to answer gates: update it");
+  });
+
+  it("takes no answer of a cluster that was not asked", async () => {
+    await reachGate();
+    const [one] = await asked();
+    await answer(one!.id, one!.cluster === "eu-1" ? "eu-2" : "eu-1", "failed");
+    expect((await rollout()).gates.every(({ verdict }) => verdict === "asked")).toBe(true);
   });
 });

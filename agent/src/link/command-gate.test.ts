@@ -15,19 +15,19 @@ it("carries each command out once, answers again when it comes again, and not wh
   const first = gate.run(command("a"), act);
   expect(await gate.run(command("a"), act)).toBeUndefined();
   finish();
-  expect(await first).toBe("");
-  expect(await gate.run(command("a"), act)).toBe("");
+  expect(await first).toEqual({ error: "" });
+  expect(await gate.run(command("a"), act)).toEqual({ error: "" });
   expect(runs).toBe(1);
 });
 
 it("answers with the failure, and keeps to it", async () => {
   const gate = new CommandGate();
   const fail = () => Promise.reject(new Error("no such fleet"));
-  expect(await gate.run(command("a"), fail)).toBe("no such fleet");
-  expect(await gate.run(command("a"), () => Promise.resolve())).toBe("no such fleet");
+  expect(await gate.run(command("a"), fail)).toEqual({ error: "no such fleet" });
+  expect(await gate.run(command("a"), () => Promise.resolve())).toEqual({ error: "no such fleet" });
 });
 
 it("does nothing after a command's time", async () => {
   const gate = new CommandGate();
-  expect(await gate.run(command("a", -1), () => expect.unreachable())).toContain("expired");
+  expect(await gate.run(command("a", -1), () => expect.unreachable())).toMatchObject({ error: expect.stringContaining("expired") });
 });

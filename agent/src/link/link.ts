@@ -6,6 +6,7 @@ import {
   type ConnectRequest,
   ConnectRequestSchema,
   type ConnectResponse,
+  type GateAnswer,
   type Goodbye,
   type HeldTarget,
   HelloSchema,
@@ -34,8 +35,8 @@ export type { BodyStore } from "./target-fetch.ts";
 export interface LinkHandlers {
   /** A target whose every body is held. */
   onTarget(target: Target): void;
-  /** A person's act; renewal of certificates is the link's own. What it throws is the answer. */
-  onCommand(command: Command): Promise<void>;
+  /** A person's act, or a rollout's question; renewal of certificates is the link's own. What it throws is the answer. */
+  onCommand(command: Command): Promise<GateAnswer | void>;
   onConnected(): void;
   onDisconnected(reason: string): void;
   /** What runs now, for the hub to compare. */
@@ -305,9 +306,10 @@ class HubLink implements Link {
             void this.renewCertificate().catch((error: unknown) => this.#log.warn({ error: (error as Error).message }, "the certificate could not be renewed")),
           100,
         );
+        return undefined;
       })
       .then((answer) => {
-        if (answer !== undefined) this.#send({ case: "commandAck", value: { id: command.id, error: answer } });
+        if (answer !== undefined) this.#send({ case: "commandAck", value: { id: command.id, ...answer } });
       });
   }
 

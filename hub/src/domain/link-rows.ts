@@ -1,3 +1,4 @@
+import type { GateAnswer, GateQuestion } from "./gates.ts";
 import type { OverrideRow, SuspensionRow } from "./suspension.ts";
 import type { TargetApproval, TargetBundle } from "./target.ts";
 
@@ -60,17 +61,25 @@ export interface LinkState {
   readonly wantsResend: boolean;
 }
 
+/** What an agent said to a command: "" when it was done, else why not; and the answer to a gate. */
+export interface CommandAnswer {
+  readonly error: string;
+  readonly gate?: Pick<GateAnswer, "verdict" | "message">;
+}
+
 /** An act that waits for its cluster. */
 export interface PendingCommand {
   readonly id: string;
   readonly cluster: string;
-  readonly kind: "sync" | "snapshot" | "renew";
+  readonly kind: "sync" | "snapshot" | "renew" | "gate";
   readonly fleet: string;
   readonly expiresAt: Date;
   /** Of a sync: one bundle, single objects, also what is unchanged. */
   readonly bundle?: string;
   readonly objects?: readonly string[];
   readonly force?: boolean;
+  /** Of a gate. */
+  readonly question?: GateQuestion | null;
 }
 
 /** The step "send" of a revision's path to one cluster. */

@@ -92,6 +92,7 @@ export async function removeCluster(pool: pg.Pool, actor: Actor, name: string): 
       "claims",
       "contests",
       "commands",
+      "gate_answers",
       "suspensions",
       "window_overrides",
     ])

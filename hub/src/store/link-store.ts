@@ -1,9 +1,11 @@
 import { randomUUID } from "node:crypto";
 import type pg from "pg";
 import { commandLifetimeMs } from "@flotilla/proto/limits";
-import type { HeldTargetRow, LinkState, PendingCommand, ReleasedTarget, SendPhase, SessionKey, SessionOpening } from "../domain/link-rows.ts";
+import type { CommandAnswer, HeldTargetRow, LinkState, PendingCommand, ReleasedTarget, SendPhase, SessionKey, SessionOpening } from "../domain/link-rows.ts";
+import type { GateQuestion } from "../domain/gates.ts";
 import type { OverrideRow, SuspensionRow } from "../domain/suspension.ts";
 import type { TargetApproval, TargetBundle } from "../domain/target.ts";
+import { answerGate } from "./gates.ts";
 import { notify } from "./listen.ts";
 import { noteHeldTargets } from "./note-held-targets.ts";
 import { inTransaction } from "./pool.ts";
@@ -33,6 +35,7 @@ interface CommandRow {
   bundle: string;
   objects: string[];
   force: boolean;
+  question: GateQuestion | null;
 }
 
 /** As JSON brings it: times are text. */
@@ -162,11 +165,11 @@ export function openLinkStore(pool: pg.Pool, sealing: Sealing) {
     async readCommands(clusters: readonly string[]): Promise<PendingCommand[]> {
       const { rows } = await pool.query<CommandRow>({
         name: "read-commands",
-        text: "SELECT id, cluster, kind, fleet, expires_at, bundle, objects, force FROM commands WHERE cluster = ANY ($1) AND acked_at IS NULL AND expires_at > now() ORDER BY created_at, id",
+        text: "SELECT id, cluster, kind, fleet, expires_at, bundle, objects, force, question FROM commands WHERE cluster = ANY ($1) AND acked_at IS NULL AND expires_at > now() ORDER BY created_at, id",
         values: [clusters],
       });
-      return rows.flatMap(({ id, cluster, kind, fleet, expires_at: expiresAt, bundle, objects, force }) =>
-        isKind(kind) ? [{ id, cluster, kind, fleet, expiresAt, bundle, objects, force }] : [],
+      return rows.flatMap(({ id, cluster, kind, fleet, expires_at: expiresAt, ...rest }) =>
+        isKind(kind) ? [{ id, cluster, kind, fleet, expiresAt, ...rest }] : [],
       );
     },
 
@@ -175,13 +178,16 @@ export function openLinkStore(pool: pg.Pool, sealing: Sealing) {
     },
 
     /** An answer counts only from the cluster that the command was for. */
-    async ackCommand(id: string, cluster: string, error: string): Promise<void> {
-      await pool.query("UPDATE commands SET acked_at = now(), error = $3 WHERE id = $1 AND cluster = $2 AND acked_at IS NULL", [
-        id,
-        cluster,
-        error === "" ? null : error,
-      ]);
-    },
+    ackCommand: (id: string, cluster: string, { error, gate }: CommandAnswer): Promise<void> =>
+      inTransaction(pool, async (client) => {
+        const { rows } = await client.query<{ kind: string }>(
+          "UPDATE commands SET acked_at = now(), error = $3 WHERE id = $1 AND cluster = $2 AND acked_at IS NULL RETURNING kind",
+          [id, cluster, error === "" ? null : error],
+        );
+        if (rows[0]?.kind !== "gate") return;
+        const silent = { verdict: "unknown" as const, message: error === "" ? "its agent is too old to answer gates: update it" : error };
+        await answerGate(client, id, { cluster, ...(gate ?? silent) });
+      }),
 
     /** Turns the wish for a snapshot into a command that waits like any other: it survives this replica. */
     askSnapshots: (clusters: readonly string[]): Promise<void> =>
@@ -248,5 +254,5 @@ function toTarget(row: TargetRow): ReleasedTarget {
 }
 
 function isKind(kind: string): kind is PendingCommand["kind"] {
-  return kind === "sync" || kind === "snapshot" || kind === "renew";
+  return kind === "sync" || kind === "snapshot" || kind === "renew" || kind === "gate";
 }

@@ -1,26 +1,17 @@
 import { create } from "@bufbuild/protobuf";
-import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import {
-  type BodyRequest,
-  type Command,
-  CommandSchema,
-  type ConnectRequest,
-  type ConnectResponse,
-  ConnectResponseSchema,
-  type Hello,
-  type TargetReceipt,
-} from "@flotilla/proto/gen/link";
+import { type BodyRequest, type ConnectRequest, type ConnectResponse, ConnectResponseSchema, type Hello, type TargetReceipt } from "@flotilla/proto/gen/link";
 import type { Encoded } from "@flotilla/proto/grpc";
 import { maxBodiesPerRequest, maxGrpcMessageBytes } from "@flotilla/proto/limits";
 import { toBinary } from "@bufbuild/protobuf";
 import { type ServerDuplexStream, status } from "@grpc/grpc-js";
 import { type Span, SpanStatusCode, type Tracer } from "@opentelemetry/api";
-import type { HeldTargetRow, LinkState, PendingCommand, ReleasedTarget, SendPhase, SessionKey } from "../domain/link-rows.ts";
+import type { CommandAnswer, HeldTargetRow, LinkState, PendingCommand, ReleasedTarget, SendPhase, SessionKey } from "../domain/link-rows.ts";
 import { commandsInFlightMax, drainMs, helloDeadlineMs } from "../limits.ts";
 import { contextOf, traceparentOf } from "../telemetry.ts";
 import type { EncodedBody } from "./body-cache.ts";
 import type { PeerIdentity } from "./peer-identity.ts";
 import type { StreamLog } from "./stream-log.ts";
+import { gateAnswerOf, wireCommand } from "./wire-command.ts";
 import { durationOf, wireTarget } from "./wire-target.ts";
 
 export type AgentStream = ServerDuplexStream<ConnectRequest, ConnectResponse | Encoded>;
@@ -50,7 +41,7 @@ export interface SessionHolder {
   loadBody(digest: string): Promise<EncodedBody | undefined>;
   sent(phase: SendPhase): void;
   commandSent(id: string): void;
-  commandAnswered(id: string, cluster: string, error: string): void;
+  commandAnswered(id: string, cluster: string, answer: CommandAnswer): void;
   wantsSnapshot(cluster: string): void;
   wantsResend(cluster: string): void;
   /** The agent holds something newer than the row. */
@@ -256,8 +247,9 @@ export class Session {
     if (message.case === "bodyRequest") return this.#onBodyRequest(message.value);
     if (message.case === "targetReceipt") return this.#onReceipt(message.value);
     if (message.case !== "commandAck") return;
-    const { id, error } = message.value;
-    if (this.#commandsOpen.delete(id)) this.#holder.commandAnswered(id, this.peer.cluster, error.slice(0, 1_000));
+    const { id, error, gate } = message.value;
+    if (this.#commandsOpen.delete(id))
+      this.#holder.commandAnswered(id, this.peer.cluster, { error: error.slice(0, 1_000), ...(gate && { gate: gateAnswerOf(gate) }) });
   }
   #isGreeted = false;
 
@@ -397,10 +389,4 @@ export class Session {
     }
     this.#pump();
   }
-}
-
-function wireCommand({ id, kind, fleet, expiresAt, bundle = "", objects = [], force = false }: PendingCommand): Command {
-  const value = { id, expiresAt: timestampFromDate(expiresAt) };
-  if (kind === "sync") return create(CommandSchema, { ...value, kind: { case: "sync", value: { fleet, bundle, objects: [...objects], force } } });
-  return create(CommandSchema, { ...value, kind: { case: kind, value: {} } });
 }

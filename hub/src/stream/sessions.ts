@@ -2,7 +2,7 @@ import { protocolVersion, clusterLeaseMs, heartbeatDeadlineMs, heartbeatInterval
 import type { Hello } from "@flotilla/proto/gen/link";
 import { status } from "@grpc/grpc-js";
 import type { Tracer } from "@opentelemetry/api";
-import type { HeldTargetRow, LinkState, PendingCommand, ReleasedTarget, SendPhase, SessionKey, SessionOpening } from "../domain/link-rows.ts";
+import type { CommandAnswer, HeldTargetRow, LinkState, PendingCommand, ReleasedTarget, SendPhase, SessionKey, SessionOpening } from "../domain/link-rows.ts";
 import {
   batchRowsMax,
   bodyCacheBytesMax,
@@ -39,7 +39,7 @@ export interface SessionStore {
   readBody(digest: string): Promise<Uint8Array | undefined>;
   readCommands(clusters: readonly string[]): Promise<PendingCommand[]>;
   markCommandSent(id: string): Promise<void>;
-  ackCommand(id: string, cluster: string, error: string): Promise<void>;
+  ackCommand(id: string, cluster: string, answer: CommandAnswer): Promise<void>;
   askSnapshots(clusters: readonly string[]): Promise<void>;
   clearResends(clusters: readonly string[]): Promise<void>;
   saveSendPhases(phases: readonly SendPhase[]): Promise<void>;
@@ -200,8 +200,8 @@ export class Sessions implements SessionHolder {
     this.#acts.add(`${++this.#acted}`, () => this.#store.markCommandSent(id));
   }
 
-  commandAnswered(id: string, cluster: string, error: string): void {
-    this.#acts.add(`${++this.#acted}`, () => this.#store.ackCommand(id, cluster, error));
+  commandAnswered(id: string, cluster: string, answer: CommandAnswer): void {
+    this.#acts.add(`${++this.#acted}`, () => this.#store.ackCommand(id, cluster, answer));
   }
 
   wantsSnapshot(cluster: string): void {

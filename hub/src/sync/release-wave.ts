@@ -60,7 +60,7 @@ export interface ReleaseWavePorts {
       readonly ends?: { readonly rollout: string; readonly reason: string };
     },
   ): Promise<void>;
-  askGates(fleet: string, rollout: KeptRollout, asks: readonly GateAsk[]): Promise<void>;
+  askGates(lease: Lease, fleet: string, rollout: KeptRollout, asks: readonly GateAsk[]): Promise<void>;
   /** What is to be released is not kept: the fleet has to be placed again. */
   wantPlacement(fleet: string): Promise<void>;
 }
@@ -278,7 +278,7 @@ async function holdStep(ports: ReleaseWavePorts, job: ReleaseWaveJob, open: Kept
     const isSaved = await save(ports, job.lease, { ...base, releases: [], phase: open.phase, reason: decision.reason, until });
     if (!isSaved) return "again";
   }
-  if (decision.asks && decision.asks.length > 0) await ports.askGates(job.fleet, open, decision.asks);
+  if (decision.asks && decision.asks.length > 0) await ports.askGates(job.lease, job.fleet, open, decision.asks);
   return { until: decision.until };
 }
 

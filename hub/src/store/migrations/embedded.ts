@@ -737,4 +737,25 @@ UPDATE fleets SET settled_revision = revision;
 INSERT INTO target_specs (digest, bundles) SELECT DISTINCT ON (digest) digest, bundles FROM targets WHERE tombstone IS NULL ON CONFLICT DO NOTHING;
 INSERT INTO releases (fleet, cluster, generation, revision, spec, released_at, cause) SELECT fleet, cluster, generation, revision, digest, released_at, 'placement' FROM targets WHERE tombstone IS NULL;
 ` },
+  { name: "0009_gates", sql: `-- What a gate asks (GateQuestion of hub/src/domain/gates.ts); null for every other command.
+ALTER TABLE commands ADD COLUMN question jsonb;
+
+-- What clusters say of a rollout's gates: one row per gate and cluster that was asked last.
+CREATE TABLE gate_answers (
+  rollout     bigint NOT NULL REFERENCES rollouts (id) ON DELETE CASCADE,
+  wave        integer NOT NULL,
+  kind        text NOT NULL CHECK (kind IN ('metric', 'job')),
+  gate        text NOT NULL,
+  cluster     text NOT NULL,
+  -- The command that asked.
+  command     text NOT NULL,
+  asked_at    timestamptz NOT NULL DEFAULT now(),
+  -- null until the cluster has answered.
+  verdict     text CHECK (verdict IN ('passed', 'failed', 'unknown')),
+  message     text NOT NULL DEFAULT '',
+  answered_at timestamptz,
+  PRIMARY KEY (rollout, wave, kind, gate, cluster)
+);
+CREATE INDEX gate_answers_command ON gate_answers (command);
+` },
 ];

@@ -2,21 +2,21 @@
 // @generated from file fleet/v1/link.proto (package fleet.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { ClientIdentity } from "./enrolment_pb.ts";
 import { file_fleet_v1_enrolment } from "./enrolment_pb.ts";
 import type { Target } from "./target_pb.ts";
 import { file_fleet_v1_target } from "./target_pb.ts";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file fleet/v1/link.proto.
  */
 export const file_fleet_v1_link: GenFile = /*@__PURE__*/
-  fileDesc("ChNmbGVldC92MS9saW5rLnByb3RvEghmbGVldC52MSImChdSZW5ld0NlcnRpZmljYXRlUmVxdWVzdBILCgNjc3IYASABKAwiRgoYUmVuZXdDZXJ0aWZpY2F0ZVJlc3BvbnNlEioKCGlkZW50aXR5GAEgASgLMhguZmxlZXQudjEuQ2xpZW50SWRlbnRpdHkiOAodSXNzdWVCcm9rZXJDcmVkZW50aWFsc1JlcXVlc3QSFwoPdXNlcl9wdWJsaWNfa2V5GAEgASgJIqkBCh5Jc3N1ZUJyb2tlckNyZWRlbnRpYWxzUmVzcG9uc2USEAoIdXNlcl9qd3QYASABKAkSDAoEdXJscxgCIAMoCRIKCgJjYRgDIAEoCRIWCg5yZXBvcnRfc3ViamVjdBgEIAEoCRIUCgxpbmJveF9wcmVmaXgYBSABKAkSLQoJbm90X2FmdGVyGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCL2AQoOQ29ubmVjdFJlcXVlc3QSIAoFaGVsbG8YASABKAsyDy5mbGVldC52MS5IZWxsb0gAEigKCWhlYXJ0YmVhdBgCIAEoCzITLmZsZWV0LnYxLkhlYXJ0YmVhdEgAEi0KDGJvZHlfcmVxdWVzdBgDIAEoCzIVLmZsZWV0LnYxLkJvZHlSZXF1ZXN0SAASMQoOdGFyZ2V0X3JlY2VpcHQYBCABKAsyFy5mbGVldC52MS5UYXJnZXRSZWNlaXB0SAASKwoLY29tbWFuZF9hY2sYBSABKAsyFC5mbGVldC52MS5Db21tYW5kQWNrSABCCQoHbWVzc2FnZSLoAgoPQ29ubmVjdFJlc3BvbnNlEiQKB3dlbGNvbWUYASABKAsyES5mbGVldC52MS5XZWxjb21lSAASKAoJaGVhcnRiZWF0GAIgASgLMhMuZmxlZXQudjEuSGVhcnRiZWF0SAASIgoGdGFyZ2V0GAMgASgLMhAuZmxlZXQudjEuVGFyZ2V0SAASKQoKYm9keV9jaHVuaxgEIAEoCzITLmZsZWV0LnYxLkJvZHlDaHVua0gAEjUKEGJvZHlfdW5hdmFpbGFibGUYBSABKAsyGS5mbGVldC52MS5Cb2R5VW5hdmFpbGFibGVIABIoCgl3YXRlcm1hcmsYBiABKAsyEy5mbGVldC52MS5XYXRlcm1hcmtIABIkCgdjb21tYW5kGAcgASgLMhEuZmxlZXQudjEuQ29tbWFuZEgAEiQKB2dvb2RieWUYCCABKAsyES5mbGVldC52MS5Hb29kYnllSABCCQoHbWVzc2FnZSKcAgoFSGVsbG8SDwoHY2x1c3RlchgBIAEoCRIYChBwcm90b2NvbF92ZXJzaW9uGAIgASgNEhUKDWFnZW50X3ZlcnNpb24YAyABKAkSGgoSa3ViZXJuZXRlc192ZXJzaW9uGAQgASgJEg0KBWVwb2NoGAUgASgJEhIKCm5ld2VzdF9zZXEYBiABKAQSEgoKb2xkZXN0X3NlcRgHIAEoBBIlCgd0YXJnZXRzGAggAygLMhQuZmxlZXQudjEuSGVsZFRhcmdldBIpCgVmYWN0cxgJIAMoCzIaLmZsZWV0LnYxLkhlbGxvLkZhY3RzRW50cnkaLAoKRmFjdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIj8KCkhlbGRUYXJnZXQSDQoFZmxlZXQYASABKAkSEgoKZ2VuZXJhdGlvbhgCIAEoBBIOCgZkaWdlc3QYAyABKAkixAEKB1dlbGNvbWUSEwoLaHViX3ZlcnNpb24YASABKAkSDgoGaHViX2lkGAIgASgJEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI1ChJoZWFydGJlYXRfZGVhZGxpbmUYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJgoJd2F0ZXJtYXJrGAUgASgLMhMuZmxlZXQudjEuV2F0ZXJtYXJrIhoKCUhlYXJ0YmVhdBINCgVjb3VudBgBIAEoBCI3CglXYXRlcm1hcmsSDQoFZXBvY2gYASABKAkSCwoDc2VxGAIgASgEEg4KBnJlc2VuZBgDIAEoCCIeCgtCb2R5UmVxdWVzdBIPCgdkaWdlc3RzGAEgAygJIlEKCUJvZHlDaHVuaxIOCgZkaWdlc3QYASABKAkSDgoGb2Zmc2V0GAIgASgEEhMKC3RvdGFsX2J5dGVzGAMgASgEEg8KB2NvbnRlbnQYBCABKAwiMQoPQm9keVVuYXZhaWxhYmxlEg4KBmRpZ2VzdBgBIAEoCRIOCgZyZWFzb24YAiABKAkiUwoNVGFyZ2V0UmVjZWlwdBINCgVmbGVldBgBIAEoCRISCgpnZW5lcmF0aW9uGAIgASgEEg4KBmRpZ2VzdBgDIAEoCRIPCgdyZWZ1c2FsGAQgASgJIswBCgdDb21tYW5kEgoKAmlkGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiUKBHN5bmMYAyABKAsyFS5mbGVldC52MS5TeW5jQ29tbWFuZEgAEi0KCHNuYXBzaG90GAQgASgLMhkuZmxlZXQudjEuU25hcHNob3RDb21tYW5kSAASJwoFcmVuZXcYBSABKAsyFi5mbGVldC52MS5SZW5ld0NvbW1hbmRIAEIGCgRraW5kIkwKC1N5bmNDb21tYW5kEg0KBWZsZWV0GAEgASgJEg4KBmJ1bmRsZRgZIAEoCRIPCgdvYmplY3RzGBogAygJEg0KBWZvcmNlGBsgASgIIhEKD1NuYXBzaG90Q29tbWFuZCIOCgxSZW5ld0NvbW1hbmQiJwoKQ29tbWFuZEFjaxIKCgJpZBgBIAEoCRINCgVlcnJvchgCIAEoCSJOCgdHb29kYnllEg4KBnJlYXNvbhgBIAEoCRIzChByZWNvbm5lY3Rfd2l0aGluGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uMpkCCgtMaW5rU2VydmljZRJCCgdDb25uZWN0EhguZmxlZXQudjEuQ29ubmVjdFJlcXVlc3QaGS5mbGVldC52MS5Db25uZWN0UmVzcG9uc2UoATABElkKEFJlbmV3Q2VydGlmaWNhdGUSIS5mbGVldC52MS5SZW5ld0NlcnRpZmljYXRlUmVxdWVzdBoiLmZsZWV0LnYxLlJlbmV3Q2VydGlmaWNhdGVSZXNwb25zZRJrChZJc3N1ZUJyb2tlckNyZWRlbnRpYWxzEicuZmxlZXQudjEuSXNzdWVCcm9rZXJDcmVkZW50aWFsc1JlcXVlc3QaKC5mbGVldC52MS5Jc3N1ZUJyb2tlckNyZWRlbnRpYWxzUmVzcG9uc2ViBnByb3RvMw", [file_fleet_v1_enrolment, file_fleet_v1_target, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChNmbGVldC92MS9saW5rLnByb3RvEghmbGVldC52MSImChdSZW5ld0NlcnRpZmljYXRlUmVxdWVzdBILCgNjc3IYASABKAwiRgoYUmVuZXdDZXJ0aWZpY2F0ZVJlc3BvbnNlEioKCGlkZW50aXR5GAEgASgLMhguZmxlZXQudjEuQ2xpZW50SWRlbnRpdHkiOAodSXNzdWVCcm9rZXJDcmVkZW50aWFsc1JlcXVlc3QSFwoPdXNlcl9wdWJsaWNfa2V5GAEgASgJIqkBCh5Jc3N1ZUJyb2tlckNyZWRlbnRpYWxzUmVzcG9uc2USEAoIdXNlcl9qd3QYASABKAkSDAoEdXJscxgCIAMoCRIKCgJjYRgDIAEoCRIWCg5yZXBvcnRfc3ViamVjdBgEIAEoCRIUCgxpbmJveF9wcmVmaXgYBSABKAkSLQoJbm90X2FmdGVyGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCL2AQoOQ29ubmVjdFJlcXVlc3QSIAoFaGVsbG8YASABKAsyDy5mbGVldC52MS5IZWxsb0gAEigKCWhlYXJ0YmVhdBgCIAEoCzITLmZsZWV0LnYxLkhlYXJ0YmVhdEgAEi0KDGJvZHlfcmVxdWVzdBgDIAEoCzIVLmZsZWV0LnYxLkJvZHlSZXF1ZXN0SAASMQoOdGFyZ2V0X3JlY2VpcHQYBCABKAsyFy5mbGVldC52MS5UYXJnZXRSZWNlaXB0SAASKwoLY29tbWFuZF9hY2sYBSABKAsyFC5mbGVldC52MS5Db21tYW5kQWNrSABCCQoHbWVzc2FnZSLoAgoPQ29ubmVjdFJlc3BvbnNlEiQKB3dlbGNvbWUYASABKAsyES5mbGVldC52MS5XZWxjb21lSAASKAoJaGVhcnRiZWF0GAIgASgLMhMuZmxlZXQudjEuSGVhcnRiZWF0SAASIgoGdGFyZ2V0GAMgASgLMhAuZmxlZXQudjEuVGFyZ2V0SAASKQoKYm9keV9jaHVuaxgEIAEoCzITLmZsZWV0LnYxLkJvZHlDaHVua0gAEjUKEGJvZHlfdW5hdmFpbGFibGUYBSABKAsyGS5mbGVldC52MS5Cb2R5VW5hdmFpbGFibGVIABIoCgl3YXRlcm1hcmsYBiABKAsyEy5mbGVldC52MS5XYXRlcm1hcmtIABIkCgdjb21tYW5kGAcgASgLMhEuZmxlZXQudjEuQ29tbWFuZEgAEiQKB2dvb2RieWUYCCABKAsyES5mbGVldC52MS5Hb29kYnllSABCCQoHbWVzc2FnZSKcAgoFSGVsbG8SDwoHY2x1c3RlchgBIAEoCRIYChBwcm90b2NvbF92ZXJzaW9uGAIgASgNEhUKDWFnZW50X3ZlcnNpb24YAyABKAkSGgoSa3ViZXJuZXRlc192ZXJzaW9uGAQgASgJEg0KBWVwb2NoGAUgASgJEhIKCm5ld2VzdF9zZXEYBiABKAQSEgoKb2xkZXN0X3NlcRgHIAEoBBIlCgd0YXJnZXRzGAggAygLMhQuZmxlZXQudjEuSGVsZFRhcmdldBIpCgVmYWN0cxgJIAMoCzIaLmZsZWV0LnYxLkhlbGxvLkZhY3RzRW50cnkaLAoKRmFjdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIj8KCkhlbGRUYXJnZXQSDQoFZmxlZXQYASABKAkSEgoKZ2VuZXJhdGlvbhgCIAEoBBIOCgZkaWdlc3QYAyABKAkixAEKB1dlbGNvbWUSEwoLaHViX3ZlcnNpb24YASABKAkSDgoGaHViX2lkGAIgASgJEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI1ChJoZWFydGJlYXRfZGVhZGxpbmUYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJgoJd2F0ZXJtYXJrGAUgASgLMhMuZmxlZXQudjEuV2F0ZXJtYXJrIhoKCUhlYXJ0YmVhdBINCgVjb3VudBgBIAEoBCI3CglXYXRlcm1hcmsSDQoFZXBvY2gYASABKAkSCwoDc2VxGAIgASgEEg4KBnJlc2VuZBgDIAEoCCIeCgtCb2R5UmVxdWVzdBIPCgdkaWdlc3RzGAEgAygJIlEKCUJvZHlDaHVuaxIOCgZkaWdlc3QYASABKAkSDgoGb2Zmc2V0GAIgASgEEhMKC3RvdGFsX2J5dGVzGAMgASgEEg8KB2NvbnRlbnQYBCABKAwiMQoPQm9keVVuYXZhaWxhYmxlEg4KBmRpZ2VzdBgBIAEoCRIOCgZyZWFzb24YAiABKAkiUwoNVGFyZ2V0UmVjZWlwdBINCgVmbGVldBgBIAEoCRISCgpnZW5lcmF0aW9uGAIgASgEEg4KBmRpZ2VzdBgDIAEoCRIPCgdyZWZ1c2FsGAQgASgJIvMBCgdDb21tYW5kEgoKAmlkGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiUKBHN5bmMYAyABKAsyFS5mbGVldC52MS5TeW5jQ29tbWFuZEgAEi0KCHNuYXBzaG90GAQgASgLMhkuZmxlZXQudjEuU25hcHNob3RDb21tYW5kSAASJwoFcmVuZXcYBSABKAsyFi5mbGVldC52MS5SZW5ld0NvbW1hbmRIABIlCgRnYXRlGAYgASgLMhUuZmxlZXQudjEuR2F0ZUNvbW1hbmRIAEIGCgRraW5kIkwKC1N5bmNDb21tYW5kEg0KBWZsZWV0GAEgASgJEg4KBmJ1bmRsZRgZIAEoCRIPCgdvYmplY3RzGBogAygJEg0KBWZvcmNlGBsgASgIIhEKD1NuYXBzaG90Q29tbWFuZCIOCgxSZW5ld0NvbW1hbmQiqAEKC0dhdGVDb21tYW5kEg0KBWZsZWV0GAEgASgJEhAKCHJldmlzaW9uGAIgASgJEgwKBHdhdmUYAyABKAkSDAoEZ2F0ZRgEIAEoCRIqCgZtZXRyaWMYBSABKAsyGC5mbGVldC52MS5NZXRyaWNRdWVzdGlvbkgAEiQKA2pvYhgGIAEoCzIVLmZsZWV0LnYxLkpvYlF1ZXN0aW9uSABCCgoIcXVlc3Rpb24igAEKDk1ldHJpY1F1ZXN0aW9uEg8KB2FkZHJlc3MYASABKAkSDQoFcXVlcnkYAiABKAkSEAoIb3BlcmF0b3IYAyABKAkSEQoJdGhyZXNob2xkGAQgASgBEikKBndpbmRvdxgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJaCgtKb2JRdWVzdGlvbhIRCgluYW1lc3BhY2UYASABKAkSDAoEc3BlYxgCIAEoDBIqCgd0aW1lb3V0GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkUKCkdhdGVBbnN3ZXISJgoHdmVyZGljdBgBIAEoDjIVLmZsZWV0LnYxLkdhdGVWZXJkaWN0Eg8KB21lc3NhZ2UYAiABKAkiSwoKQ29tbWFuZEFjaxIKCgJpZBgBIAEoCRINCgVlcnJvchgCIAEoCRIiCgRnYXRlGAMgASgLMhQuZmxlZXQudjEuR2F0ZUFuc3dlciJOCgdHb29kYnllEg4KBnJlYXNvbhgBIAEoCRIzChByZWNvbm5lY3Rfd2l0aGluGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uKncKC0dhdGVWZXJkaWN0EhwKGEdBVEVfVkVSRElDVF9VTlNQRUNJRklFRBAAEhcKE0dBVEVfVkVSRElDVF9QQVNTRUQQARIXChNHQVRFX1ZFUkRJQ1RfRkFJTEVEEAISGAoUR0FURV9WRVJESUNUX1VOS05PV04QAzKZAgoLTGlua1NlcnZpY2USQgoHQ29ubmVjdBIYLmZsZWV0LnYxLkNvbm5lY3RSZXF1ZXN0GhkuZmxlZXQudjEuQ29ubmVjdFJlc3BvbnNlKAEwARJZChBSZW5ld0NlcnRpZmljYXRlEiEuZmxlZXQudjEuUmVuZXdDZXJ0aWZpY2F0ZVJlcXVlc3QaIi5mbGVldC52MS5SZW5ld0NlcnRpZmljYXRlUmVzcG9uc2USawoWSXNzdWVCcm9rZXJDcmVkZW50aWFscxInLmZsZWV0LnYxLklzc3VlQnJva2VyQ3JlZGVudGlhbHNSZXF1ZXN0GiguZmxlZXQudjEuSXNzdWVCcm9rZXJDcmVkZW50aWFsc1Jlc3BvbnNlYgZwcm90bzM", [file_fleet_v1_enrolment, file_fleet_v1_target, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * @generated from message fleet.v1.RenewCertificateRequest
@@ -577,6 +577,14 @@ export type Command = Message<"fleet.v1.Command"> & {
      */
     value: RenewCommand;
     case: "renew";
+  } | {
+    /**
+     * Answered by CommandAck.gate, when the answer is known.
+     *
+     * @generated from field: fleet.v1.GateCommand gate = 6;
+     */
+    value: GateCommand;
+    case: "gate";
   } | { case: undefined; value?: undefined };
 };
 
@@ -654,6 +662,155 @@ export const RenewCommandSchema: GenMessage<RenewCommand> = /*@__PURE__*/
   messageDesc(file_fleet_v1_link, 18);
 
 /**
+ * GateCommand asks what must be true in this cluster before a rollout goes on. An agent asks or runs it once per id of the command.
+ *
+ * @generated from message fleet.v1.GateCommand
+ */
+export type GateCommand = Message<"fleet.v1.GateCommand"> & {
+  /**
+   * @generated from field: string fleet = 1;
+   */
+  fleet: string;
+
+  /**
+   * @generated from field: string revision = 2;
+   */
+  revision: string;
+
+  /**
+   * @generated from field: string wave = 3;
+   */
+  wave: string;
+
+  /**
+   * @generated from field: string gate = 4;
+   */
+  gate: string;
+
+  /**
+   * @generated from oneof fleet.v1.GateCommand.question
+   */
+  question: {
+    /**
+     * @generated from field: fleet.v1.MetricQuestion metric = 5;
+     */
+    value: MetricQuestion;
+    case: "metric";
+  } | {
+    /**
+     * @generated from field: fleet.v1.JobQuestion job = 6;
+     */
+    value: JobQuestion;
+    case: "job";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message fleet.v1.GateCommand.
+ * Use `create(GateCommandSchema)` to create a new message.
+ */
+export const GateCommandSchema: GenMessage<GateCommand> = /*@__PURE__*/
+  messageDesc(file_fleet_v1_link, 19);
+
+/**
+ * MetricQuestion: whether every sample of a PromQL query over the window that ends now compares so.
+ *
+ * @generated from message fleet.v1.MetricQuestion
+ */
+export type MetricQuestion = Message<"fleet.v1.MetricQuestion"> & {
+  /**
+   * Base URL of a Prometheus API as the agent reaches it.
+   *
+   * @generated from field: string address = 1;
+   */
+  address: string;
+
+  /**
+   * @generated from field: string query = 2;
+   */
+  query: string;
+
+  /**
+   * "<", "<=", ">", ">=", "==" or "!=".
+   *
+   * @generated from field: string operator = 3;
+   */
+  operator: string;
+
+  /**
+   * @generated from field: double threshold = 4;
+   */
+  threshold: number;
+
+  /**
+   * @generated from field: google.protobuf.Duration window = 5;
+   */
+  window?: Duration | undefined;
+};
+
+/**
+ * Describes the message fleet.v1.MetricQuestion.
+ * Use `create(MetricQuestionSchema)` to create a new message.
+ */
+export const MetricQuestionSchema: GenMessage<MetricQuestion> = /*@__PURE__*/
+  messageDesc(file_fleet_v1_link, 20);
+
+/**
+ * JobQuestion: whether a Job ends well.
+ *
+ * @generated from message fleet.v1.JobQuestion
+ */
+export type JobQuestion = Message<"fleet.v1.JobQuestion"> & {
+  /**
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * spec of a batch/v1 Job, JSON.
+   *
+   * @generated from field: bytes spec = 2;
+   */
+  spec: Uint8Array;
+
+  /**
+   * @generated from field: google.protobuf.Duration timeout = 3;
+   */
+  timeout?: Duration | undefined;
+};
+
+/**
+ * Describes the message fleet.v1.JobQuestion.
+ * Use `create(JobQuestionSchema)` to create a new message.
+ */
+export const JobQuestionSchema: GenMessage<JobQuestion> = /*@__PURE__*/
+  messageDesc(file_fleet_v1_link, 21);
+
+/**
+ * @generated from message fleet.v1.GateAnswer
+ */
+export type GateAnswer = Message<"fleet.v1.GateAnswer"> & {
+  /**
+   * @generated from field: fleet.v1.GateVerdict verdict = 1;
+   */
+  verdict: GateVerdict;
+
+  /**
+   * Why, in a line.
+   *
+   * @generated from field: string message = 2;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message fleet.v1.GateAnswer.
+ * Use `create(GateAnswerSchema)` to create a new message.
+ */
+export const GateAnswerSchema: GenMessage<GateAnswer> = /*@__PURE__*/
+  messageDesc(file_fleet_v1_link, 22);
+
+/**
  * @generated from message fleet.v1.CommandAck
  */
 export type CommandAck = Message<"fleet.v1.CommandAck"> & {
@@ -668,6 +825,13 @@ export type CommandAck = Message<"fleet.v1.CommandAck"> & {
    * @generated from field: string error = 2;
    */
   error: string;
+
+  /**
+   * Of a GateCommand.
+   *
+   * @generated from field: fleet.v1.GateAnswer gate = 3;
+   */
+  gate?: GateAnswer | undefined;
 };
 
 /**
@@ -675,7 +839,7 @@ export type CommandAck = Message<"fleet.v1.CommandAck"> & {
  * Use `create(CommandAckSchema)` to create a new message.
  */
 export const CommandAckSchema: GenMessage<CommandAck> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_link, 19);
+  messageDesc(file_fleet_v1_link, 23);
 
 /**
  * Goodbye: the hub is going away in order (deploy, drain). The agent reconnects after a random part of reconnect_within.
@@ -699,7 +863,45 @@ export type Goodbye = Message<"fleet.v1.Goodbye"> & {
  * Use `create(GoodbyeSchema)` to create a new message.
  */
 export const GoodbyeSchema: GenMessage<Goodbye> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_link, 20);
+  messageDesc(file_fleet_v1_link, 24);
+
+/**
+ * @generated from enum fleet.v1.GateVerdict
+ */
+export const GateVerdict = {
+  /**
+   * @generated from enum value: GATE_VERDICT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: GATE_VERDICT_PASSED = 1;
+   */
+  PASSED: 1,
+
+  /**
+   * @generated from enum value: GATE_VERDICT_FAILED = 2;
+   */
+  FAILED: 2,
+
+  /**
+   * It could not be asked; asking again may help.
+   *
+   * @generated from enum value: GATE_VERDICT_UNKNOWN = 3;
+   */
+  UNKNOWN: 3,
+} as const;
+
+/**
+ * @generated from enum fleet.v1.GateVerdict
+ */
+export type GateVerdict = (typeof GateVerdict)[keyof typeof GateVerdict] | UnknownEnum;
+
+/**
+ * Describes the enum fleet.v1.GateVerdict.
+ */
+export const GateVerdictSchema: GenEnum<GateVerdict> = /*@__PURE__*/
+  enumDesc(file_fleet_v1_link, 0);
 
 /**
  * LinkService is served on the listener that requires a client certificate; the cluster is the certificate's, and a

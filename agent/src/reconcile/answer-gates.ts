@@ -1,0 +1,54 @@
+import { create } from "@bufbuild/protobuf";
+import { type Command, type GateAnswer, GateAnswerSchema, type GateCommand, GateVerdict as Wire } from "@flotilla/proto/gen/link";
+import type { KubeClient } from "../cluster/kube-client.ts";
+import { queryMetric } from "../cluster/query-metric.ts";
+import { runGateJob } from "../cluster/run-gate-job.ts";
+import type { GateVerdict } from "../domain/judge-samples.ts";
+import { gateLimits } from "../limits.ts";
+
+const verdicts = { passed: Wire.PASSED, failed: Wire.FAILED, unknown: Wire.UNKNOWN } as const;
+
+/** Answers what a rollout asks of this cluster, a few gates at a time; the others wait for their turn. */
+export class GateAnswers {
+  readonly #client: KubeClient;
+  readonly #stop = new AbortController();
+  readonly #waiting: (() => void)[] = [];
+  #running = 0;
+
+  constructor(client: KubeClient) {
+    this.#client = client;
+  }
+
+  /** @throws Error when too many wait already. */
+  async answer(command: Command, gate: GateCommand): Promise<GateAnswer> {
+    await this.#turn();
+    try {
+      const { verdict, message } = await this.#ask(command.id, gate);
+      return create(GateAnswerSchema, { verdict: verdicts[verdict], message: message.slice(0, gateLimits.messageChars) });
+    } finally {
+      this.#running -= 1;
+      this.#waiting.shift()?.();
+    }
+  }
+
+  /** What runs is told as unknown: the hub asks again, and the next process finds the Job. */
+  stop(): void {
+    this.#stop.abort();
+  }
+
+  async #turn(): Promise<void> {
+    if (this.#running >= gateLimits.atOnce) {
+      if (this.#waiting.length >= gateLimits.waiting) throw new Error(`more than ${gateLimits.waiting} gates wait in this cluster`);
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    this.#running += 1;
+  }
+
+  async #ask(commandId: string, gate: GateCommand): Promise<GateVerdict> {
+    const { signal } = this.#stop;
+    if (signal.aborted) return { verdict: "unknown", message: "the agent stops" };
+    if (gate.question.case === "metric") return queryMetric(gate.question.value, signal);
+    if (gate.question.case === "job") return runGateJob(this.#client, commandId, gate, gate.question.value, signal);
+    return { verdict: "unknown", message: "this agent is too old for the gate: update it" };
+  }
+}
