@@ -209,6 +209,14 @@ export const linkLimits = {
   enrolMs: 20_000,
 } as const;
 
+/** What a preview asks of the cluster. */
+export const previewLimits = {
+  /** One at a time, and so many that wait: previews are never worth crowding the API server. */
+  waiting: 20,
+  /** Objects of one that are tried at a time. */
+  atOnce: 4,
+} as const;
+
 /** What a rollout asks of the cluster. */
 export const gateLimits = {
   /** Gates that are asked at a time, and those that wait for that. */

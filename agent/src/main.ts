@@ -13,9 +13,11 @@ import { type AgentConfig, readConfig, usage, UsageError } from "./config.ts";
 import { listLibrary } from "./domain/health-library.ts";
 import { listBuiltIn } from "./domain/health-rules.ts";
 import { mainLimits, reportLimits } from "./limits.ts";
+import type { CommandReply } from "./link/command-gate.ts";
 import { enrol, EnrolError } from "./link/enrol.ts";
 import { type Identity, type LinkHandlers, openLink } from "./link/link.ts";
 import type { Log } from "./log.ts";
+import { answerPreview } from "./reconcile/answer-preview.ts";
 import { GateAnswers } from "./reconcile/answer-gates.ts";
 import { Engine } from "./reconcile/engine.ts";
 import { openOutbox } from "./report/outbox.ts";
@@ -105,13 +107,20 @@ async function establishIdentity(config: AgentConfig, state: StateObjects, home:
 function handlersOf(engine: Engine, gates: GateAnswers, facts: ClusterFacts, log: Log): LinkHandlers {
   return {
     onTarget: (target) => engine.accept(target),
-    onCommand: (command: Command) => (command.kind.case === "gate" ? gates.answer(command, command.kind.value) : engine.command(command)),
+    onCommand: (command: Command) => replyTo(command, engine, gates),
     onConnected: () => log.info({}, "linked to the hub"),
     onDisconnected: (reason) => log.warn({ reason }, "the link to the hub broke; the cluster is kept as it is"),
     held: () => engine.held(),
     facts: () => ({ ...facts.facts }),
     kubernetesVersion: () => facts.kubernetesVersion,
   };
+}
+
+async function replyTo(command: Command, engine: Engine, gates: GateAnswers): Promise<CommandReply | void> {
+  const { kind } = command;
+  if (kind.case === "gate") return { gate: await gates.answer(command, kind.value) };
+  if (kind.case === "dryRun") return { dryRun: await answerPreview(engine, command, kind.value) };
+  return await engine.command(command);
 }
 
 /** Try until it works, the process is to end, or trying again does not help. */

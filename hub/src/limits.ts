@@ -480,3 +480,19 @@ export const placedRevisionsMax = 6;
 
 /** Pairs of present and older targets that are compared before a rollback: clusters that have the same count once. */
 export const hazardPairsMax = 50;
+
+/** Previews that are being made at a time, in all replicas. */
+export const openPreviewsMax = 20;
+/** Previews that ended are kept for a day. */
+export const previewsKeptMs = 86_400_000;
+/** A preview ends after this when nobody says otherwise, and never later than the second. */
+export const previewMs = 60_000;
+export const previewMsMax = 600_000;
+/** How often is looked whether everybody has answered, while a preview waits for that. */
+export const previewLookMs = 200;
+/** Clusters that one preview asks, and different effects that it shows whole. */
+export const previewClustersMax = 3_000;
+export const previewGroupsMax = 50;
+/** A working copy that is sent for a preview: as JSON, and its files. */
+export const previewUploadBytesMax = 16 * 1024 * 1024;
+export const previewFilesMax = 5_000;

@@ -12,6 +12,12 @@ export const protocolVersion = 1;
 /** Largest gRPC message either side accepts: a chunk and its frame, four times over. */
 export const maxGrpcMessageBytes = 4 * MiB;
 
+/** Bodies of one dry run, compressed: they travel in one message. */
+export const maxDryRunBodyBytes = 3 * MiB;
+/** Objects and bytes of the answer to a dry run; more are counted only. */
+export const maxDryRunObjects = 500;
+export const maxDryRunAnswerBytes = 1 * MiB;
+
 /** One part of a body: small enough that a heartbeat never waits behind more than one. */
 export const maxChunkBytes = 1 * MiB;
 

@@ -29,6 +29,8 @@ export interface Applied {
   readonly isCreated: boolean;
   /** Managers that fields were taken from. */
   readonly tookOverFrom: readonly string[];
+  /** Only of dry runs: fields for which it would be deleted and made again. */
+  readonly recreates?: readonly string[];
 }
 
 /** Tools by which people write objects. Their fields give way to Git; those of controllers and of other appliers do not. */
@@ -68,10 +70,15 @@ export async function applyObject(client: KubeApi, resource: KubeResource, objec
  *
  * @throws KubeError; reason "AlreadyExists" when it is there.
  */
-export async function createObject(client: KubeApi, resource: KubeResource, object: KubeObject, owner: { fleet: string; bundle: string }): Promise<Applied> {
+export async function createObject(
+  client: KubeApi,
+  resource: KubeResource,
+  object: KubeObject,
+  owner: { readonly fleet: string; readonly bundle: string; readonly dryRun?: boolean },
+): Promise<Applied> {
   const path = collectionPath(resource, object.metadata.namespace ?? "default");
   const body = JSON.stringify(dressed(object, resource, owner));
-  return read(await client.request({ method: "POST", path, query: { fieldManager }, body }), []);
+  return read(await client.request({ method: "POST", path, query: { fieldManager, dryRun: owner.dryRun ? "All" : undefined }, body }), []);
 }
 
 /** Whether an apply was refused because the object of its UID is not there: nothing is (409), or another that has its name (422 at metadata.uid). */

@@ -140,6 +140,15 @@ function remember<T>(cache: Map<string, CacheEntry<T>>, digest: string, entry: C
   }
 }
 
+/**
+ * A body opened for reading.
+ *
+ * @throws KubeError when it is not what its digest says, or larger than a bundle may be.
+ */
+export function openBody(digest: string, compressed: Uint8Array): OpenBody {
+  return unpack(digest, compressed).value;
+}
+
 function unpack(digest: string, compressed: Uint8Array): CacheEntry<OpenBody> {
   let text: Buffer;
   try {

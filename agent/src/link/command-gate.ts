@@ -1,11 +1,16 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import type { Command, GateAnswer } from "@flotilla/proto/gen/link";
+import type { Command, DryRunResult, GateAnswer } from "@flotilla/proto/gen/link";
 import { linkLimits } from "../limits.ts";
 
-/** What becomes of a command: "" is success, else why not; and the answer, where it asked something. */
-export interface CommandAnswer {
-  readonly error: string;
+/** What was found out, where a command asked something. */
+export interface CommandReply {
   readonly gate?: GateAnswer;
+  readonly dryRun?: DryRunResult;
+}
+
+/** What becomes of a command: "" is success, else why not. */
+interface CommandAnswer extends CommandReply {
+  readonly error: string;
 }
 
 /** Lets each command through once, and none after its time. */
@@ -18,13 +23,13 @@ export class CommandGate {
    *
    * @returns what to answer; undefined when it is being carried out already.
    */
-  async run(command: Command, act: (command: Command) => Promise<GateAnswer | void>): Promise<CommandAnswer | undefined> {
+  async run(command: Command, act: (command: Command) => Promise<CommandReply | void>): Promise<CommandAnswer | undefined> {
     if (this.#answers.has(command.id)) return this.#answers.get(command.id);
     if (command.expiresAt !== undefined && timestampMs(command.expiresAt) < Date.now())
       return { error: "the command expired before it arrived; look at the clocks of hub and agent if it was new" };
     this.#remember(command.id, undefined);
     const answer = await act(command).then(
-      (gate): CommandAnswer => ({ error: "", ...(gate && { gate }) }),
+      (reply): CommandAnswer => ({ error: "", ...reply }),
       (error: unknown): CommandAnswer => ({ error: (error as Error).message || "it failed" }),
     );
     this.#remember(command.id, answer);

@@ -6,7 +6,6 @@ import {
   type ConnectRequest,
   ConnectRequestSchema,
   type ConnectResponse,
-  type GateAnswer,
   type Goodbye,
   type HeldTarget,
   HelloSchema,
@@ -22,7 +21,7 @@ import { linkLimits } from "../limits.ts";
 import type { Log } from "../log.ts";
 import type { StepTracer } from "../telemetry.ts";
 import { newCertificateRequest } from "./certificate-request.ts";
-import { CommandGate } from "./command-gate.ts";
+import { CommandGate, type CommandReply } from "./command-gate.ts";
 import { checkCertificate } from "./enrol.ts";
 import { callUnary, codeOf, detailsOf, linkClient } from "./hub-client.ts";
 import type { Identity, IdentityStore } from "./identity.ts";
@@ -36,7 +35,7 @@ export interface LinkHandlers {
   /** A target whose every body is held. */
   onTarget(target: Target): void;
   /** A person's act, or a rollout's question; renewal of certificates is the link's own. What it throws is the answer. */
-  onCommand(command: Command): Promise<GateAnswer | void>;
+  onCommand(command: Command): Promise<CommandReply | void>;
   onConnected(): void;
   onDisconnected(reason: string): void;
   /** What runs now, for the hub to compare. */

@@ -5,6 +5,7 @@ import { queryMetric } from "../cluster/query-metric.ts";
 import { runGateJob } from "../cluster/run-gate-job.ts";
 import type { GateVerdict } from "../domain/judge-samples.ts";
 import { gateLimits } from "../limits.ts";
+import { Turns } from "./turns.ts";
 
 const verdicts = { passed: Wire.PASSED, failed: Wire.FAILED, unknown: Wire.UNKNOWN } as const;
 
@@ -12,36 +13,23 @@ const verdicts = { passed: Wire.PASSED, failed: Wire.FAILED, unknown: Wire.UNKNO
 export class GateAnswers {
   readonly #client: KubeClient;
   readonly #stop = new AbortController();
-  readonly #waiting: (() => void)[] = [];
-  #running = 0;
+  readonly #turns = new Turns(gateLimits.atOnce, gateLimits.waiting);
 
   constructor(client: KubeClient) {
     this.#client = client;
   }
 
   /** @throws Error when too many wait already. */
-  async answer(command: Command, gate: GateCommand): Promise<GateAnswer> {
-    await this.#turn();
-    try {
+  answer(command: Command, gate: GateCommand): Promise<GateAnswer> {
+    return this.#turns.take(async () => {
       const { verdict, message } = await this.#ask(command.id, gate);
       return create(GateAnswerSchema, { verdict: verdicts[verdict], message: message.slice(0, gateLimits.messageChars) });
-    } finally {
-      this.#running -= 1;
-      this.#waiting.shift()?.();
-    }
+    });
   }
 
-  /** What runs is told as unknown: the hub asks again, and the next process finds the Job. */
+  /** What runs is not answered: the hub asks again, and the next process finds the Job. */
   stop(): void {
     this.#stop.abort();
-  }
-
-  async #turn(): Promise<void> {
-    if (this.#running >= gateLimits.atOnce) {
-      if (this.#waiting.length >= gateLimits.waiting) throw new Error(`more than ${gateLimits.waiting} gates wait in this cluster`);
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    }
-    this.#running += 1;
   }
 
   async #ask(commandId: string, gate: GateCommand): Promise<GateVerdict> {

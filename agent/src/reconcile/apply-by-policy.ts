@@ -36,6 +36,8 @@ export interface Attempt {
   readonly body: KubeObject;
   readonly urgent: boolean;
   readonly engine: EngineContext;
+  /** Nothing is written, neither to the API server nor to the inventory: what would come of it. */
+  readonly isDryRun?: boolean;
 }
 
 const thereAlready = "there already, and never changed (ssa: ifNotPresent)";
@@ -118,7 +120,8 @@ async function createIfAbsent(attempt: Attempt, uid: string): Promise<PolicyOutc
   if (live) return { kind: "exempt", why: thereAlready, ...(isOurs && { live }) };
   if (uid !== "") await forgetUid(attempt);
   try {
-    return applied(await createObject(engine.client.as(accountOf(run, wanted.bundle)), resource, body, { fleet: run.name, bundle: wanted.bundle }));
+    const owner = { fleet: run.name, bundle: wanted.bundle, ...(attempt.isDryRun && { dryRun: true }) };
+    return applied(await createObject(engine.client.as(accountOf(run, wanted.bundle)), resource, body, owner));
   } catch (error) {
     if (isStatus(error, 409) && error.reason === "AlreadyExists") return { kind: "exempt", why: thereAlready };
     throw error;
@@ -130,7 +133,14 @@ async function sendByPolicy(attempt: Attempt, how: Pick<ApplyOptions, "isOurs" |
   const { run, wanted, resource, body, urgent, engine } = attempt;
   const isMerge = wanted.directives.ssa === "merge";
   const send = (object: KubeObject, more: Partial<ApplyOptions> = {}) =>
-    applyObject(engine.client.as(accountOf(run, wanted.bundle)), resource, object, { fleet: run.name, bundle: wanted.bundle, urgent, ...how, ...more });
+    applyObject(engine.client.as(accountOf(run, wanted.bundle)), resource, object, {
+      fleet: run.name,
+      bundle: wanted.bundle,
+      urgent,
+      ...(attempt.isDryRun && { dryRun: true }),
+      ...how,
+      ...more,
+    });
   try {
     return await send(body, isMerge ? { force: "never" } : {});
   } catch (error) {
@@ -157,6 +167,7 @@ async function recreate(
   const live = await look(attempt);
   const why = live && (live.metadata.uid === uid ? whyIrreplaceable(object.id, live) : "it is not the object that was applied here");
   if (why !== undefined) throw immutable(fields, `it is not deleted to be made again, because ${why}`);
+  if (attempt.isDryRun && live) return { object: live, isCreated: false, tookOverFrom: [], recreates: fields };
   const { namespace, name } = object.id;
   const warrant = { namespace, name, uid, fleet: run.name, isApproved: true };
   const deleted = await deleteObject(engine.client, resource, warrant, accountOf(run, wanted.bundle));
@@ -178,7 +189,8 @@ function immutable(fields: readonly string[], remedy: string): KubeError {
 }
 
 /** Written down before an apply that may make a new object: whatever its UID, a restart knows it for ours. */
-async function forgetUid({ run, object, wanted, engine }: Attempt): Promise<void> {
+async function forgetUid({ run, object, wanted, engine, isDryRun }: Attempt): Promise<void> {
+  if (isDryRun) return;
   const entry = run.inventory.get(object.key);
   if (entry?.uid === "") return;
   run.inventory.set(object.key, { ...(entry ?? unansweredEntry(object.key, wanted.apiVersion, wanted.bundle)), uid: "", desired: "", owned: "" });

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
-import { HeldTargetSchema, type Command, type HeldTarget } from "@flotilla/proto/gen/link";
+import { HeldTargetSchema, type Command, type DryRunCommand, type HeldTarget } from "@flotilla/proto/gen/link";
 import { SnapshotPartSchema } from "@flotilla/proto/gen/report";
 import type { Target } from "@flotilla/proto/gen/target";
 import { isName } from "@flotilla/proto/names";
@@ -14,9 +14,10 @@ import { KubeError, tellError } from "../cluster/kube-error.ts";
 import type { StateObjects } from "../cluster/state-objects.ts";
 import { TargetStore } from "../cluster/target-store.ts";
 import { describeId, type ObjectKey } from "../domain/object-id.ts";
+import type { Foresight } from "../domain/preview.ts";
 import { refuseTarget } from "../domain/refuse-target.ts";
 import { retryDelayMs } from "../domain/retry-delay.ts";
-import { engineLimits } from "../limits.ts";
+import { engineLimits, previewLimits } from "../limits.ts";
 import type { Log } from "../log.ts";
 import type { StepTracer } from "../telemetry.ts";
 import { ClusterView } from "./cluster-view.ts";
@@ -26,6 +27,7 @@ import { FleetReporter, type ReportSink } from "./fleet-reporter.ts";
 import { isDrifted, isHookHere, newFleetRun, type FleetRun } from "./fleet-run.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import { judge, type Totals } from "./object-state.ts";
+import { previewTarget } from "./preview-target.ts";
 import { refuse } from "./receive-target.ts";
 import { reconcileObject } from "./reconcile-object.ts";
 import { reconcileTarget } from "./reconcile-target.ts";
@@ -34,6 +36,7 @@ import { syncObjects } from "./sync-objects.ts";
 import { readKept, recoverFleet, type KeptInventories } from "./recover-fleet.ts";
 import { tellPhase } from "./tell-phase.ts";
 import type { Sight, TrackedObject } from "./tracked-object.ts";
+import { Turns } from "./turns.ts";
 
 /** What an engine is made of. */
 export interface EngineOptions {
@@ -62,6 +65,7 @@ export class Engine {
   readonly #fleets = new Map<string, FleetRun>();
   readonly #reporters = new Map<string, FleetReporter>();
   readonly #bundleHealth = new Map<string, string>();
+  readonly #previews = new Turns(1, previewLimits.waiting);
   readonly #fleetQueue = new KeyedQueue(engineLimits.fleetWorkers, (name) => this.#workFleet(name));
   readonly #objectQueue = new KeyedQueue(engineLimits.objectWorkers, (key) => this.#workObject(key));
   /** What the cluster keeps since it went back in time. */
@@ -182,6 +186,18 @@ export class Engine {
     if (!run) throw new Error(`this cluster is not in fleet ${command.kind.value.fleet}`);
     syncObjects(run, command.kind.value, this.#context);
     this.#fleetQueue.add(run.name, { urgent: true });
+  }
+
+  /**
+   * What a target would do here; nothing is written, and nothing of it is kept. One at a time.
+   *
+   * @throws Error when it cannot be said: see previewTarget.
+   */
+  preview(command: DryRunCommand, signal: AbortSignal): Promise<Foresight> {
+    return this.#previews.take(async () => {
+      if (signal.aborted || this.#stopped) throw new Error("there was no time for it");
+      return await previewTarget(this.#fleets.get(command.fleet) ?? newFleetRun(command.fleet), command, this.#context, signal);
+    });
   }
 
   /** What runs here, for the hub to compare. */

@@ -1,4 +1,5 @@
 import type { GateAnswer, GateQuestion } from "./gates.ts";
+import type { DryRunAnswer, DryRunQuestion } from "./preview.ts";
 import type { OverrideRow, SuspensionRow } from "./suspension.ts";
 import type { TargetApproval, TargetBundle } from "./target.ts";
 
@@ -61,17 +62,18 @@ export interface LinkState {
   readonly wantsResend: boolean;
 }
 
-/** What an agent said to a command: "" when it was done, else why not; and the answer to a gate. */
+/** What an agent said to a command: "" when it was done, else why not; and the answer to a question. */
 export interface CommandAnswer {
   readonly error: string;
   readonly gate?: Pick<GateAnswer, "verdict" | "message">;
+  readonly dryRun?: DryRunAnswer;
 }
 
 /** An act that waits for its cluster. */
 export interface PendingCommand {
   readonly id: string;
   readonly cluster: string;
-  readonly kind: "sync" | "snapshot" | "renew" | "gate";
+  readonly kind: "sync" | "snapshot" | "renew" | "gate" | "dry-run";
   readonly fleet: string;
   readonly expiresAt: Date;
   /** Of a sync: one bundle, single objects, also what is unchanged. */
@@ -80,6 +82,8 @@ export interface PendingCommand {
   readonly force?: boolean;
   /** Of a gate. */
   readonly question?: GateQuestion | null;
+  /** Of a dry run, with the bodies that the cluster does not hold. */
+  readonly dryRun?: DryRunQuestion & { readonly contents: ReadonlyMap<string, Uint8Array> };
 }
 
 /** The step "send" of a revision's path to one cluster. */

@@ -93,6 +93,7 @@ export async function removeCluster(pool: pg.Pool, actor: Actor, name: string): 
       "contests",
       "commands",
       "gate_answers",
+      "preview_answers",
       "suspensions",
       "window_overrides",
     ])

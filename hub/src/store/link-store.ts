@@ -3,10 +3,13 @@ import type pg from "pg";
 import { commandLifetimeMs } from "@flotilla/proto/limits";
 import type { CommandAnswer, HeldTargetRow, LinkState, PendingCommand, ReleasedTarget, SendPhase, SessionKey, SessionOpening } from "../domain/link-rows.ts";
 import type { GateQuestion } from "../domain/gates.ts";
+import type { DryRunQuestion } from "../domain/preview.ts";
 import type { OverrideRow, SuspensionRow } from "../domain/suspension.ts";
 import type { TargetApproval, TargetBundle } from "../domain/target.ts";
+import { loadBodies } from "./bodies.ts";
 import { answerGate } from "./gates.ts";
 import { notify } from "./listen.ts";
+import { answerDryRun } from "./previews.ts";
 import { noteHeldTargets } from "./note-held-targets.ts";
 import { inTransaction } from "./pool.ts";
 import type { Sealing } from "./sealing.ts";
@@ -35,7 +38,7 @@ interface CommandRow {
   bundle: string;
   objects: string[];
   force: boolean;
-  question: GateQuestion | null;
+  question: GateQuestion | DryRunQuestion | null;
 }
 
 /** As JSON brings it: times are text. */
@@ -168,9 +171,13 @@ export function openLinkStore(pool: pg.Pool, sealing: Sealing) {
         text: "SELECT id, cluster, kind, fleet, expires_at, bundle, objects, force, question FROM commands WHERE cluster = ANY ($1) AND acked_at IS NULL AND expires_at > now() ORDER BY created_at, id",
         values: [clusters],
       });
-      return rows.flatMap(({ id, cluster, kind, fleet, expires_at: expiresAt, ...rest }) =>
-        isKind(kind) ? [{ id, cluster, kind, fleet, expiresAt, ...rest }] : [],
-      );
+      const contents = await loadBodies(pool, sealing, [
+        ...new Set(rows.flatMap(({ kind, question }) => (kind === "dry-run" ? (question as DryRunQuestion).bodies : []))),
+      ]);
+      return rows.flatMap(({ kind, expires_at: expiresAt, question, ...rest }): PendingCommand[] => {
+        if (kind === "dry-run") return [{ ...rest, kind, expiresAt, dryRun: { ...(question as DryRunQuestion), contents } }];
+        return isKind(kind) ? [{ ...rest, kind, expiresAt, question: question as GateQuestion | null }] : [];
+      });
     },
 
     async markCommandSent(id: string): Promise<void> {
@@ -178,13 +185,16 @@ export function openLinkStore(pool: pg.Pool, sealing: Sealing) {
     },
 
     /** An answer counts only from the cluster that the command was for. */
-    ackCommand: (id: string, cluster: string, { error, gate }: CommandAnswer): Promise<void> =>
+    ackCommand: (id: string, cluster: string, { error, gate, dryRun }: CommandAnswer): Promise<void> =>
       inTransaction(pool, async (client) => {
         const { rows } = await client.query<{ kind: string }>(
           "UPDATE commands SET acked_at = now(), error = $3 WHERE id = $1 AND cluster = $2 AND acked_at IS NULL RETURNING kind",
           [id, cluster, error === "" ? null : error],
         );
-        if (rows[0]?.kind !== "gate") return;
+        const kind = rows[0]?.kind;
+        const tooOld = "its agent is too old to say: update it";
+        if (kind === "dry-run") await answerDryRun(client, id, cluster, dryRun ?? { error: error === "" ? tooOld : error });
+        if (kind !== "gate") return;
         const silent = { verdict: "unknown" as const, message: error === "" ? "its agent is too old to answer gates: update it" : error };
         await answerGate(client, id, { cluster, ...(gate ?? silent) });
       }),

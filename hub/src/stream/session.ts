@@ -11,7 +11,7 @@ import { contextOf, traceparentOf } from "../telemetry.ts";
 import type { EncodedBody } from "./body-cache.ts";
 import type { PeerIdentity } from "./peer-identity.ts";
 import type { StreamLog } from "./stream-log.ts";
-import { gateAnswerOf, wireCommand } from "./wire-command.ts";
+import { answerOf, wireCommand } from "./wire-command.ts";
 import { durationOf, wireTarget } from "./wire-target.ts";
 
 export type AgentStream = ServerDuplexStream<ConnectRequest, ConnectResponse | Encoded>;
@@ -247,9 +247,8 @@ export class Session {
     if (message.case === "bodyRequest") return this.#onBodyRequest(message.value);
     if (message.case === "targetReceipt") return this.#onReceipt(message.value);
     if (message.case !== "commandAck") return;
-    const { id, error, gate } = message.value;
-    if (this.#commandsOpen.delete(id))
-      this.#holder.commandAnswered(id, this.peer.cluster, { error: error.slice(0, 1_000), ...(gate && { gate: gateAnswerOf(gate) }) });
+    const { id, ...answer } = message.value;
+    if (this.#commandsOpen.delete(id)) this.#holder.commandAnswered(id, this.peer.cluster, answerOf(answer));
   }
   #isGreeted = false;
 

@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file fleet/v1/link.proto.
  */
 export const file_fleet_v1_link: GenFile = /*@__PURE__*/
-  fileDesc("ChNmbGVldC92MS9saW5rLnByb3RvEghmbGVldC52MSImChdSZW5ld0NlcnRpZmljYXRlUmVxdWVzdBILCgNjc3IYASABKAwiRgoYUmVuZXdDZXJ0aWZpY2F0ZVJlc3BvbnNlEioKCGlkZW50aXR5GAEgASgLMhguZmxlZXQudjEuQ2xpZW50SWRlbnRpdHkiOAodSXNzdWVCcm9rZXJDcmVkZW50aWFsc1JlcXVlc3QSFwoPdXNlcl9wdWJsaWNfa2V5GAEgASgJIqkBCh5Jc3N1ZUJyb2tlckNyZWRlbnRpYWxzUmVzcG9uc2USEAoIdXNlcl9qd3QYASABKAkSDAoEdXJscxgCIAMoCRIKCgJjYRgDIAEoCRIWCg5yZXBvcnRfc3ViamVjdBgEIAEoCRIUCgxpbmJveF9wcmVmaXgYBSABKAkSLQoJbm90X2FmdGVyGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCL2AQoOQ29ubmVjdFJlcXVlc3QSIAoFaGVsbG8YASABKAsyDy5mbGVldC52MS5IZWxsb0gAEigKCWhlYXJ0YmVhdBgCIAEoCzITLmZsZWV0LnYxLkhlYXJ0YmVhdEgAEi0KDGJvZHlfcmVxdWVzdBgDIAEoCzIVLmZsZWV0LnYxLkJvZHlSZXF1ZXN0SAASMQoOdGFyZ2V0X3JlY2VpcHQYBCABKAsyFy5mbGVldC52MS5UYXJnZXRSZWNlaXB0SAASKwoLY29tbWFuZF9hY2sYBSABKAsyFC5mbGVldC52MS5Db21tYW5kQWNrSABCCQoHbWVzc2FnZSLoAgoPQ29ubmVjdFJlc3BvbnNlEiQKB3dlbGNvbWUYASABKAsyES5mbGVldC52MS5XZWxjb21lSAASKAoJaGVhcnRiZWF0GAIgASgLMhMuZmxlZXQudjEuSGVhcnRiZWF0SAASIgoGdGFyZ2V0GAMgASgLMhAuZmxlZXQudjEuVGFyZ2V0SAASKQoKYm9keV9jaHVuaxgEIAEoCzITLmZsZWV0LnYxLkJvZHlDaHVua0gAEjUKEGJvZHlfdW5hdmFpbGFibGUYBSABKAsyGS5mbGVldC52MS5Cb2R5VW5hdmFpbGFibGVIABIoCgl3YXRlcm1hcmsYBiABKAsyEy5mbGVldC52MS5XYXRlcm1hcmtIABIkCgdjb21tYW5kGAcgASgLMhEuZmxlZXQudjEuQ29tbWFuZEgAEiQKB2dvb2RieWUYCCABKAsyES5mbGVldC52MS5Hb29kYnllSABCCQoHbWVzc2FnZSKcAgoFSGVsbG8SDwoHY2x1c3RlchgBIAEoCRIYChBwcm90b2NvbF92ZXJzaW9uGAIgASgNEhUKDWFnZW50X3ZlcnNpb24YAyABKAkSGgoSa3ViZXJuZXRlc192ZXJzaW9uGAQgASgJEg0KBWVwb2NoGAUgASgJEhIKCm5ld2VzdF9zZXEYBiABKAQSEgoKb2xkZXN0X3NlcRgHIAEoBBIlCgd0YXJnZXRzGAggAygLMhQuZmxlZXQudjEuSGVsZFRhcmdldBIpCgVmYWN0cxgJIAMoCzIaLmZsZWV0LnYxLkhlbGxvLkZhY3RzRW50cnkaLAoKRmFjdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIj8KCkhlbGRUYXJnZXQSDQoFZmxlZXQYASABKAkSEgoKZ2VuZXJhdGlvbhgCIAEoBBIOCgZkaWdlc3QYAyABKAkixAEKB1dlbGNvbWUSEwoLaHViX3ZlcnNpb24YASABKAkSDgoGaHViX2lkGAIgASgJEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI1ChJoZWFydGJlYXRfZGVhZGxpbmUYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJgoJd2F0ZXJtYXJrGAUgASgLMhMuZmxlZXQudjEuV2F0ZXJtYXJrIhoKCUhlYXJ0YmVhdBINCgVjb3VudBgBIAEoBCI3CglXYXRlcm1hcmsSDQoFZXBvY2gYASABKAkSCwoDc2VxGAIgASgEEg4KBnJlc2VuZBgDIAEoCCIeCgtCb2R5UmVxdWVzdBIPCgdkaWdlc3RzGAEgAygJIlEKCUJvZHlDaHVuaxIOCgZkaWdlc3QYASABKAkSDgoGb2Zmc2V0GAIgASgEEhMKC3RvdGFsX2J5dGVzGAMgASgEEg8KB2NvbnRlbnQYBCABKAwiMQoPQm9keVVuYXZhaWxhYmxlEg4KBmRpZ2VzdBgBIAEoCRIOCgZyZWFzb24YAiABKAkiUwoNVGFyZ2V0UmVjZWlwdBINCgVmbGVldBgBIAEoCRISCgpnZW5lcmF0aW9uGAIgASgEEg4KBmRpZ2VzdBgDIAEoCRIPCgdyZWZ1c2FsGAQgASgJIvMBCgdDb21tYW5kEgoKAmlkGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiUKBHN5bmMYAyABKAsyFS5mbGVldC52MS5TeW5jQ29tbWFuZEgAEi0KCHNuYXBzaG90GAQgASgLMhkuZmxlZXQudjEuU25hcHNob3RDb21tYW5kSAASJwoFcmVuZXcYBSABKAsyFi5mbGVldC52MS5SZW5ld0NvbW1hbmRIABIlCgRnYXRlGAYgASgLMhUuZmxlZXQudjEuR2F0ZUNvbW1hbmRIAEIGCgRraW5kIkwKC1N5bmNDb21tYW5kEg0KBWZsZWV0GAEgASgJEg4KBmJ1bmRsZRgZIAEoCRIPCgdvYmplY3RzGBogAygJEg0KBWZvcmNlGBsgASgIIhEKD1NuYXBzaG90Q29tbWFuZCIOCgxSZW5ld0NvbW1hbmQiqAEKC0dhdGVDb21tYW5kEg0KBWZsZWV0GAEgASgJEhAKCHJldmlzaW9uGAIgASgJEgwKBHdhdmUYAyABKAkSDAoEZ2F0ZRgEIAEoCRIqCgZtZXRyaWMYBSABKAsyGC5mbGVldC52MS5NZXRyaWNRdWVzdGlvbkgAEiQKA2pvYhgGIAEoCzIVLmZsZWV0LnYxLkpvYlF1ZXN0aW9uSABCCgoIcXVlc3Rpb24igAEKDk1ldHJpY1F1ZXN0aW9uEg8KB2FkZHJlc3MYASABKAkSDQoFcXVlcnkYAiABKAkSEAoIb3BlcmF0b3IYAyABKAkSEQoJdGhyZXNob2xkGAQgASgBEikKBndpbmRvdxgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJaCgtKb2JRdWVzdGlvbhIRCgluYW1lc3BhY2UYASABKAkSDAoEc3BlYxgCIAEoDBIqCgd0aW1lb3V0GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkUKCkdhdGVBbnN3ZXISJgoHdmVyZGljdBgBIAEoDjIVLmZsZWV0LnYxLkdhdGVWZXJkaWN0Eg8KB21lc3NhZ2UYAiABKAkiSwoKQ29tbWFuZEFjaxIKCgJpZBgBIAEoCRINCgVlcnJvchgCIAEoCRIiCgRnYXRlGAMgASgLMhQuZmxlZXQudjEuR2F0ZUFuc3dlciJOCgdHb29kYnllEg4KBnJlYXNvbhgBIAEoCRIzChByZWNvbm5lY3Rfd2l0aGluGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uKncKC0dhdGVWZXJkaWN0EhwKGEdBVEVfVkVSRElDVF9VTlNQRUNJRklFRBAAEhcKE0dBVEVfVkVSRElDVF9QQVNTRUQQARIXChNHQVRFX1ZFUkRJQ1RfRkFJTEVEEAISGAoUR0FURV9WRVJESUNUX1VOS05PV04QAzKZAgoLTGlua1NlcnZpY2USQgoHQ29ubmVjdBIYLmZsZWV0LnYxLkNvbm5lY3RSZXF1ZXN0GhkuZmxlZXQudjEuQ29ubmVjdFJlc3BvbnNlKAEwARJZChBSZW5ld0NlcnRpZmljYXRlEiEuZmxlZXQudjEuUmVuZXdDZXJ0aWZpY2F0ZVJlcXVlc3QaIi5mbGVldC52MS5SZW5ld0NlcnRpZmljYXRlUmVzcG9uc2USawoWSXNzdWVCcm9rZXJDcmVkZW50aWFscxInLmZsZWV0LnYxLklzc3VlQnJva2VyQ3JlZGVudGlhbHNSZXF1ZXN0GiguZmxlZXQudjEuSXNzdWVCcm9rZXJDcmVkZW50aWFsc1Jlc3BvbnNlYgZwcm90bzM", [file_fleet_v1_enrolment, file_fleet_v1_target, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChNmbGVldC92MS9saW5rLnByb3RvEghmbGVldC52MSImChdSZW5ld0NlcnRpZmljYXRlUmVxdWVzdBILCgNjc3IYASABKAwiRgoYUmVuZXdDZXJ0aWZpY2F0ZVJlc3BvbnNlEioKCGlkZW50aXR5GAEgASgLMhguZmxlZXQudjEuQ2xpZW50SWRlbnRpdHkiOAodSXNzdWVCcm9rZXJDcmVkZW50aWFsc1JlcXVlc3QSFwoPdXNlcl9wdWJsaWNfa2V5GAEgASgJIqkBCh5Jc3N1ZUJyb2tlckNyZWRlbnRpYWxzUmVzcG9uc2USEAoIdXNlcl9qd3QYASABKAkSDAoEdXJscxgCIAMoCRIKCgJjYRgDIAEoCRIWCg5yZXBvcnRfc3ViamVjdBgEIAEoCRIUCgxpbmJveF9wcmVmaXgYBSABKAkSLQoJbm90X2FmdGVyGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCL2AQoOQ29ubmVjdFJlcXVlc3QSIAoFaGVsbG8YASABKAsyDy5mbGVldC52MS5IZWxsb0gAEigKCWhlYXJ0YmVhdBgCIAEoCzITLmZsZWV0LnYxLkhlYXJ0YmVhdEgAEi0KDGJvZHlfcmVxdWVzdBgDIAEoCzIVLmZsZWV0LnYxLkJvZHlSZXF1ZXN0SAASMQoOdGFyZ2V0X3JlY2VpcHQYBCABKAsyFy5mbGVldC52MS5UYXJnZXRSZWNlaXB0SAASKwoLY29tbWFuZF9hY2sYBSABKAsyFC5mbGVldC52MS5Db21tYW5kQWNrSABCCQoHbWVzc2FnZSLoAgoPQ29ubmVjdFJlc3BvbnNlEiQKB3dlbGNvbWUYASABKAsyES5mbGVldC52MS5XZWxjb21lSAASKAoJaGVhcnRiZWF0GAIgASgLMhMuZmxlZXQudjEuSGVhcnRiZWF0SAASIgoGdGFyZ2V0GAMgASgLMhAuZmxlZXQudjEuVGFyZ2V0SAASKQoKYm9keV9jaHVuaxgEIAEoCzITLmZsZWV0LnYxLkJvZHlDaHVua0gAEjUKEGJvZHlfdW5hdmFpbGFibGUYBSABKAsyGS5mbGVldC52MS5Cb2R5VW5hdmFpbGFibGVIABIoCgl3YXRlcm1hcmsYBiABKAsyEy5mbGVldC52MS5XYXRlcm1hcmtIABIkCgdjb21tYW5kGAcgASgLMhEuZmxlZXQudjEuQ29tbWFuZEgAEiQKB2dvb2RieWUYCCABKAsyES5mbGVldC52MS5Hb29kYnllSABCCQoHbWVzc2FnZSKcAgoFSGVsbG8SDwoHY2x1c3RlchgBIAEoCRIYChBwcm90b2NvbF92ZXJzaW9uGAIgASgNEhUKDWFnZW50X3ZlcnNpb24YAyABKAkSGgoSa3ViZXJuZXRlc192ZXJzaW9uGAQgASgJEg0KBWVwb2NoGAUgASgJEhIKCm5ld2VzdF9zZXEYBiABKAQSEgoKb2xkZXN0X3NlcRgHIAEoBBIlCgd0YXJnZXRzGAggAygLMhQuZmxlZXQudjEuSGVsZFRhcmdldBIpCgVmYWN0cxgJIAMoCzIaLmZsZWV0LnYxLkhlbGxvLkZhY3RzRW50cnkaLAoKRmFjdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIj8KCkhlbGRUYXJnZXQSDQoFZmxlZXQYASABKAkSEgoKZ2VuZXJhdGlvbhgCIAEoBBIOCgZkaWdlc3QYAyABKAkixAEKB1dlbGNvbWUSEwoLaHViX3ZlcnNpb24YASABKAkSDgoGaHViX2lkGAIgASgJEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI1ChJoZWFydGJlYXRfZGVhZGxpbmUYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJgoJd2F0ZXJtYXJrGAUgASgLMhMuZmxlZXQudjEuV2F0ZXJtYXJrIhoKCUhlYXJ0YmVhdBINCgVjb3VudBgBIAEoBCI3CglXYXRlcm1hcmsSDQoFZXBvY2gYASABKAkSCwoDc2VxGAIgASgEEg4KBnJlc2VuZBgDIAEoCCIeCgtCb2R5UmVxdWVzdBIPCgdkaWdlc3RzGAEgAygJIlEKCUJvZHlDaHVuaxIOCgZkaWdlc3QYASABKAkSDgoGb2Zmc2V0GAIgASgEEhMKC3RvdGFsX2J5dGVzGAMgASgEEg8KB2NvbnRlbnQYBCABKAwiMQoPQm9keVVuYXZhaWxhYmxlEg4KBmRpZ2VzdBgBIAEoCRIOCgZyZWFzb24YAiABKAkiUwoNVGFyZ2V0UmVjZWlwdBINCgVmbGVldBgBIAEoCRISCgpnZW5lcmF0aW9uGAIgASgEEg4KBmRpZ2VzdBgDIAEoCRIPCgdyZWZ1c2FsGAQgASgJIp8CCgdDb21tYW5kEgoKAmlkGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiUKBHN5bmMYAyABKAsyFS5mbGVldC52MS5TeW5jQ29tbWFuZEgAEi0KCHNuYXBzaG90GAQgASgLMhkuZmxlZXQudjEuU25hcHNob3RDb21tYW5kSAASJwoFcmVuZXcYBSABKAsyFi5mbGVldC52MS5SZW5ld0NvbW1hbmRIABIlCgRnYXRlGAYgASgLMhUuZmxlZXQudjEuR2F0ZUNvbW1hbmRIABIqCgdkcnlfcnVuGAcgASgLMhcuZmxlZXQudjEuRHJ5UnVuQ29tbWFuZEgAQgYKBGtpbmQiTAoLU3luY0NvbW1hbmQSDQoFZmxlZXQYASABKAkSDgoGYnVuZGxlGBkgASgJEg8KB29iamVjdHMYGiADKAkSDQoFZm9yY2UYGyABKAgiEQoPU25hcHNob3RDb21tYW5kIg4KDFJlbmV3Q29tbWFuZCKoAQoLR2F0ZUNvbW1hbmQSDQoFZmxlZXQYASABKAkSEAoIcmV2aXNpb24YAiABKAkSDAoEd2F2ZRgDIAEoCRIMCgRnYXRlGAQgASgJEioKBm1ldHJpYxgFIAEoCzIYLmZsZWV0LnYxLk1ldHJpY1F1ZXN0aW9uSAASJAoDam9iGAYgASgLMhUuZmxlZXQudjEuSm9iUXVlc3Rpb25IAEIKCghxdWVzdGlvbiKAAQoOTWV0cmljUXVlc3Rpb24SDwoHYWRkcmVzcxgBIAEoCRINCgVxdWVyeRgCIAEoCRIQCghvcGVyYXRvchgDIAEoCRIRCgl0aHJlc2hvbGQYBCABKAESKQoGd2luZG93GAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIloKC0pvYlF1ZXN0aW9uEhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRzcGVjGAIgASgMEioKB3RpbWVvdXQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iRQoKR2F0ZUFuc3dlchImCgd2ZXJkaWN0GAEgASgOMhUuZmxlZXQudjEuR2F0ZVZlcmRpY3QSDwoHbWVzc2FnZRgCIAEoCSJ0CgpDb21tYW5kQWNrEgoKAmlkGAEgASgJEg0KBWVycm9yGAIgASgJEiIKBGdhdGUYAyABKAsyFC5mbGVldC52MS5HYXRlQW5zd2VyEicKB2RyeV9ydW4YBCABKAsyFi5mbGVldC52MS5EcnlSdW5SZXN1bHQijQEKDURyeVJ1bkNvbW1hbmQSDQoFZmxlZXQYASABKAkSEwoLYmFzZV9kaWdlc3QYAiABKAkSIAoGdGFyZ2V0GAMgASgLMhAuZmxlZXQudjEuVGFyZ2V0EiQKBmJvZGllcxgEIAMoCzIULmZsZWV0LnYxLkRyeVJ1bkJvZHkSEAoIaGFzaF9rZXkYBSABKAwiLQoKRHJ5UnVuQm9keRIOCgZkaWdlc3QYASABKAkSDwoHY29udGVudBgCIAEoDCJsCgxEcnlSdW5SZXN1bHQSJwoHb2JqZWN0cxgBIAMoCzIWLmZsZWV0LnYxLkRyeVJ1bk9iamVjdBIQCghsZWZ0X291dBgCIAEoDRIRCgl1bmNoYW5nZWQYAyABKA0SDgoGZWZmZWN0GAQgASgJIqMBCgxEcnlSdW5PYmplY3QSDgoGb2JqZWN0GAEgASgJEg4KBmJ1bmRsZRgCIAEoCRImCgZhY3Rpb24YAyABKA4yFi5mbGVldC52MS5EcnlSdW5BY3Rpb24SDwoHbWVzc2FnZRgEIAEoCRIlCgZmaWVsZHMYBSADKAsyFS5mbGVldC52MS5EcnlSdW5GaWVsZBITCgttb3JlX2ZpZWxkcxgGIAEoDSI6CgtEcnlSdW5GaWVsZBIMCgRwYXRoGAEgASgJEg4KBmJlZm9yZRgCIAEoCRINCgVhZnRlchgDIAEoCSJOCgdHb29kYnllEg4KBnJlYXNvbhgBIAEoCRIzChByZWNvbm5lY3Rfd2l0aGluGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uKncKC0dhdGVWZXJkaWN0EhwKGEdBVEVfVkVSRElDVF9VTlNQRUNJRklFRBAAEhcKE0dBVEVfVkVSRElDVF9QQVNTRUQQARIXChNHQVRFX1ZFUkRJQ1RfRkFJTEVEEAISGAoUR0FURV9WRVJESUNUX1VOS05PV04QAyrGAgoMRHJ5UnVuQWN0aW9uEh4KGkRSWV9SVU5fQUNUSU9OX1VOU1BFQ0lGSUVEEAASGQoVRFJZX1JVTl9BQ1RJT05fQ1JFQVRFEAESHAoYRFJZX1JVTl9BQ1RJT05fQ09ORklHVVJFEAISGwoXRFJZX1JVTl9BQ1RJT05fUkVDUkVBVEUQAxIYChREUllfUlVOX0FDVElPTl9QUlVORRAEEh0KGURSWV9SVU5fQUNUSU9OX0hPTERfUFJVTkUQBRIZChVEUllfUlVOX0FDVElPTl9MRVRfR08QBhIZChVEUllfUlVOX0FDVElPTl9SRUZVU0UQBxIbChdEUllfUlVOX0FDVElPTl9DT05GTElDVBAIEhcKE0RSWV9SVU5fQUNUSU9OX0tFRVAQCRIbChdEUllfUlVOX0FDVElPTl9SVU5fSE9PSxAKMpkCCgtMaW5rU2VydmljZRJCCgdDb25uZWN0EhguZmxlZXQudjEuQ29ubmVjdFJlcXVlc3QaGS5mbGVldC52MS5Db25uZWN0UmVzcG9uc2UoATABElkKEFJlbmV3Q2VydGlmaWNhdGUSIS5mbGVldC52MS5SZW5ld0NlcnRpZmljYXRlUmVxdWVzdBoiLmZsZWV0LnYxLlJlbmV3Q2VydGlmaWNhdGVSZXNwb25zZRJrChZJc3N1ZUJyb2tlckNyZWRlbnRpYWxzEicuZmxlZXQudjEuSXNzdWVCcm9rZXJDcmVkZW50aWFsc1JlcXVlc3QaKC5mbGVldC52MS5Jc3N1ZUJyb2tlckNyZWRlbnRpYWxzUmVzcG9uc2ViBnByb3RvMw", [file_fleet_v1_enrolment, file_fleet_v1_target, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * @generated from message fleet.v1.RenewCertificateRequest
@@ -585,6 +585,14 @@ export type Command = Message<"fleet.v1.Command"> & {
      */
     value: GateCommand;
     case: "gate";
+  } | {
+    /**
+     * Answered by CommandAck.dry_run.
+     *
+     * @generated from field: fleet.v1.DryRunCommand dry_run = 7;
+     */
+    value: DryRunCommand;
+    case: "dryRun";
   } | { case: undefined; value?: undefined };
 };
 
@@ -832,6 +840,13 @@ export type CommandAck = Message<"fleet.v1.CommandAck"> & {
    * @generated from field: fleet.v1.GateAnswer gate = 3;
    */
   gate?: GateAnswer | undefined;
+
+  /**
+   * Of a DryRunCommand.
+   *
+   * @generated from field: fleet.v1.DryRunResult dry_run = 4;
+   */
+  dryRun?: DryRunResult | undefined;
 };
 
 /**
@@ -840,6 +855,190 @@ export type CommandAck = Message<"fleet.v1.CommandAck"> & {
  */
 export const CommandAckSchema: GenMessage<CommandAck> = /*@__PURE__*/
   messageDesc(file_fleet_v1_link, 23);
+
+/**
+ * DryRunCommand asks what a target would do to this cluster. Nothing is written, and nothing of it is kept.
+ *
+ * @generated from message fleet.v1.DryRunCommand
+ */
+export type DryRunCommand = Message<"fleet.v1.DryRunCommand"> & {
+  /**
+   * @generated from field: string fleet = 1;
+   */
+  fleet: string;
+
+  /**
+   * Digest of the target that it is compared with: the cluster's own. Empty: it has none.
+   *
+   * @generated from field: string base_digest = 2;
+   */
+  baseDigest: string;
+
+  /**
+   * Its generation says nothing.
+   *
+   * @generated from field: fleet.v1.Target target = 3;
+   */
+  target?: Target | undefined;
+
+  /**
+   * Bodies that the base target does not name. All together at most maxDryRunBodyBytes.
+   *
+   * @generated from field: repeated fleet.v1.DryRunBody bodies = 4;
+   */
+  bodies: DryRunBody[];
+
+  /**
+   * Keys the hashes that stand for secret values, so that clusters can be compared.
+   *
+   * @generated from field: bytes hash_key = 5;
+   */
+  hashKey: Uint8Array;
+};
+
+/**
+ * Describes the message fleet.v1.DryRunCommand.
+ * Use `create(DryRunCommandSchema)` to create a new message.
+ */
+export const DryRunCommandSchema: GenMessage<DryRunCommand> = /*@__PURE__*/
+  messageDesc(file_fleet_v1_link, 24);
+
+/**
+ * @generated from message fleet.v1.DryRunBody
+ */
+export type DryRunBody = Message<"fleet.v1.DryRunBody"> & {
+  /**
+   * @generated from field: string digest = 1;
+   */
+  digest: string;
+
+  /**
+   * The zstd-compressed NDJSON of a bundle's objects.
+   *
+   * @generated from field: bytes content = 2;
+   */
+  content: Uint8Array;
+};
+
+/**
+ * Describes the message fleet.v1.DryRunBody.
+ * Use `create(DryRunBodySchema)` to create a new message.
+ */
+export const DryRunBodySchema: GenMessage<DryRunBody> = /*@__PURE__*/
+  messageDesc(file_fleet_v1_link, 25);
+
+/**
+ * @generated from message fleet.v1.DryRunResult
+ */
+export type DryRunResult = Message<"fleet.v1.DryRunResult"> & {
+  /**
+   * In the order in which they would be done; at most maxDryRunObjects. What would not change is only counted.
+   *
+   * @generated from field: repeated fleet.v1.DryRunObject objects = 1;
+   */
+  objects: DryRunObject[];
+
+  /**
+   * @generated from field: uint32 left_out = 2;
+   */
+  leftOut: number;
+
+  /**
+   * @generated from field: uint32 unchanged = 3;
+   */
+  unchanged: number;
+
+  /**
+   * SHA-256 (hex) over all objects, those left out too: equal effects have equal digests.
+   *
+   * @generated from field: string effect = 4;
+   */
+  effect: string;
+};
+
+/**
+ * Describes the message fleet.v1.DryRunResult.
+ * Use `create(DryRunResultSchema)` to create a new message.
+ */
+export const DryRunResultSchema: GenMessage<DryRunResult> = /*@__PURE__*/
+  messageDesc(file_fleet_v1_link, 26);
+
+/**
+ * @generated from message fleet.v1.DryRunObject
+ */
+export type DryRunObject = Message<"fleet.v1.DryRunObject"> & {
+  /**
+   * "group/kind/namespace/name".
+   *
+   * @generated from field: string object = 1;
+   */
+  object: string;
+
+  /**
+   * @generated from field: string bundle = 2;
+   */
+  bundle: string;
+
+  /**
+   * @generated from field: fleet.v1.DryRunAction action = 3;
+   */
+  action: DryRunAction;
+
+  /**
+   * @generated from field: string message = 4;
+   */
+  message: string;
+
+  /**
+   * @generated from field: repeated fleet.v1.DryRunField fields = 5;
+   */
+  fields: DryRunField[];
+
+  /**
+   * Fields that are not listed.
+   *
+   * @generated from field: uint32 more_fields = 6;
+   */
+  moreFields: number;
+};
+
+/**
+ * Describes the message fleet.v1.DryRunObject.
+ * Use `create(DryRunObjectSchema)` to create a new message.
+ */
+export const DryRunObjectSchema: GenMessage<DryRunObject> = /*@__PURE__*/
+  messageDesc(file_fleet_v1_link, 27);
+
+/**
+ * @generated from message fleet.v1.DryRunField
+ */
+export type DryRunField = Message<"fleet.v1.DryRunField"> & {
+  /**
+   * JSON pointer.
+   *
+   * @generated from field: string path = 1;
+   */
+  path: string;
+
+  /**
+   * JSON text; empty: not there. Of Secret-like kinds keyed hashes.
+   *
+   * @generated from field: string before = 2;
+   */
+  before: string;
+
+  /**
+   * @generated from field: string after = 3;
+   */
+  after: string;
+};
+
+/**
+ * Describes the message fleet.v1.DryRunField.
+ * Use `create(DryRunFieldSchema)` to create a new message.
+ */
+export const DryRunFieldSchema: GenMessage<DryRunField> = /*@__PURE__*/
+  messageDesc(file_fleet_v1_link, 28);
 
 /**
  * Goodbye: the hub is going away in order (deploy, drain). The agent reconnects after a random part of reconnect_within.
@@ -863,7 +1062,7 @@ export type Goodbye = Message<"fleet.v1.Goodbye"> & {
  * Use `create(GoodbyeSchema)` to create a new message.
  */
 export const GoodbyeSchema: GenMessage<Goodbye> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_link, 24);
+  messageDesc(file_fleet_v1_link, 29);
 
 /**
  * @generated from enum fleet.v1.GateVerdict
@@ -902,6 +1101,89 @@ export type GateVerdict = (typeof GateVerdict)[keyof typeof GateVerdict] | Unkno
  */
 export const GateVerdictSchema: GenEnum<GateVerdict> = /*@__PURE__*/
   enumDesc(file_fleet_v1_link, 0);
+
+/**
+ * @generated from enum fleet.v1.DryRunAction
+ */
+export const DryRunAction = {
+  /**
+   * @generated from enum value: DRY_RUN_ACTION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: DRY_RUN_ACTION_CREATE = 1;
+   */
+  CREATE: 1,
+
+  /**
+   * @generated from enum value: DRY_RUN_ACTION_CONFIGURE = 2;
+   */
+  CONFIGURE: 2,
+
+  /**
+   * Deleted and made again, to change what cannot be changed in place.
+   *
+   * @generated from enum value: DRY_RUN_ACTION_RECREATE = 3;
+   */
+  RECREATE: 3,
+
+  /**
+   * @generated from enum value: DRY_RUN_ACTION_PRUNE = 4;
+   */
+  PRUNE: 4,
+
+  /**
+   * To be pruned, and held until a person approves.
+   *
+   * @generated from enum value: DRY_RUN_ACTION_HOLD_PRUNE = 5;
+   */
+  HOLD_PRUNE: 5,
+
+  /**
+   * Forgotten, not deleted.
+   *
+   * @generated from enum value: DRY_RUN_ACTION_LET_GO = 6;
+   */
+  LET_GO: 6,
+
+  /**
+   * The API server would not take it.
+   *
+   * @generated from enum value: DRY_RUN_ACTION_REFUSE = 7;
+   */
+  REFUSE: 7,
+
+  /**
+   * It is somebody else's, and stays so.
+   *
+   * @generated from enum value: DRY_RUN_ACTION_CONFLICT = 8;
+   */
+  CONFLICT: 8,
+
+  /**
+   * Changed by hand, and not overwritten.
+   *
+   * @generated from enum value: DRY_RUN_ACTION_KEEP = 9;
+   */
+  KEEP: 9,
+
+  /**
+   * @generated from enum value: DRY_RUN_ACTION_RUN_HOOK = 10;
+   */
+  RUN_HOOK: 10,
+} as const;
+
+/**
+ * @generated from enum fleet.v1.DryRunAction
+ */
+export type DryRunAction = (typeof DryRunAction)[keyof typeof DryRunAction] | UnknownEnum;
+
+/**
+ * Describes the enum fleet.v1.DryRunAction.
+ */
+export const DryRunActionSchema: GenEnum<DryRunAction> = /*@__PURE__*/
+  enumDesc(file_fleet_v1_link, 1);
 
 /**
  * LinkService is served on the listener that requires a client certificate; the cluster is the certificate's, and a
