@@ -31,6 +31,7 @@ import { showCommand as driftShowCommand } from "./commands/drift/show.ts";
 import { eventsCommand } from "./commands/event/events.ts";
 import { createCommand } from "./commands/fleet/create.ts";
 import { deleteCommand } from "./commands/fleet/delete.ts";
+import { diffCommand } from "./commands/fleet/diff.ts";
 import { historyCommand } from "./commands/fleet/history.ts";
 import { lintCommand } from "./commands/fleet/lint.ts";
 import { listCommand as fleetListCommand } from "./commands/fleet/list.ts";
@@ -116,6 +117,7 @@ const root = buildRouteMap<string, FleetContext>({
     unfreeze: unfreezeCommand,
     wait: waitCommand,
     history: historyCommand,
+    diff: diffCommand,
     trace: traceCommand,
     render: renderCommand,
     lint: lintCommand,

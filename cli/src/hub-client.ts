@@ -23,6 +23,8 @@ import type {
   RemovalApprovalRequest,
   Rendered,
   RevisionRow,
+  Preview,
+  PreviewCreate,
   RollbackAnswer,
   RollbackCreate,
   RolloutAct,
@@ -110,6 +112,15 @@ export class HubClient {
 
   actOnRollout(fleet: string, act: string, body: RolloutAct): Promise<RolloutStatus> {
     return this.#write("POST", `${fleetPath(fleet)}/rollout/${act}`, body);
+  }
+
+  createPreview(fleet: string, preview: PreviewCreate): Promise<Preview> {
+    return this.#write("POST", `${fleetPath(fleet)}/previews`, preview);
+  }
+
+  /** Answers when there is news after `mark`, or a while later. */
+  preview(id: string, mark: string): Promise<Preview> {
+    return this.#read(`/previews/${encodeURIComponent(id)}${queryText({ after: mark })}`);
   }
 
   rollBack(fleet: string, rollback: RollbackCreate): Promise<RollbackAnswer> {

@@ -55,3 +55,7 @@ export const kubeRequestMs = 65_000;
 
 /** After the command is done: output to pipes and files is written by then, what is left are sockets that nobody answers. */
 export const lingerMs = 2_000;
+
+/** A working copy that is sent to the hub for a preview (hub: previewFilesMax, previewUploadBytesMax; base64 takes a third more). */
+export const workingCopyFilesMax = 5_000;
+export const workingCopyBytesMax = 10 * 2 ** 20;

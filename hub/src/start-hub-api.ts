@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import type pg from "pg";
+import type { ApiOptions } from "./api/ports.ts";
 import { type RunningApi, startApi } from "./api/start-api.ts";
 import { apiStore } from "./sync/api-store.ts";
 import type { HubConfig } from "./config.ts";
@@ -30,6 +31,7 @@ export interface HubApiOptions {
   readonly broker: Broker;
   readonly telemetry: Telemetry;
   readonly addresses: { readonly link: string; readonly enrol: string };
+  readonly previews: ApiOptions["previews"];
   readonly log: Logger;
 }
 
@@ -61,6 +63,7 @@ export async function startHubApi(options: HubApiOptions): Promise<HubApi> {
     },
     takeWebhook: (repositoryId) => webhooks.take(repositoryId),
     takeUnsignedWebhook: (address, repositoryId) => unsigned.take(`${address} ${repositoryId}`),
+    previews: options.previews,
     renderMetrics: () => telemetry.renderMetrics(),
     fleetSchema: fleetJsonSchema(),
     log,

@@ -18,6 +18,7 @@ import { checkSealing, openSealing } from "./store/sealing.ts";
 import { startUpkeep } from "./store/upkeep.ts";
 import { isLoopback, startBroker } from "./start-broker.ts";
 import { type HubApi, startHubApi } from "./start-hub-api.ts";
+import { startPreviews } from "./start-previews.ts";
 import { startSync } from "./start-sync.ts";
 import { openCertificateAuthority } from "./stream/certificate-authority.ts";
 import { startEnrolment } from "./stream/enrolment.ts";
@@ -120,6 +121,7 @@ async function startParts({ config, hubId, log, kept }: Parts): Promise<{ url: s
   const source = await openSource({ root: join(config.dataDir, "clones"), allowLocalRepositories: config.allowLocalRepositories });
   kept(source);
   kept(startSync({ pool, sealing, source, telemetry, holder: hubId, log }));
+  const previews = kept(startPreviews({ pool, sealing, source, folder: join(config.dataDir, "previews"), log }));
   const api = kept(
     await startHubApi({
       config,
@@ -130,6 +132,7 @@ async function startParts({ config, hubId, log, kept }: Parts): Promise<{ url: s
       ca,
       broker,
       telemetry,
+      previews,
       addresses: { link: agentAddress(config, config.link), enrol: agentAddress(config, config.enrol) },
       log,
     }),

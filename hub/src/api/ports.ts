@@ -33,6 +33,7 @@ import type {
   Trace,
   WindowOverride,
 } from "@flotilla/proto/rest/contract";
+import type { PreviewFound } from "../domain/preview.ts";
 import type { Actor } from "../domain/actor.ts";
 import type { HeldRemoval } from "../domain/plan-removals.ts";
 import type { ActScope } from "../domain/suspension.ts";
@@ -74,6 +75,7 @@ export interface ApiStore {
     act: "pause" | "resume" | "approve" | "abort" | "restart",
     choice: { readonly wave: string | undefined },
   ): Promise<void>;
+  readPreview(id: string): Promise<KeptPreview>;
   rollBack(actor: Actor, fleet: string, wanted: Omit<RollbackCreate, "reason">): Promise<PinRow[]>;
   /** Nothing new is released to the fleet, or to any. */
   hold(actor: Actor, fleet: string | undefined, until: Date | undefined): Promise<HoldRow>;
@@ -168,6 +170,21 @@ export interface ApiLog {
 }
 
 /** Everything else that the API says comes from elsewhere in the hub; main binds it. */
+/** What a preview is of: something in the fleet's repository, or files. */
+export type PreviewedChange =
+  | { readonly kind: "branch"; readonly branch: string }
+  | { readonly kind: "revision"; readonly revision: string }
+  | { readonly kind: "files"; readonly files: readonly { readonly path: string; readonly content: Uint8Array }[] };
+
+/** A preview as it is kept. */
+export interface KeptPreview {
+  readonly id: string;
+  readonly fleet: string;
+  readonly createdAt: Date;
+  readonly endedAt: Date | null;
+  readonly found: PreviewFound;
+}
+
 export interface ApiOptions {
   readonly host: string;
   /** 0 picks a free one. */
@@ -194,6 +211,12 @@ export interface ApiOptions {
   takeWebhook(repositoryId: string): number;
   /** The same for webhooks that are not signed, of one sender for one repository: a rate of its own, so that a stranger uses up nobody's. */
   takeUnsignedWebhook(address: string, repositoryId: string): number;
+  readonly previews: {
+    begin(
+      actor: Actor,
+      request: { readonly fleet: string; readonly change: PreviewedChange; readonly clusters: readonly string[]; readonly withinMs: number },
+    ): Promise<string>;
+  };
   /** Prometheus text. */
   renderMetrics(): Promise<string>;
   /** JSON Schema of fleet.yaml. */

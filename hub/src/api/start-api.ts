@@ -13,6 +13,7 @@ import { addSuspensionRoutes } from "./suspension-routes.ts";
 import { addFleetRoutes } from "./fleet-routes.ts";
 import { addOperationsRoutes } from "./operations-routes.ts";
 import type { ApiLog, ApiOptions } from "./ports.ts";
+import { addPreviewRoutes } from "./preview-routes.ts";
 import { addRolloutRoutes } from "./rollout-routes.ts";
 import { addStateRoutes } from "./state-routes.ts";
 import type { ApiApp } from "./typed-app.ts";
@@ -122,6 +123,7 @@ export async function buildApi(options: ApiOptions, watchers: Watchers): Promise
   addAuditRoutes(app, options);
   addSuspensionRoutes(app, options);
   addRolloutRoutes(app, options);
+  addPreviewRoutes(app, options);
   addWatchRoute(app, options, watchers);
   await addWebhookRoute(app, options);
   await app.ready();

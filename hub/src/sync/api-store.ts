@@ -14,6 +14,7 @@ import { deleteFleet } from "../store/delete-fleet.ts";
 import { readApprovals, readHeldPrunes } from "../store/read-approvals.ts";
 import { readCluster, readClusters } from "../store/read-clusters.ts";
 import { readFleet, readFleets, readHeldRemoval, readTallies } from "../store/read-fleets.ts";
+import { readPreview } from "../store/previews.ts";
 import { readRendered } from "../store/read-rendered.ts";
 import { readBundles, readObjects, readTargets } from "../store/read-targets.ts";
 import { markWanted, readWebhook, wantSync } from "../store/repositories.ts";
@@ -40,6 +41,7 @@ export function apiStore(pool: pg.Pool, sealing: Sealing): ApiStore {
     readReleases: (query) => readReleases(pool, query),
     readHolds: async () => [...(await readHolds(pool))],
     actOnRollout: (actor, fleet, act, choice) => actOnRollout(pool, actor, fleet, act, choice),
+    readPreview: (id) => readPreview(pool, id),
     rollBack: async (actor, fleet, wanted) => [...(await rollBack(pool, sealing, actor, fleet, wanted))],
     hold: (actor, fleet, until) => hold(pool, actor, fleet, until),
     unfreeze: (actor) => unfreeze(pool, actor),

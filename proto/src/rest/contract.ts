@@ -514,6 +514,71 @@ export const HoldCreate = Type.Object(
 );
 export type HoldCreate = Static<typeof HoldCreate>;
 
+export const PreviewCreate = Type.Object(
+  {
+    branch: Type.Optional(Type.String({ minLength: 1, maxLength: 255 })),
+    revision: Type.Optional(Type.String({ pattern: "^[0-9a-f]{40}([0-9a-f]{24})?$", description: "Full commit hash" })),
+    files: Type.Optional(
+      Type.Array(Type.Object({ path: Type.String({ minLength: 1, maxLength: 4_096 }), content: Type.String() }, { additionalProperties: false }), {
+        description: "A working copy: paths from the repository's root, content in base64",
+      }),
+    ),
+    clusters: Type.Optional(Type.Array(Type.String(), { minItems: 1, maxItems: 3_000, description: "Only these; default all of the fleet" })),
+    timeoutMs: Type.Optional(
+      Type.Integer({ minimum: 1_000, description: "Clusters that have not answered by then are unknown; default a minute, at most ten" }),
+    ),
+  },
+  { additionalProperties: false },
+);
+export type PreviewCreate = Static<typeof PreviewCreate>;
+
+export const PreviewAction = Type.Enum(["create", "configure", "recreate", "prune", "hold-prune", "let-go", "refuse", "conflict", "keep", "run-hook"]);
+export type PreviewAction = Static<typeof PreviewAction>;
+
+export const PreviewObject = Type.Object({
+  object: Type.String({ description: "group/kind/namespace/name" }),
+  bundle: Type.String(),
+  action: PreviewAction,
+  message: Type.String({ description: "Why it would be refused, held, or left alone" }),
+  fields: Type.Array(Type.Object({ path: Type.String(), before: Type.String(), after: Type.String() }), {
+    description: "JSON text, empty for absent; of Secret-like kinds hashes",
+  }),
+  moreFields: Type.Integer(),
+});
+export type PreviewObject = Static<typeof PreviewObject>;
+
+/** What a change would do. */
+export const Preview = Type.Object({
+  id: Type.String(),
+  fleet: Type.String(),
+  phase: Type.Enum(["Rendering", "Asking", "Done", "Failed"]),
+  of: Type.String({ description: "What was asked for: branch feature-x" }),
+  revision: Type.Union([Type.String(), Type.Null()]),
+  current: Type.Union([Type.String(), Type.Null()], { description: "The fleet's newest good revision" }),
+  createdAt: Time,
+  endedAt: MaybeTime,
+  mark: Type.String({ description: "For `after`" }),
+  problems: Type.Array(ProblemRow),
+  warnings: Type.Array(ProblemRow),
+  clusters: Type.Object({ total: Type.Integer(), asked: Type.Integer(), answered: Type.Integer() }),
+  groups: Type.Array(
+    Type.Object({
+      clusters: Type.Array(Type.String()),
+      objects: Type.Array(PreviewObject),
+      leftOut: Type.Integer({ description: "Objects that are not listed" }),
+      unchanged: Type.Integer(),
+    }),
+    { description: "Clusters on which it does the same, the largest group first" },
+  ),
+  same: Type.Array(Type.String(), { description: "Clusters that would not change" }),
+  unknown: Type.Array(Type.Object({ clusters: Type.Array(Type.String()), reason: Type.String() })),
+  joining: Type.Array(Type.String()),
+  leaving: Type.Array(Type.String()),
+  waves: Type.Array(Type.Object({ name: Type.String(), clusters: Type.Integer(), waits: Type.Array(Type.String()) })),
+  lastRolloutMs: Type.Union([Type.Number(), Type.Null()]),
+});
+export type Preview = Static<typeof Preview>;
+
 /** What `resume` ended. */
 export const Released = Type.Object({ holds: Type.Integer(), pins: Type.Integer(), rollouts: Type.Integer({ description: "Paused ones that go on" }) });
 export type Released = Static<typeof Released>;
