@@ -219,9 +219,11 @@ export const previewLimits = {
 
 /** What a rollout asks of the cluster. */
 export const gateLimits = {
-  /** Gates that are asked at a time, and those that wait for that. */
+  /** Gates of a kind (metric, Job) that are asked at a time, and those that wait for that. */
   atOnce: 8,
   waiting: 100,
+  /** Who waits for longer is not asked: the answer would come after the minute that the hub gives beyond a gate's own time, and it asks anew. */
+  turnMs: 25_000,
   messageChars: 500,
   /** Prometheus gives up after two minutes by default; a query for a gate that takes longer than this is too dear to be asked by every cluster. */
   metricAnswerMs: 30_000,

@@ -53,7 +53,7 @@ async function runAgent(config: AgentConfig, log: Log, stopping: AbortSignal): P
       engine.snapshot().catch((error: unknown) => log.error({ err: error }, "a snapshot could not be recorded"));
     });
 
-    const gates = new GateAnswers(client);
+    const gates = new GateAnswers(client, (fleet) => engine.suspensionOf(fleet));
     closing.push(() => gates.stop());
     const onRenewCredentials = () => publisher.renewCredentials();
     const link = openLink({

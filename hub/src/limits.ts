@@ -325,7 +325,7 @@ export const reconnectPerSessionMs = 5;
 export const bodyCacheBytesMax = 64 * 1024 ** 2;
 export const bodyLoadsAtOnce = 4;
 
-/** Commands sent to one cluster and not answered yet; the others wait in their table. */
+/** Commands of a kind sent to one cluster and not answered yet; the others wait in their table. Of a kind: a gate's Job may take hours, and a sync does not wait for it. */
 export const commandsInFlightMax = 16;
 
 /** What agents hold, on its way to be compared with the rows: a thousand fleets for each of thousands of streams that come together. */

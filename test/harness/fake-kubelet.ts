@@ -17,7 +17,7 @@ const nodeName = "harness";
 const nodeLabels: Readonly<Record<string, string>> = { "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64", "kubernetes.io/hostname": nodeName };
 
 /**
- * An image with `fail` in its name cannot be pulled, one with `crash` crashes, one with `oom` runs out of memory again and again; a pod
+ * An image with `fail` in its name cannot be pulled, one with `crash` crashes (where it never restarts: ends with exit code 1), one with `oom` runs out of memory again and again; a pod
  * whose nodeSelector asks for another node is unschedulable; pods of Jobs succeed; others run and are ready. PersistentVolumeClaims are bound, Services of type LoadBalancer get an address, CronJobs are left alone.
  */
 export async function startFakeKubelet(client: KubeClient): Promise<FakeKubelet> {
@@ -137,6 +137,7 @@ function podStatus(pod: KubeObject, extraFailures: RegExp | undefined): PlayedSt
   if (missing) return written(pod, "Pending", "waiting", { waiting: { reason: "ImagePullBackOff", message: `Back-off pulling image "${missing}"` } });
   const loop = { waiting: { reason: "CrashLoopBackOff", message: "back-off 10s restarting failed container" } };
   const ended = (exitCode: number, reason: string) => ({ terminated: { exitCode, reason, startedAt: now(), finishedAt: now() } });
+  if (matches(/crash/) && pod.spec.restartPolicy === "Never") return written(pod, "Failed", "terminated", ended(1, "Error"));
   if (matches(/crash/)) return written(pod, "Running", "waiting", loop, ended(1, "Error"));
   if (matches(/oom/)) return written(pod, "Running", "waiting", loop, ended(137, "OOMKilled"));
   const ofJob = (pod.metadata.ownerReferences as { kind: string }[] | undefined)?.some((owner) => owner.kind === "Job");

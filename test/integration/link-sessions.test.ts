@@ -132,6 +132,38 @@ describe("commands", () => {
     expect(agent.commands).toHaveLength(1);
   });
 
+  it("of a person do not wait for gates, however many are open", async () => {
+    const carriedOut: string[] = [];
+    let end: () => void = () => undefined;
+    const ended = new Promise<void>((resolve) => (end = resolve));
+    const agent = await rig.agent(await rig.enrol(hub, "gated"), {
+      handlers: {
+        onCommand: async ({ id, kind }) => {
+          carriedOut.push(id);
+          if (kind.case === "gate") await ended;
+        },
+      },
+    });
+    await waitFor(() => agent.link.isConnected);
+    const question = { revision: "a".repeat(40), wave: "canary", kind: "job", job: { name: "smoke", namespace: "shop", spec: {}, timeoutMs: 60_000 } };
+    await rig.pool.query(
+      `INSERT INTO commands (id, cluster, kind, fleet, expires_at, question)
+       SELECT 'gate-' || n, 'gated', 'gate', 'shop', now() + interval '1 minute', $1::jsonb FROM generate_series(1, 40) n`,
+      [JSON.stringify(question)],
+    );
+    await rig.pool.query("SELECT pg_notify('flotilla_commands', '{\"clusters\":[\"gated\"]}')");
+    const gates = (): number => carriedOut.filter((id) => id.startsWith("gate-")).length;
+    await waitFor(() => gates() === 16);
+    await rig.pool.query("INSERT INTO commands (id, cluster, kind, fleet, expires_at) VALUES ('urgent', 'gated', 'sync', 'shop', now() + interval '1 minute')");
+    await rig.pool.query("SELECT pg_notify('flotilla_commands', '{\"clusters\":[\"gated\"]}')");
+    await waitFor(async () => (await rig.pool.query("SELECT 1 FROM commands WHERE id = 'urgent' AND acked_at IS NOT NULL")).rowCount === 1);
+    expect(gates()).toBe(16);
+    end();
+    await waitFor(
+      async () => (await rig.pool.query("SELECT 1 FROM commands WHERE cluster = 'gated' AND kind = 'gate' AND acked_at IS NOT NULL")).rowCount === 40,
+    );
+  });
+
   it("ask for a snapshot when the row wishes one, and tell why one failed", async () => {
     const agent = await rig.agent(await rig.enrol(hub, "wished"), {
       handlers: {

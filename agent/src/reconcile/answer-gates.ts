@@ -9,22 +9,30 @@ import { Turns } from "./turns.ts";
 
 const verdicts = { passed: Wire.PASSED, failed: Wire.FAILED, unknown: Wire.UNKNOWN } as const;
 
+/** Who suspended a fleet in this cluster, for people; undefined when nobody did. */
+export type SuspensionOf = (fleet: string) => string | undefined;
+
 /** Answers what a rollout asks of this cluster, a few gates at a time; the others wait for their turn. */
 export class GateAnswers {
   readonly #client: KubeClient;
+  readonly #suspensionOf: SuspensionOf;
   readonly #stop = new AbortController();
-  readonly #turns = new Turns(gateLimits.atOnce, gateLimits.waiting);
+  /** A metric is a matter of seconds: it does not wait for Jobs. */
+  readonly #metricTurns = new Turns(gateLimits.atOnce, gateLimits.waiting);
+  readonly #jobTurns = new Turns(gateLimits.atOnce, gateLimits.waiting);
 
-  constructor(client: KubeClient) {
+  constructor(client: KubeClient, suspensionOf: SuspensionOf) {
     this.#client = client;
+    this.#suspensionOf = suspensionOf;
   }
 
-  /** @throws Error when too many wait already. */
+  /** @throws Error when too many wait already, or no turn came in time: the hub takes it as unknown, and asks again. */
   answer(command: Command, gate: GateCommand): Promise<GateAnswer> {
-    return this.#turns.take(async () => {
+    const turns = gate.question.case === "job" ? this.#jobTurns : this.#metricTurns;
+    return turns.take(async () => {
       const { verdict, message } = await this.#ask(command.id, gate);
       return create(GateAnswerSchema, { verdict: verdicts[verdict], message: message.slice(0, gateLimits.messageChars) });
-    });
+    }, gateLimits.turnMs);
   }
 
   /** What runs is not answered: the hub asks again, and the next process finds the Job. */
@@ -35,6 +43,8 @@ export class GateAnswers {
   async #ask(commandId: string, gate: GateCommand): Promise<GateVerdict> {
     const { signal } = this.#stop;
     if (signal.aborted) return { verdict: "unknown", message: "the agent stops" };
+    const suspension = this.#suspensionOf(gate.fleet);
+    if (suspension !== undefined) return { verdict: "unknown", message: suspension };
     if (gate.question.case === "metric") return queryMetric(gate.question.value, signal);
     if (gate.question.case === "job") return runGateJob(this.#client, commandId, gate, gate.question.value, signal);
     return { verdict: "unknown", message: "this agent is too old for the gate: update it" };

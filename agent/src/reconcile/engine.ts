@@ -23,6 +23,7 @@ import type { StepTracer } from "../telemetry.ts";
 import { ClusterView } from "./cluster-view.ts";
 import type { EngineContext } from "./engine-context.ts";
 import { HealthExplainer } from "./explain-health.ts";
+import { tellSuspension } from "./hold-of.ts";
 import { FleetReporter, type ReportSink } from "./fleet-reporter.ts";
 import { isDrifted, isHookHere, newFleetRun, type FleetRun } from "./fleet-run.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
@@ -198,6 +199,13 @@ export class Engine {
       if (signal.aborted || this.#stopped) throw new Error("there was no time for it");
       return await previewTarget(this.#fleets.get(command.fleet) ?? newFleetRun(command.fleet), command, this.#context, signal);
     });
+  }
+
+  /** Who suspended a fleet as a whole here, for people; undefined when nobody did. The newest target says it. */
+  suspensionOf(fleet: string): string | undefined {
+    const run = this.#fleets.get(fleet);
+    const suspension = (run?.pending?.target ?? run?.target)?.suspension;
+    return suspension && tellSuspension(suspension);
   }
 
   /** What runs here, for the hub to compare. */

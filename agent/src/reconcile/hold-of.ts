@@ -1,3 +1,4 @@
+import type { Suspension } from "@flotilla/proto/gen/target";
 import { judgeWindows } from "@flotilla/proto/sync-windows";
 import type { FleetRun } from "./fleet-run.ts";
 import type { BundlePolicy } from "./read-desired.ts";
@@ -17,7 +18,7 @@ export interface Hold {
 export function holdOf(run: FleetRun, bundle: string, now: number): Hold | undefined {
   const policy = run.desired.bundles.get(bundle);
   const suspension = run.target?.suspension ?? policy?.suspension ?? run.target?.suspendedBundles[bundle];
-  if (suspension) return { kind: "suspended", reason: `suspended${tellAct(suspension.by, suspension.reason)}`, until: undefined, mayHeal: false };
+  if (suspension) return { kind: "suspended", reason: tellSuspension(suspension), until: undefined, mayHeal: false };
   return policy && policy.windows.length > 0 ? closedWindow(run, policy, now) : undefined;
 }
 
@@ -37,6 +38,11 @@ export function nextWindowChange(policy: BundlePolicy, now: number): number | un
   if (policy.windows.length === 0) return undefined;
   if (policy.override && now < policy.override.until) return policy.override.until;
   return judgeWindows(policy.windows, now).until;
+}
+
+/** For people: by whom, and why. */
+export function tellSuspension({ by, reason }: Pick<Suspension, "by" | "reason">): string {
+  return `suspended${tellAct(by, reason)}`;
 }
 
 function tellAct(by: string, reason: string): string {

@@ -17,7 +17,10 @@ describe("answers of clusters to a gate", () => {
   });
 
   it("are waited for before anything is told as unknown", () => {
-    expect(foldAnswers([answer("a", "unknown", "no route"), answer("b", null)])).toEqual({ verdict: "asked", message: "1 of 2 clusters have answered" });
+    const waiting = { verdict: "asked", message: "1 of 2 clusters have answered, it waits for b" };
+    expect(foldAnswers([answer("a", "unknown", "no route"), answer("b", null)])).toEqual(waiting);
+    const silent = ["e", "d", "c", "b", "a"].map((cluster) => answer(cluster, null));
+    expect(foldAnswers(silent).message).toBe("0 of 5 clusters have answered, it waits for a, b, c and 2 more");
     expect(foldAnswers([answer("a", "unknown", "no route"), answer("b", "passed")])).toEqual({ verdict: "unknown", message: "a: no route" });
   });
 

@@ -41,10 +41,19 @@ export function foldAnswers(answers: readonly GateAnswer[]): Pick<GateState, "ve
   if (failed.length > 0) return { verdict: "failed", message: tell(failed) };
   const open = those(null);
   if (open.length > 0 || answers.length === 0)
-    return { verdict: "asked", message: `${answers.length - open.length} of ${answers.length} clusters have answered` };
+    return { verdict: "asked", message: `${answers.length - open.length} of ${answers.length} clusters have answered${tellOpen(open)}` };
   const unknown = those("unknown");
   if (unknown.length > 0) return { verdict: "unknown", message: tell(unknown) };
   return { verdict: "passed", message: answers.length === 1 ? tell(answers) : `passed on ${answers.length} clusters` };
+}
+
+const namesShown = 3;
+
+/** Whom it waits for, by name. */
+function tellOpen(open: readonly GateAnswer[]): string {
+  const names = open.map(({ cluster }) => cluster).sort();
+  const more = names.length - namesShown;
+  return names.length === 0 ? "" : `, it waits for ${names.slice(0, namesShown).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
 }
 
 /** The first, by name, and how many say the same kind of thing. */

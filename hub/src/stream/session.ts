@@ -84,8 +84,8 @@ export class Session {
   #watermark: { seq: bigint; resend: boolean } | undefined;
   #toldWatermark = 0n;
   readonly #commands: PendingCommand[] = [];
-  /** Ids that were sent, or wait to be, and have no answer. */
-  readonly #commandsOpen = new Set<string>();
+  /** By id, those that were sent, or wait to be, and have no answer. */
+  readonly #commandsOpen = new Map<string, PendingCommand["kind"]>();
   readonly #targets = new Map<string, ReleasedTarget>();
   readonly #holds = new Map<string, SentTarget>();
   /** What this cluster may ask for, per fleet: the digests of its own targets. */
@@ -178,11 +178,15 @@ export class Session {
   offerCommands(commands: readonly PendingCommand[]): void {
     if (this.#state.name !== "open") return;
     for (const command of commands) {
-      if (this.#commandsOpen.has(command.id) || this.#commandsOpen.size >= commandsInFlightMax) continue;
-      this.#commandsOpen.add(command.id);
+      if (this.#commandsOpen.has(command.id) || this.#inFlight(command.kind) >= commandsInFlightMax) continue;
+      this.#commandsOpen.set(command.id, command.kind);
       this.#commands.push(command);
     }
     this.#pump();
+  }
+
+  #inFlight(kind: PendingCommand["kind"]): number {
+    return [...this.#commandsOpen.values()].filter((open) => open === kind).length;
   }
 
   /** Once per sessionTickMs: deadlines and heartbeats. */

@@ -10,8 +10,8 @@ import { waitForValue } from "../../harness/wait-for.ts";
 const clusters = ["canary-1", "eu-1"];
 const jobs = "/apis/batch/v1/namespaces/default/jobs";
 
-/** What a Job of this image does: the harness' kubelet runs "example/ok", and cannot pull what has "fail" in its name. */
-const fleetFile = (address: string, image: string, suspend = false, namespace = "default") => `apiVersion: flotilla.dev/v1
+/** What a Job of this image does: the harness' kubelet runs "example/ok", cannot pull what has "fail" in its name, and ends what has "crash" with exit code 1. */
+const fleetFile = (address: string, image: string, suspend = false, namespace = "default", restImage = "") => `apiVersion: flotilla.dev/v1
 kind: Fleet
 metadata: { name: shop }
 spec:
@@ -29,7 +29,8 @@ spec:
               namespace: ${namespace}
               timeout: 20s
               spec: { suspend: ${suspend}, template: { spec: { containers: [{ name: smoke, image: "${image}" }] } } }
-      - { name: rest }
+      - name: rest
+${restImage === "" ? "" : `        after: { jobs: [{ name: smoke, namespace: default, timeout: 1m, spec: { template: { spec: { containers: [{ name: smoke, image: "${restImage}" }] } } } }] }`}
 `;
 const configMap = (value: string) => `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: web, namespace: default }\ndata: { value: "${value}" }\n`;
 
@@ -81,8 +82,9 @@ await describeWith([...kubeToolsWithControllers, "nats-server"], "gates that age
     until(`the rollout of ${revision.slice(0, 12)} ${phase}`, ({ rollout }) => rollout?.revision === revision && rollout.phase === phase);
   const wanted = async (): Promise<Record<string, string>> =>
     Object.fromEntries((await platform.hub.api.targets("shop")).map((row) => [row.cluster, row.wanted.revision]));
-  const push = async (value: string, image: string, suspend = false, namespace = "default"): Promise<string> =>
-    (await forge.push({ "fleet.yaml": fleetFile(address, image, suspend, namespace), "web/web.yaml": configMap(value) }, { message: value })).revision;
+  const push = async (value: string, image: string, suspend = false, namespace = "default", restImage = ""): Promise<string> =>
+    (await forge.push({ "fleet.yaml": fleetFile(address, image, suspend, namespace, restImage), "web/web.yaml": configMap(value) }, { message: value }))
+      .revision;
   const seen = async (cluster: string): Promise<readonly JobSeen[]> =>
     ((await platform.member(cluster).kube.client.find(jobs)) as unknown as { items: readonly JobSeen[] }).items;
 
@@ -158,5 +160,19 @@ await describeWith([...kubeToolsWithControllers, "nats-server"], "gates that age
     expect((await seen("canary-1")).filter(isRunning).map(({ metadata }) => metadata.uid)).toEqual([running?.metadata.uid]);
     await kube.client.mergePatch(`${jobs}/${running?.metadata.name}`, { spec: { suspend: false } });
     await ended(revision, "Done");
+  }, 150_000);
+
+  it("bring both waves back when the Job of the second one ends badly, with what its pod said", async () => {
+    const before = await wanted();
+    const bad = await push("7", "example/ok", false, "default", "example/crash");
+    const { rollout } = await ended(bad, "RolledBack");
+    expect(rollout?.gates.map(({ wave, name, verdict }) => `${wave} ${name} ${verdict}`).sort()).toEqual([
+      "0 errors passed",
+      "0 smoke passed",
+      "1 smoke failed",
+    ]);
+    expect(rollout?.failure?.message).toMatch(/^eu-1: Job default\/gate-smoke-[0-9a-f]{10} failed: Failed=True \(BackoffLimitExceeded\): .*exit code 1/);
+    expect(await wanted()).toEqual(before);
+    expect(await seen("eu-1")).toHaveLength(1);
   }, 150_000);
 });
