@@ -32,14 +32,22 @@ export async function previewTarget(run: FleetRun, command: DryRunCommand, engin
   // What the plan writes to is a copy; the objects and the inventory in it are only read.
   const shadow: FleetRun = { ...run, target, desired };
   const plan = planOf(run, shadow, engine);
-  const dryRun: DryRun = { run, shadow, plan, open, hashKey, engine, signal };
+  const dryRun: DryRun = { run, shadow, plan, open, hashKey, failed: [], engine, signal };
   const tried = await inParallel(
     stages.flatMap((stage) => plan.applies.get(stage) ?? []),
     (step) => foreseeApply(dryRun, step),
   );
-  const applies = tried.filter((foreseen) => foreseen !== undefined);
+  const applies = tried.filter((foreseen) => foreseen !== undefined).filter((foreseen) => !isOldTrouble(run, shadow, foreseen));
   const unchanged = plan.unchanged.length + plan.drifted.length + plan.exempt.size + (tried.length - applies.length);
   return boundForesight([...foreseeHooks(run, desired), ...applies, ...foreseeRest(dryRun)], unchanged);
+}
+
+/** Whether an object is refused or somebody else's already, with the same content: that is not the doing of what is previewed. */
+function isOldTrouble(run: FleetRun, { desired }: FleetRun, { object: key, action }: Foreseen): boolean {
+  if (action !== "refuse" && action !== "conflict") return false;
+  const object = run.objects.get(key as ObjectKey);
+  const isSame = run.desired.objects.get(key as ObjectKey)?.hash === desired.objects.get(key as ObjectKey)?.hash;
+  return isSame && (Boolean(object?.foreign) || object?.failure !== undefined);
 }
 
 interface DryRun {
@@ -50,6 +58,8 @@ interface DryRun {
   readonly plan: Plan;
   readonly open: (digest: string) => Promise<OpenBody>;
   readonly hashKey: Uint8Array;
+  /** What would not be applied: prunes wait for it. */
+  readonly failed: Foreseen[];
   readonly engine: EngineContext;
   readonly signal: AbortSignal;
 }
@@ -113,8 +123,8 @@ async function foreseeApply(dryRun: DryRun, { object: wanted }: ApplyStep): Prom
   const { run, shadow, open, engine, signal, hashKey } = dryRun;
   signal.throwIfAborted();
   const object = run.objects.get(wanted.key) ?? trackObject(run.name, wanted.key, wanted.id, wanted.apiVersion, wanted.bundle);
-  if (isOwnState(wanted.id)) return plain(wanted, "refuse", `${describeId(wanted.id)} is the agent's own state: no fleet may write it`);
   try {
+    if (isOwnState(wanted.id)) throw new KubeError("unusable", `${describeId(wanted.id)} is the agent's own state: no fleet may write it`);
     const body = (await open(wanted.body)).object(wanted.line);
     const resource = await engine.discovery.resolve(wanted.apiVersion, wanted.id.kind);
     const live = await getObject(engine.client, resource, resource.isNamespaced ? wanted.id.namespace : "", wanted.id.name);
@@ -138,7 +148,7 @@ function tellTaken({ isAdopted, applied }: Extract<PolicyOutcome, { kind: "appli
 }
 
 /** What this very target brings first is no reason to refuse the rest of it. */
-function foreseeError({ shadow }: DryRun, wanted: DesiredObject, error: unknown): Foreseen {
+function foreseeError({ shadow, failed }: DryRun, wanted: DesiredObject, error: unknown): Foreseen {
   const { id } = wanted;
   if (error instanceof KubeError && error.code === "unreachable") throw error;
   const isKindUnknown =
@@ -148,7 +158,9 @@ function foreseeError({ shadow }: DryRun, wanted: DesiredObject, error: unknown)
   if (isStatus(error, 404) && error.message.startsWith("namespaces ") && shadow.desired.objects.has(namespace))
     return plain(wanted, "create", "not tried: its namespace is made first");
   const isContested = error instanceof KubeError && error.reason === "Contested";
-  return plain(wanted, isContested ? "conflict" : "refuse", tellError(error, id.kind));
+  const foreseen = plain(wanted, isContested ? "conflict" : "refuse", tellError(error, id.kind));
+  failed.push(foreseen);
+  return foreseen;
 }
 
 /** Hooks of bundles that have another content run again. */
@@ -163,13 +175,15 @@ function foreseeHooks(run: FleetRun, desired: Desired): Foreseen[] {
 const runs: ReadonlySet<string> = new Set(["pre", "sync", "post"]);
 
 /** What is not applied: claimed, kept, let go, pruned, held. */
-function foreseeRest({ run, shadow, plan }: DryRun): Foreseen[] {
+function foreseeRest({ run, shadow, plan, failed }: DryRun): Foreseen[] {
   const { desired } = shadow;
   const row = (key: ObjectKey, action: ForeseenAction, message = ""): Foreseen => {
     const bundle = desired.objects.get(key)?.bundle ?? desired.excluded.get(key) ?? run.inventory.get(key)?.bundle ?? "";
     return { object: key, bundle, action, message, fields: [], moreFields: 0 };
   };
   const isNews = (key: ObjectKey): boolean => run.desired.objects.get(key)?.hash !== desired.objects.get(key)?.hash;
+  const [first] = failed.map(({ object }) => object).sort();
+  const blocker = first && `it waits until everything is applied; ${describeId(parseObjectKey(first as ObjectKey))} would not be`;
   const excluded = [...desired.excluded].filter(([key]) => !run.desired.excluded.has(key));
   return [
     ...excluded.map(([key]) => row(key, "conflict", "it belongs to another fleet or bundle, which keeps it")),
@@ -178,6 +192,6 @@ function foreseeRest({ run, shadow, plan }: DryRun): Foreseen[] {
     ...[...plan.letGo].filter(([key]) => !desired.excluded.has(key)).map(([key, why]) => row(key, "let-go", `${describeId(parseObjectKey(key))} ${why}`)),
     ...[...plan.resting].map(([key, why]) => row(key, "let-go", why)),
     ...(plan.held?.keys ?? []).map((key) => row(key, "hold-prune", plan.held?.reason ?? "")),
-    ...[...plan.prunes, ...plan.lastPrunes].map((key) => row(key, "prune")),
+    ...[...plan.prunes, ...plan.lastPrunes].map((key) => (blocker === undefined ? row(key, "prune") : row(key, "hold-prune", blocker))),
   ];
 }

@@ -15,7 +15,7 @@ const words: Readonly<Record<PreviewAction, Word>> = {
   configure: { sign: "~", tone: "busy", counted: "configured" },
   recreate: { sign: "±", tone: "bad", counted: "deleted and made again" },
   prune: { sign: "-", tone: "bad", counted: "pruned" },
-  "hold-prune": { sign: "?", tone: "unsure", counted: "prunes that wait for an approval" },
+  "hold-prune": { sign: "?", tone: "unsure", counted: "prunes that wait" },
   "let-go": { sign: "=", tone: "faint", counted: "let go" },
   refuse: { sign: "!", tone: "bad", counted: "refused" },
   conflict: { sign: "!", tone: "bad", counted: "left to somebody else" },

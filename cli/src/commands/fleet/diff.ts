@@ -29,7 +29,7 @@ export const diffCommand = buildCommand({
   docs: {
     brief: "Show what a change would do to every cluster, before it is merged",
     fullDescription: helpText(
-      "The hub renders a branch, a commit or your working copy for every cluster of the fleet, and each agent whose cluster would change tries it as server-side dry runs: nothing is written. Clusters on which it does the same are shown together: objects created (+), configured (~), deleted and made again (±), pruned (-), held until somebody approves (?), refused or somebody else's (!), with fields; values of Secrets are hashes. Clusters that do not answer in time are unknown.\nExit status 3 when there is a difference, 0 when there is none, 4 when nothing is known.",
+      "The hub renders a branch, a commit or your working copy for every cluster of the fleet, and each agent whose cluster would change tries it as server-side dry runs: nothing is written. Clusters on which it does the same are shown together: objects created (+), configured (~), deleted and made again (±), pruned (-), pruned only when something else is done or approved (?), refused or somebody else's (!), with fields; values of Secrets are hashes. Clusters that do not answer in time are unknown.\nExit status 3 when there is a difference, 0 when there is none, 4 when nothing is known.",
       "fleet diff shop --branch feature-x",
       'fleet diff shop --revision "$(git rev-parse HEAD)"',
       "fleet diff shop --path . --all",

@@ -1134,7 +1134,7 @@ export const DryRunAction = {
   PRUNE: 4,
 
   /**
-   * To be pruned, and held until a person approves.
+   * To be pruned, and held: until a person approves, or until everything is applied.
    *
    * @generated from enum value: DRY_RUN_ACTION_HOLD_PRUNE = 5;
    */
