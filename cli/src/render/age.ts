@@ -17,17 +17,3 @@ export function ageOf(time: string | null, now: number): string {
 export function agoOf(time: string | null, now: number): string {
   return time === null ? "never" : `${ageOf(time, now)} ago`;
 }
-
-/** A length of time as people read it: `84 ms`, `1.84 s`, `2m 05s`. */
-export function durationOf(ms: number): string {
-  if (ms < 1_000) return `${Math.round(ms)} ms`;
-  if (ms < 60_000) return `${(ms / 1_000).toFixed(2)} s`;
-  return `${Math.floor(ms / 60_000)}m ${String(Math.floor((ms % 60_000) / 1_000)).padStart(2, "0")}s`;
-}
-
-const shortChars = 12;
-
-/** The first 12 characters of a commit; `-` when there is none. */
-export function shortRevision(revision: string | null | undefined): string {
-  return revision ? revision.slice(0, shortChars) : "-";
-}

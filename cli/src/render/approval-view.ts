@@ -1,6 +1,6 @@
+import { cleanText } from "@flotilla/proto/plain-words";
 import type { ApprovalRow, HeldPruneRow, HeldRemovalAnswer, ObjectRow } from "@flotilla/proto/rest/contract";
 import { ageOf, agoOf } from "./age.ts";
-import { cleanText } from "./clean-text.ts";
 import { counted } from "./counted.ts";
 import type { Paint } from "./palette.ts";
 import type { ListView } from "./print.ts";

@@ -1,6 +1,6 @@
+import { cleanText } from "@flotilla/proto/plain-words";
 import type { Rendered } from "@flotilla/proto/rest/contract";
 import { createTwoFilesPatch } from "diff";
-import { cleanText } from "./clean-text.ts";
 import type { Paint } from "./palette.ts";
 import { structured } from "./print.ts";
 

@@ -1,6 +1,6 @@
+import { cleanText, shortRevision } from "@flotilla/proto/plain-words";
 import type { DriftField, DriftRow } from "@flotilla/proto/rest/contract";
-import { ageOf, agoOf, shortRevision } from "./age.ts";
-import { cleanText } from "./clean-text.ts";
+import { ageOf, agoOf } from "./age.ts";
 import { objectText } from "./object-text.ts";
 import type { Paint } from "./palette.ts";
 import type { ListView } from "./print.ts";

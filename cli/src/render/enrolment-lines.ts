@@ -1,6 +1,6 @@
+import { durationOf } from "@flotilla/proto/plain-words";
 import type { Enrolment } from "@flotilla/proto/rest/contract";
 import type { Environment } from "../fleet-context.ts";
-import { durationOf } from "./age.ts";
 
 /** The one command that joins a cluster, ready to paste. Run through npx, it is written so. */
 export function installCommand(enrolment: Enrolment, env: Environment): string {

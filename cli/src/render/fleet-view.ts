@@ -1,5 +1,6 @@
+import { shortRevision } from "@flotilla/proto/plain-words";
 import type { FleetRow, Ref } from "@flotilla/proto/rest/contract";
-import { ageOf, shortRevision } from "./age.ts";
+import { ageOf } from "./age.ts";
 import type { ListView } from "./print.ts";
 import { asOfCell, countCell, wordUnless } from "./status-cells.ts";
 

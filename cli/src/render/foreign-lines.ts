@@ -1,5 +1,5 @@
+import { cleanText } from "@flotilla/proto/plain-words";
 import { readDirectives } from "@flotilla/proto/directives";
-import { cleanText } from "./clean-text.ts";
 import { counted } from "./counted.ts";
 
 /** What one word of one annotation comes to. */

@@ -1,5 +1,5 @@
+import { cleanText } from "@flotilla/proto/plain-words";
 import type { ProblemRow } from "@flotilla/proto/rest/contract";
-import { cleanText } from "./clean-text.ts";
 import { objectText } from "./object-text.ts";
 
 export type Severity = "error" | "warning";

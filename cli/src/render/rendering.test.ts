@@ -1,7 +1,8 @@
+import { durationOf, shortRevision } from "@flotilla/proto/plain-words";
 import type { DriftRow } from "@flotilla/proto/rest/contract";
 import { describe, expect, it } from "vitest";
 import { readEventStream } from "../connect/event-stream.ts";
-import { ageOf, durationOf, shortRevision } from "./age.ts";
+import { ageOf } from "./age.ts";
 import { driftDiff } from "./drift-view.ts";
 import { githubLine, problemLine } from "./problem-lines.ts";
 import { tableLines } from "./table.ts";

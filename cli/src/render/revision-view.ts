@@ -1,5 +1,6 @@
+import { shortRevision } from "@flotilla/proto/plain-words";
 import type { RevisionRow } from "@flotilla/proto/rest/contract";
-import { ageOf, shortRevision } from "./age.ts";
+import { ageOf } from "./age.ts";
 import type { Tone } from "./palette.ts";
 import type { ListView } from "./print.ts";
 

@@ -1,3 +1,4 @@
+import { cleanText, durationOf, shortRevision } from "@flotilla/proto/plain-words";
 import type {
   HoldRow,
   PinRow,
@@ -9,8 +10,7 @@ import type {
   RolloutStatus,
   WaveRow,
 } from "@flotilla/proto/rest/contract";
-import { ageOf, agoOf, durationOf, shortRevision } from "./age.ts";
-import { cleanText } from "./clean-text.ts";
+import { ageOf, agoOf } from "./age.ts";
 import type { Paint, Tone } from "./palette.ts";
 import type { ListView } from "./print.ts";
 import { tableLines } from "./table.ts";

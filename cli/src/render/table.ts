@@ -1,4 +1,4 @@
-import { cleanText } from "./clean-text.ts";
+import { cleanText } from "@flotilla/proto/plain-words";
 import type { Paint, Tone } from "./palette.ts";
 
 /** A cell with a meaning. */

@@ -1,6 +1,7 @@
+import { shortRevision } from "@flotilla/proto/plain-words";
 import type { BundleRow, FleetRow, Suspension, TargetRow } from "@flotilla/proto/rest/contract";
 import { counted } from "./counted.ts";
-import { agoOf, shortRevision } from "./age.ts";
+import { agoOf } from "./age.ts";
 import { refText } from "./fleet-view.ts";
 import type { Paint } from "./palette.ts";
 import { toneOf } from "./palette.ts";

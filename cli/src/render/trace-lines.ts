@@ -1,6 +1,6 @@
+import { cleanText, durationOf } from "@flotilla/proto/plain-words";
 import type { Trace } from "@flotilla/proto/rest/contract";
-import { agoOf, durationOf } from "./age.ts";
-import { cleanText } from "./clean-text.ts";
+import { agoOf } from "./age.ts";
 import type { Paint } from "./palette.ts";
 
 type Phase = Trace["phases"][number];

@@ -1,3 +1,4 @@
+import { durationOf } from "@flotilla/proto/plain-words";
 import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -18,7 +19,6 @@ import { describeManifest, type KubeCluster, openKubeCluster } from "../../insta
 import { defaultWaitMs, waitPollMs } from "../../limits.ts";
 import { askProgram } from "../../program/run-program.ts";
 import { problemLine } from "../../render/problem-lines.ts";
-import { durationOf } from "../../render/age.ts";
 import { remark, say, structured } from "../../render/print.ts";
 import { cliVersion } from "../../version.ts";
 

@@ -1,10 +1,10 @@
+import { cleanText } from "@flotilla/proto/plain-words";
 import { buildCommand } from "@stricli/core";
 import type { BundleRow, ClusterRow, ObjectRow } from "@flotilla/proto/rest/contract";
 import { connect, type HubFlags, hubFlags } from "../../connect/hub-flags.ts";
 import type { FleetContext } from "../../fleet-context.ts";
 import { clusterName, documentFlag, helpText } from "../../input/parameters.ts";
 import { agoOf } from "../../render/age.ts";
-import { cleanText } from "../../render/clean-text.ts";
 import { type Paint, paintFor, toneOf } from "../../render/palette.ts";
 import { say, structured } from "../../render/print.ts";
 import { labelText } from "../../render/status-cells.ts";

@@ -9,7 +9,8 @@ import { completeClusters } from "../../input/complete-names.ts";
 import { durationParameter, fleetName, helpText, text } from "../../input/parameters.ts";
 import { readWorkingCopy } from "../../program/read-working-copy.ts";
 import { paintFor } from "../../render/palette.ts";
-import { differs, fullDepth, previewLines, previewMarkdown, shortDepth } from "../../render/preview-lines.ts";
+import { differs, fullDepth, previewMarkdown, shortDepth } from "@flotilla/proto/rest/preview-text";
+import { previewLines } from "../../render/preview-lines.ts";
 import { remark, say, structured } from "../../render/print.ts";
 import { problemLine } from "../../render/problem-lines.ts";
 

@@ -1,3 +1,4 @@
+import { durationOf, shortRevision } from "@flotilla/proto/plain-words";
 import { setTimeout as delay } from "node:timers/promises";
 import { buildCommand } from "@stricli/core";
 import type { FleetRow, TargetRow } from "@flotilla/proto/rest/contract";
@@ -8,7 +9,6 @@ import { FleetError, wrongUse } from "../../fleet-error.ts";
 import type { HubClient } from "../../hub-client.ts";
 import { durationParameter, fleetName, helpText, text } from "../../input/parameters.ts";
 import { defaultWaitMs, waitPollMs } from "../../limits.ts";
-import { durationOf, shortRevision } from "../../render/age.ts";
 import { remark, say } from "../../render/print.ts";
 import { problemLine } from "../../render/problem-lines.ts";
 

@@ -1,3 +1,4 @@
+import { durationOf } from "@flotilla/proto/plain-words";
 import { buildCommand } from "@stricli/core";
 import type { HubInfo } from "@flotilla/proto/rest/contract";
 import { type HubFlags, hubFlags } from "../../connect/hub-flags.ts";
@@ -8,7 +9,6 @@ import type { FleetContext } from "../../fleet-context.ts";
 import { FleetError } from "../../fleet-error.ts";
 import { HubClient } from "../../hub-client.ts";
 import { documentFlag, helpText } from "../../input/parameters.ts";
-import { durationOf } from "../../render/age.ts";
 import { type Paint, paintFor } from "../../render/palette.ts";
 import { say, structured } from "../../render/print.ts";
 import { cliVersion } from "../../version.ts";

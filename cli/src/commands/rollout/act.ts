@@ -1,8 +1,8 @@
+import { shortRevision } from "@flotilla/proto/plain-words";
 import { buildCommand, type Command } from "@stricli/core";
 import { connect, type HubFlags, hubFlags } from "../../connect/hub-flags.ts";
 import type { FleetContext } from "../../fleet-context.ts";
 import { fleetName, helpText, reasonFlag, text } from "../../input/parameters.ts";
-import { shortRevision } from "../../render/age.ts";
 import { remark, say } from "../../render/print.ts";
 
 interface Flags extends HubFlags {

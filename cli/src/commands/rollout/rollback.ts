@@ -1,9 +1,9 @@
+import { shortRevision } from "@flotilla/proto/plain-words";
 import { buildCommand } from "@stricli/core";
 import { connect, type HubFlags, hubFlags } from "../../connect/hub-flags.ts";
 import type { FleetContext } from "../../fleet-context.ts";
 import { completeClusters } from "../../input/complete-names.ts";
 import { documentFlag, fleetName, helpText, reasonFlag, text } from "../../input/parameters.ts";
-import { shortRevision } from "../../render/age.ts";
 import { remark, say, structured } from "../../render/print.ts";
 
 interface Flags extends HubFlags {

@@ -1,3 +1,4 @@
+import { durationOf, shortRevision } from "@flotilla/proto/plain-words";
 import { setTimeout as delay } from "node:timers/promises";
 import { buildCommand } from "@stricli/core";
 import type { RolloutRow } from "@flotilla/proto/rest/contract";
@@ -7,7 +8,6 @@ import type { FleetContext } from "../../fleet-context.ts";
 import { FleetError } from "../../fleet-error.ts";
 import { durationParameter, fleetName, helpText } from "../../input/parameters.ts";
 import { waitPollMs } from "../../limits.ts";
-import { durationOf, shortRevision } from "../../render/age.ts";
 import { remark, say } from "../../render/print.ts";
 
 interface Flags extends HubFlags {
