@@ -14,6 +14,7 @@ import { holdLease, type Lease } from "./store/leases.ts";
 import { listen, namesIn, notify } from "./store/listen.ts";
 import { releaseTargets } from "./store/release-targets.ts";
 import { stagePlacements } from "./store/begin-rollout.ts";
+import { readHazards } from "./store/read-hazards.ts";
 import { listRollingFleets, readFleetRollout, readKeptTargets, readObjectIds } from "./store/rollout-rows.ts";
 import { saveStep, settleClusters, startQueued } from "./store/save-step.ts";
 import { askGates } from "./store/gates.ts";
@@ -65,7 +66,7 @@ export function startSync(options: SyncOptions): { close(): Promise<void> } {
 function followPorts(options: SyncOptions, rolloutHints: RolloutHints): FollowPorts {
   const { pool, sealing, source, holder, log } = options;
   const fleetPorts = syncFleetPorts(options);
-  const wavePorts = releaseWavePorts(pool);
+  const wavePorts = releaseWavePorts(pool, sealing);
   /** By fleet: what its ref named when Git last answered this replica. */
   const gitRevisions = new Map<string, string | undefined>();
   const turns = new Turns();
@@ -143,12 +144,13 @@ function syncFleetPorts({ pool, sealing, telemetry }: SyncOptions): Omit<SyncFle
 }
 
 /** The story of releasing, bound to the store. */
-export function releaseWavePorts(pool: pg.Pool): ReleaseWavePorts {
+export function releaseWavePorts(pool: pg.Pool, sealing: Sealing): ReleaseWavePorts {
   return {
     readFleetRollout: (fleet) => readFleetRollout(pool, fleet),
     readKeptTargets: (fleet, wanted) => readKeptTargets(pool, fleet, wanted),
     readObjectIds: (digests) => readObjectIds(pool, digests),
     readOwners: (clusters) => readOwners(pool, clusters),
+    readHazards: (fleet, wanted) => readHazards(pool, pool, sealing, fleet, wanted),
     saveStep: (lease, step) => saveStep(pool, lease, step),
     startQueued: (lease, fleet, rollout, version) => startQueued(pool, lease, fleet, rollout, version),
     settleClusters: (lease, settling) => settleClusters(pool, lease, settling),

@@ -7,6 +7,7 @@ import { digestOfBundles } from "@flotilla/hub/domain/place-bundles";
 import { releaseWavePorts } from "@flotilla/hub/start-sync";
 import { saveRender } from "@flotilla/hub/store/bodies";
 import { stagePlacements, type BegunRollout } from "@flotilla/hub/store/begin-rollout";
+import { rollBack } from "@flotilla/hub/store/change-rollouts";
 import { changeLabels, createCluster } from "@flotilla/hub/store/change-clusters";
 import { createFleet } from "@flotilla/hub/store/create-fleet";
 import { openLinkStore } from "@flotilla/hub/store/link-store";
@@ -46,6 +47,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
+  claims.clear();
   await pool.end();
   await database.drop();
 });
@@ -74,10 +76,25 @@ const plan = (more: Partial<RolloutSpec> = {}): RolloutSpec => ({
   ...more,
 });
 
+/** By "revision cluster" what is in the bundle instead of a ConfigMap. */
+const claims = new Map<string, Parameters<typeof packBody>[0][number]>();
+const claimOf = (storage: string) => ({
+  apiVersion: "v1",
+  kind: "PersistentVolumeClaim",
+  metadata: { name: "data", namespace: "default" },
+  spec: { resources: { requests: { storage } } },
+});
+
 /** What a revision comes to for a cluster: one bundle, whose body is in the store. */
 async function placed(revision: string, cluster: string): Promise<PlacedTarget> {
-  const packed = packBody([{ apiVersion: "v1", kind: "ConfigMap", metadata: { name: "web", namespace: "default" }, data: { revision } }]);
-  await saveRender(pool, sealing, revision, { ...packed, objectIds: ["/ConfigMap/default/web"], warnings: [] });
+  const object = claims.get(`${revision} ${cluster}`) ?? {
+    apiVersion: "v1",
+    kind: "ConfigMap",
+    metadata: { name: "web", namespace: "default" },
+    data: { revision },
+  };
+  const packed = packBody([object]);
+  await saveRender(pool, sealing, `${revision} ${object.kind} ${cluster}`, { ...packed, objectIds: ["/ConfigMap/default/web"], warnings: [] });
   const bundles = [
     { name: "web", digest: packed.digest, objectCount: packed.objectCount, bodyBytes: packed.compressed.length, dependsOn: [], policy, excluded: [] },
   ];
@@ -115,7 +132,7 @@ async function commit(revision: string, rollout: RolloutSpec | null = plan(), na
 }
 
 /** A hub that has just started looks at the fleet. */
-const look = (): Promise<number | undefined> => releaseWave(releaseWavePorts(pool), { lease, fleet: "shop", gitRevision: undefined });
+const look = (): Promise<number | undefined> => releaseWave(releaseWavePorts(pool, sealing), { lease, fleet: "shop", gitRevision: undefined });
 
 /** Agents report about the target that they have. */
 async function report(names: readonly string[], more: { health?: string; sync?: string; message?: string } = {}): Promise<void> {
@@ -225,6 +242,54 @@ describe("a rollout", () => {
     expect((await pool.query("SELECT revision, settled_revision FROM fleets")).rows).toEqual([{ revision: "r2", settled_revision: "r1" }]);
   });
 
+  it("that fails stays where an API server would refuse the way back, says why, and brings back the rest for good", async () => {
+    for (const cluster of ["eu-1", "eu-2"]) {
+      claims.set(`r1 ${cluster}`, claimOf("10Gi"));
+      claims.set(`r2 ${cluster}`, claimOf("20Gi"));
+    }
+    await begin();
+    await commit("r2");
+    await look();
+    await report(["canary-1"]);
+    await look();
+    // Where the claim was never enlarged it need not shrink.
+    await pool.query(
+      `INSERT INTO object_states (fleet, cluster, object_id, api_group, version, kind, namespace, name, bundle, uid, sync, health, message, change, as_of)
+       VALUES ('shop', 'eu-2', '/PersistentVolumeClaim/default/data', '', 'v1', 'PersistentVolumeClaim', 'default', 'data', 'web', '', 'OutOfSync', 'Current', 'no', '', now())`,
+    );
+    await report(["eu-1"], { health: "Failed", message: "no" });
+    await look();
+    await report(["eu-2"]);
+    await look();
+    await report(["canary-1"]);
+    await look();
+    expect(await running()).toEqual({ ...at("r1"), "eu-1": "r2" });
+    expect(await phases()).toEqual(["r1 Done", "r2 Failed"]);
+    const { rows } = await pool.query("SELECT reason FROM rollouts WHERE revision = 'r2'");
+    expect(rows[0].reason).toContain(
+      "2 clusters went back; 1 cluster stayed: eu-1 (PersistentVolumeClaim default/data: a claim cannot shrink from 20Gi to 10Gi)",
+    );
+    await look();
+    expect(await running()).toEqual({ ...at("r1"), "eu-1": "r2" });
+  });
+
+  it("by hand is refused where an API server would refuse the way back, but not with force", async () => {
+    for (const cluster of clusters) {
+      claims.set(`r1 ${cluster}`, claimOf("10Gi"));
+      claims.set(`r2 ${cluster}`, claimOf("20Gi"));
+    }
+    await begin();
+    await commit("r2", null);
+    await expect(rollBack(pool, sealing, actor, "shop", { revision: "r1" })).rejects.toMatchObject({
+      code: "conflict",
+      message: "going back would be refused on canary-1, eu-1, eu-2 and 1 more: PersistentVolumeClaim default/data: a claim cannot shrink from 20Gi to 10Gi",
+      hint: expect.stringContaining("--force"),
+    });
+    await rollBack(pool, sealing, actor, "shop", { revision: "r1", force: true });
+    await look();
+    expect(await running()).toEqual(at("r1"));
+  });
+
   it("gives way to a newer commit, which begins with the first wave", async () => {
     await begin();
     await commit("r2");
@@ -282,7 +347,7 @@ describe("a rollout", () => {
   it("writes nothing of a step that was decided for a rollout that somebody changed meanwhile", async () => {
     await begin();
     await commit("r2");
-    const ports = releaseWavePorts(pool);
+    const ports = releaseWavePorts(pool, sealing);
     let isFirst = true;
     const raced = {
       ...ports,
@@ -304,7 +369,9 @@ describe("a rollout", () => {
     await commit("r2");
     const stale = lease;
     lease = (await acquireLease(pool, "repository/1", "test"))!;
-    await expect(releaseWave(releaseWavePorts(pool), { lease: stale, fleet: "shop", gitRevision: undefined })).rejects.toMatchObject({ code: "fenced" });
+    await expect(releaseWave(releaseWavePorts(pool, sealing), { lease: stale, fleet: "shop", gitRevision: undefined })).rejects.toMatchObject({
+      code: "fenced",
+    });
     expect(await running()).toEqual(at("r1"));
   });
 

@@ -35,7 +35,7 @@ function judge({ plan, phase }: Rollout, cluster: RolloutCluster, wave: number, 
   const stay = (kept: ClusterMark, why = "", until?: number): JudgedCluster => ({ cluster, wave, mark: kept, since: kept === mark ? since : now, why, until });
   if (isPinned) return stay("Kept", "it is pinned to another revision");
   // What was taken back stays so; what was kept by a pin goes on when the pin is gone.
-  if (mark === "RolledBack" || (mark === "Kept" && phase === "RollingBack")) return stay(mark);
+  if (mark === "RolledBack" || (mark === "Kept" && phase === "RollingBack")) return stay(mark, cluster.keptWhy);
   if (releasedAt === undefined) return stay("Waiting");
   if (offlineSince !== undefined) {
     const skippedAt = offlineSince + plan.progressDeadlineMs;

@@ -106,8 +106,9 @@ function goBack(rollout: Rollout, judged: readonly JudgedCluster[], now: number)
     return { decision: { kind: "hold", wave: rollout.wave, reason: `rolling back: waits for ${someNames(settling)}`, until } };
   }
   const kept = judged.filter(({ mark, cluster }) => mark === "Kept" && !cluster.isPinned);
-  const rest = kept.length === 0 ? "" : `; with nothing to go back to: ${someNames(kept)}`;
-  return { decision: { kind: "done", reason: `${countOf(back.length)} went back${rest}` } };
+  // Not "done": what stayed must not be brought back afterwards as if it had only been missed.
+  if (kept.length > 0) return { decision: { kind: "fail", reason: `${countOf(back.length)} went back; ${countOf(kept.length)} stayed: ${someReasons(kept)}` } };
+  return { decision: { kind: "done", reason: `${countOf(back.length)} went back` } };
 }
 
 /** It says that it has what it had before, or nobody hears it. */

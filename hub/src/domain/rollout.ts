@@ -6,7 +6,7 @@ export type RolloutPhase = "Queued" | "Running" | "RollingBack" | "Done" | "Roll
 
 /**
  * What a rollout has made of one cluster. Waiting: not released yet; Updating: released, and neither healthy nor failed; Skipped: offline
- * beyond the progress deadline, it catches up when it returns; Kept: pinned, or nothing to go back to, so it is not counted.
+ * beyond the progress deadline, it catches up when it returns; Kept: pinned, or it cannot go back, so it is not counted.
  */
 export type ClusterMark = "Waiting" | "Updating" | "Healthy" | "Failed" | "Skipped" | "RolledBack" | "Kept";
 
@@ -39,6 +39,8 @@ export interface RolloutCluster {
   readonly since: number;
   /** The wave that it was counted in then; undefined for a cluster that is new here. */
   readonly markedWave?: number;
+  /** Of a cluster that is Kept: why it did not go back. */
+  readonly keptWhy?: string;
   /** When this rollout released it; undefined until then. */
   readonly releasedAt?: number;
   /** Since when the hub has not heard of it; undefined while it does. */

@@ -6,6 +6,7 @@ import { eventOf } from "./create-fleet.ts";
 import { revokeCredentials } from "./enrolment-store.ts";
 import { notify } from "./listen.ts";
 import { saveEvents } from "./save-events.ts";
+import { leaveRollouts } from "./save-leaving.ts";
 import { StoreError } from "./store-error.ts";
 
 /**
@@ -83,6 +84,7 @@ export async function removeCluster(pool: pg.Pool, actor: Actor, name: string): 
       "UPDATE approvals SET outcome = 'void', why = 'the cluster was removed', settled_at = now() WHERE cluster = $1 AND kind = 'prune' AND outcome IS NULL",
       [name],
     );
+    await leaveRollouts(client, [name]);
     await client.query("UPDATE drifts SET healed_at = now(), healed_by = 'gone' WHERE cluster = $1 AND healed_at IS NULL", [name]);
     for (const table of [
       "enrol_tokens",

@@ -1,15 +1,12 @@
-import { unpackBody } from "@flotilla/proto/body";
 import type { HoldRow, PinRow, Released } from "@flotilla/proto/rest/contract";
 import type pg from "pg";
 import type { Actor } from "../domain/actor.ts";
 import type { RolloutSpec } from "../domain/fleet-spec.ts";
-import { rollbackHazards } from "../domain/rollback-hazards.ts";
 import type { RolloutPhase } from "../domain/rollout.ts";
-import { hazardPairsMax } from "../limits.ts";
 import { inActTransaction } from "./audit-log.ts";
 import { endRollouts, noteDecision, tellRollout } from "./begin-rollout.ts";
-import { loadBodies } from "./bodies.ts";
 import { notify } from "./listen.ts";
+import { readHazards } from "./read-hazards.ts";
 import { readHolds, readPins } from "./read-rollouts.ts";
 import type { Sealing } from "./sealing.ts";
 import { StoreError } from "./store-error.ts";
@@ -258,29 +255,14 @@ async function clusterBefore(client: pg.ClientBase, fleet: string, cluster: stri
  * @throws StoreError `conflict`.
  */
 async function refuseHazards(client: pg.ClientBase, pool: pg.Pool, sealing: Sealing, fleet: string, pins: ReadonlyMap<string, string>): Promise<void> {
-  const isFleet = pins.has("");
-  const { rows } = await client.query<{ clusters: string[]; now: string[]; before: string[] }>(
-    `SELECT (array_agg(t.cluster ORDER BY t.cluster))[1:3] AS clusters, n.digests AS now, b.digests AS before
-     FROM targets t JOIN unnest($2::text[], $3::text[]) AS w (cluster, revision) ON ($4 OR w.cluster = t.cluster)
-     JOIN LATERAL (SELECT spec FROM releases r WHERE r.fleet = $1 AND r.cluster = t.cluster AND r.revision = w.revision ORDER BY generation DESC LIMIT 1) k ON true
-     JOIN target_specs s ON s.digest = k.spec
-     CROSS JOIN LATERAL (SELECT array_agg(x ->> 'digest' ORDER BY x ->> 'digest') AS digests FROM jsonb_array_elements(t.bundles) x) n
-     CROSS JOIN LATERAL (SELECT array_agg(x ->> 'digest' ORDER BY x ->> 'digest') AS digests FROM jsonb_array_elements(s.bundles) x) b
-     WHERE t.fleet = $1 AND t.tombstone IS NULL AND n.digests IS DISTINCT FROM b.digests GROUP BY n.digests, b.digests LIMIT ${hazardPairsMax}`,
-    [fleet, [...pins.keys()], [...pins.values()], isFleet],
-  );
-  for (const { clusters, now, before } of rows) {
-    const kept = new Set(now);
-    const older = before.filter((digest) => !kept.has(digest));
-    const bodies = await loadBodies(pool, sealing, [...new Set([...now, ...older])]);
-    const open = (digests: readonly string[]) => digests.flatMap((digest) => unpackBody(digest, bodies.get(digest) ?? Buffer.alloc(0)));
-    const [first, ...others] = rollbackHazards(open(now.filter((digest) => bodies.has(digest))), open(older.filter((digest) => bodies.has(digest))));
-    if (!first) continue;
-    const more = others.length === 0 ? "" : ` (and ${others.length} more)`;
-    throw new StoreError("conflict", `going back would be refused on ${clusters.join(", ")}: ${first.message}${more}`, {
-      hint: "mend it with a new commit, or let everything else go back with --force",
-    });
-  }
+  const hazards = await readHazards(client, pool, sealing, fleet, pins);
+  const [message] = hazards.values();
+  if (message === undefined) return;
+  const clusters = [...hazards].filter(([, said]) => said === message).map(([cluster]) => cluster);
+  const more = clusters.length > 3 ? ` and ${clusters.length - 3} more` : "";
+  throw new StoreError("conflict", `going back would be refused on ${clusters.slice(0, 3).join(", ")}${more}: ${message}`, {
+    hint: "mend it with a new commit, or let everything else go back with --force",
+  });
 }
 
 /**

@@ -99,6 +99,7 @@ interface ClusterColumns {
   readonly failed: number | null;
   readonly offlineSince: number | null;
   readonly mark: ClusterMark | null;
+  readonly why: string | null;
   readonly markedWave: number | null;
   readonly since: number | null;
   readonly releasedAt: number | null;
@@ -112,7 +113,7 @@ async function readClusters(pool: pg.Pool, fleet: string, open: KeptRollout | un
     text: `SELECT c.name, c.labels || jsonb_build_object($5::text, c.name) AS labels, t.revision AS assigned, COALESCE(t.leaving_since IS NOT NULL, false) AS "isLeaving", p.revisions AS placed,
              s.generation >= t.generation AND s.revision = t.revision AS "isCurrent", s.sync, s.health, s.message, s.drifted, s.failed,
              CASE WHEN u.since IS NOT NULL THEN ${epoch("u.since")} WHEN c.lease_until > now() THEN NULL ELSE ${epoch("COALESCE(c.lease_until, c.enrolled_at, c.created_at)")} END AS "offlineSince",
-             rc.mark, rc.wave AS "markedWave", ${epoch("rc.since")} AS since, ${epoch("rc.released_at")} AS "releasedAt", ${epoch("t.released_at")} AS "targetReleasedAt",
+             rc.mark, rc.why, rc.wave AS "markedWave", ${epoch("rc.since")} AS since, ${epoch("rc.released_at")} AS "releasedAt", ${epoch("t.released_at")} AS "targetReleasedAt",
              (SELECT r.revision FROM releases r WHERE r.fleet = $1 AND r.cluster = c.name AND r.healthy_at IS NOT NULL AND r.revision <> $3 ORDER BY r.generation DESC LIMIT 1) AS "healthyBefore"
            FROM clusters c
            LEFT JOIN targets t ON t.fleet = $1 AND t.cluster = c.name AND t.tombstone IS NULL
@@ -138,6 +139,7 @@ function clusterOf(row: ClusterColumns, open: KeptRollout | undefined): FleetClu
     isLeaving: row.isLeaving,
     mark,
     since,
+    ...(mark === "Kept" && row.why !== null && { keptWhy: row.why }),
     ...(row.markedWave !== null && { markedWave: row.markedWave }),
     ...(releasedAt !== null && { releasedAt }),
     ...(row.offlineSince !== null && { offlineSince: row.offlineSince }),

@@ -62,6 +62,12 @@ export async function saveLeaving(client: pg.ClientBase, { fleet, staying, leavi
            RETURNING t.cluster, t.leaves_at, o.leaving_since IS NULL AS is_new`,
     values: [fleet, leaving.map(({ cluster }) => cluster), leaving.map(({ graceMs }) => graceMs)],
   });
+  if (going.rows.length > 0)
+    await leaveRollouts(
+      client,
+      going.rows.map(({ cluster }) => cluster),
+      fleet,
+    );
   const saved = await saveHeld(client, fleet, heldRemoval);
   await settleRemovals(client, fleet, heldRemoval?.digest ?? "", usedApproval);
   const waits = heldRemoval === null ? "" : " once a person lets it go";
@@ -108,4 +114,13 @@ async function settleRemovals(client: pg.ClientBase, fleet: string, heldDigest: 
              settled_at = now() WHERE kind = 'removal' AND fleet = $1 AND outcome IS NULL AND digest <> $2`,
     values: [fleet, heldDigest, usedApproval ?? ""],
   });
+}
+
+/** Who leaves is no longer counted in rollouts that have not ended; of others the record stays. Without a fleet: it leaves all of them. */
+export async function leaveRollouts(client: pg.ClientBase, clusters: readonly string[], fleet?: string): Promise<void> {
+  await client.query(
+    `DELETE FROM rollout_clusters k USING rollouts r
+     WHERE r.id = k.rollout AND r.ended_at IS NULL AND k.cluster = ANY($1::text[]) AND ($2::text IS NULL OR r.fleet = $2)`,
+    [clusters, fleet ?? null],
+  );
 }

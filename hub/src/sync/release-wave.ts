@@ -48,6 +48,8 @@ export interface ReleaseWavePorts {
   readKeptTargets(fleet: string, wanted: readonly { readonly cluster: string; readonly revision: string }[]): Promise<readonly KeptTarget[]>;
   readObjectIds(digests: readonly string[]): Promise<ReadonlyMap<string, readonly string[]>>;
   readOwners(clusters: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<string, Owner>>>;
+  /** By cluster why it cannot go back to a revision. */
+  readHazards(fleet: string, wanted: ReadonlyMap<string, string>): Promise<ReadonlyMap<string, string>>;
   /** False when the rollout is another than the one that was decided about. */
   saveStep(lease: Lease, step: WaveStep): Promise<boolean>;
   startQueued(lease: Lease, fleet: string, rollout: string, version: string): Promise<boolean>;
@@ -252,11 +254,13 @@ async function rollbackStep(
     const back = byName.get(name)?.healthyBefore ?? open.from;
     if (back !== null) wanted.set(name, back);
   }
+  const hazards = await ports.readHazards(job.fleet, wanted);
+  for (const name of hazards.keys()) wanted.delete(name);
   const { releases, missing } = await prepare(ports, job, state, wanted, "rollback", open.id, open.traceparent);
   const waves = new Map(state.clusters.map(({ name, labels }) => [name, waveOf(open.plan, labels)]));
   const kept = [...missing, ...decision.clusters.filter((name) => !wanted.has(name))];
   const keptMarks = kept.map((cluster): MarkChange => {
-    const why = wanted.has(cluster) ? "what it had before is not kept any more" : "it has nothing to go back to";
+    const why = hazards.get(cluster) ?? (wanted.has(cluster) ? "what it had before is not kept any more" : "it has nothing to go back to");
     return { cluster, wave: waves.get(cluster) ?? 0, mark: "Kept", since: state.now, why };
   });
   const marked = new Set(kept);

@@ -373,7 +373,7 @@ export const ClusterMarkWord = Type.Union(
     Type.Literal("RolledBack"),
     Type.Literal("Kept"),
   ],
-  { description: "Skipped: offline beyond the progress deadline. Kept: pinned, or nothing to go back to" },
+  { description: "Skipped: offline beyond the progress deadline. Kept: pinned, or it cannot go back: `why` says it" },
 );
 export type ClusterMarkWord = Static<typeof ClusterMarkWord>;
 
