@@ -10,8 +10,8 @@ const servers = { hookTimeout: 300_000, testTimeout: 120_000, pool: "forks" as c
 
 export default defineConfig({
   test: {
-    // Tests of real servers mostly wait: on two cores two files at once take little more than half the time of one after the other.
-    maxWorkers: Math.max(2, availableParallelism()),
+    // Tests of real servers mostly wait: with as many files as cores half of the processor is idle.
+    maxWorkers: Math.max(2, availableParallelism() * 2),
     coverage: {
       provider: "v8",
       include: ["{proto,hub,agent,cli}/src/**/*.ts"],
