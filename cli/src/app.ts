@@ -52,6 +52,13 @@ import { resumeCommand } from "./commands/suspend/resume.ts";
 import { rolloutActCommand, rolloutApproveCommand } from "./commands/rollout/act.ts";
 import { freezeCommand, holdCommand, unfreezeCommand } from "./commands/rollout/hold.ts";
 import { rolloutListCommand } from "./commands/rollout/list.ts";
+import { forgeCheckCommand, forgeChecksCommand } from "./commands/forge/checks.ts";
+import { forgeListCommand } from "./commands/forge/list.ts";
+import { forgeRemoveCommand } from "./commands/forge/remove.ts";
+import { forgeSetCommand } from "./commands/forge/set.ts";
+import { forgeTestCommand } from "./commands/forge/test.ts";
+import { notifyListCommand, notifyRemoveCommand } from "./commands/notify/list.ts";
+import { notifySetCommand } from "./commands/notify/set.ts";
 import { rollbackCommand } from "./commands/rollout/rollback.ts";
 import { rolloutShowCommand } from "./commands/rollout/show.ts";
 import { rolloutStatusCommand } from "./commands/rollout/status.ts";
@@ -130,6 +137,21 @@ const root = buildRouteMap<string, FleetContext>({
     drift: buildRouteMap({
       docs: { brief: "What differs from Git on the clusters" },
       routes: { list: driftListCommand, show: driftShowCommand, accept: acceptCommand, defaults: driftDefaultsCommand },
+    }),
+    forge: buildRouteMap({
+      docs: { brief: "Pull requests and commit statuses: set, test, list, checks, check, remove" },
+      routes: {
+        set: forgeSetCommand,
+        test: forgeTestCommand,
+        list: forgeListCommand,
+        checks: forgeChecksCommand,
+        check: forgeCheckCommand,
+        remove: forgeRemoveCommand,
+      },
+    }),
+    notify: buildRouteMap({
+      docs: { brief: "Who is told how rollouts end: set, list, remove" },
+      routes: { set: notifySetCommand, list: notifyListCommand, remove: notifyRemoveCommand },
     }),
     health: buildRouteMap({ docs: { brief: "How health is judged" }, routes: { rules: rulesCommand } }),
     cluster: buildRouteMap({

@@ -32,6 +32,12 @@ import type {
   RolloutDecisionRow,
   RolloutRow,
   RolloutStatus,
+  ForgeRow,
+  ForgeSet,
+  ForgeTest,
+  NotifyHookRow,
+  NotifyHookSet,
+  PullRequestRow,
   Suspension,
   SuspensionCreate,
   TargetRow,
@@ -121,6 +127,42 @@ export class HubClient {
   /** Answers when there is news after `mark`, or a while later. */
   preview(id: string, mark: string): Promise<Preview> {
     return this.#read(`/previews/${encodeURIComponent(id)}${queryText({ after: mark })}`);
+  }
+
+  setForge(fleet: string, forge: ForgeSet): Promise<ForgeRow> {
+    return this.#write("PUT", `${fleetPath(fleet)}/forge`, forge);
+  }
+
+  async removeForge(fleet: string, reason?: string): Promise<void> {
+    await this.#write("DELETE", `${fleetPath(fleet)}/forge`, undefined, reason);
+  }
+
+  testForge(fleet: string): Promise<ForgeTest> {
+    return this.#write("POST", `${fleetPath(fleet)}/forge/test`);
+  }
+
+  async forges(): Promise<readonly ForgeRow[]> {
+    return (await this.#read<{ items: ForgeRow[] }>("/forges")).items;
+  }
+
+  async pullRequests(fleet: string): Promise<readonly PullRequestRow[]> {
+    return (await this.#read<{ items: PullRequestRow[] }>(`${fleetPath(fleet)}/pull-requests`)).items;
+  }
+
+  async checkPullRequest(fleet: string, number: number): Promise<void> {
+    await this.#write("POST", `${fleetPath(fleet)}/pull-requests/${number}/check`);
+  }
+
+  setNotifyHook(hook: NotifyHookSet): Promise<NotifyHookRow> {
+    return this.#write("PUT", "/notify-hooks", hook);
+  }
+
+  async notifyHooks(): Promise<readonly NotifyHookRow[]> {
+    return (await this.#read<{ items: NotifyHookRow[] }>("/notify-hooks")).items;
+  }
+
+  async removeNotifyHook(fleet: string | undefined, reason?: string): Promise<void> {
+    await this.#write("DELETE", `/notify-hooks${queryText({ fleet })}`, undefined, reason);
   }
 
   rollBack(fleet: string, rollback: RollbackCreate): Promise<RollbackAnswer> {
@@ -290,7 +332,7 @@ export class HubClient {
   }
 
   /** `reason` goes into the audit log; writes whose body has a reason of its own need none. */
-  #write<T>(method: "POST" | "PATCH" | "DELETE", path: string, body?: unknown, reason?: string): Promise<T> {
+  #write<T>(method: "POST" | "PUT" | "PATCH" | "DELETE", path: string, body?: unknown, reason?: string): Promise<T> {
     const headers = reason === undefined ? undefined : { "flotilla-reason": encodeURIComponent(reason.toWellFormed()) };
     return this.#send<T>({ method, path: prefix + path, ...(body !== undefined && { body }), ...(headers && { headers }) });
   }

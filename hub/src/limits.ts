@@ -496,3 +496,29 @@ export const previewGroupsMax = 50;
 /** A working copy that is sent for a preview: as JSON, and its files. */
 export const previewUploadBytesMax = 16 * 1024 * 1024;
 export const previewFilesMax = 5_000;
+
+/** One request to a forge, its answer, and how often it is tried at once when the server fails. */
+export const forgeRequestMs = 15_000;
+export const forgeAnswerBytesMax = 4 * 1024 * 1024;
+export const forgeRetries = 3;
+export const forgeRetryMs = 500;
+/** A forge that asks to wait is asked again within the request when it is this short; never longer than the second away. */
+export const forgeWaitInlineMs = 5_000;
+export const forgeWaitMaxMs = 3_600_000;
+/** Pages of comments that are searched for ours. */
+export const forgePagesMax = 20;
+/** Pull requests that are checked at a time, and how long one preview of them waits for clusters. */
+export const checksAtOnce = 4;
+export const checkPreviewMs = 120_000;
+/** What a forge or a receiver did not take is tried again after 5 s, ever more rarely, and given up after a day. */
+export const deliveryRetryMinMs = 5_000;
+export const deliveryRetryMaxMs = 600_000;
+export const deliveryKeptMs = 86_400_000;
+/** How often is looked for something to deliver though nobody said so. */
+export const deliveryLookMs = 10_000;
+/** One delivery of a notification. */
+export const notificationMs = 10_000;
+/** Notifications that wait; more are dropped, oldest first, and said so. */
+export const notificationsMax = 5_000;
+/** A comment on a pull request: GitHub takes 65,536 characters. */
+export const commentCharsMax = 60_000;

@@ -12,6 +12,8 @@ import { checkHub } from "./hub-checks.ts";
 import { parseRepositoryUrl } from "./source/repository-url.ts";
 import { TokenBuckets } from "./source/token-bucket.ts";
 import { concernsRepository, verifyWebhook } from "./source/webhook.ts";
+import { ForgeError } from "./forge/forge-error.ts";
+import { testForge } from "./start-forges.ts";
 import { type Broker, isLoopback } from "./start-broker.ts";
 import { ensureAdminToken } from "./store/api-tokens.ts";
 import { mintEnrolToken } from "./store/enrolment-store.ts";
@@ -59,11 +61,21 @@ export async function startHubApi(options: HubApiOptions): Promise<HubApi> {
     },
     verifyWebhook({ headers, rawBody, secret, url }) {
       const verdict = verifyWebhook({ headers, rawBody, secret });
-      return verdict.ok ? { ok: true, event: verdict.event, concerns: concernsRepository(verdict, url) } : verdict;
+      if (!verdict.ok) return verdict;
+      const { event, pullRequest } = verdict;
+      return { ok: true, event, concerns: concernsRepository(verdict, url), ...(pullRequest !== undefined && { pullRequest }) };
     },
     takeWebhook: (repositoryId) => webhooks.take(repositoryId),
     takeUnsignedWebhook: (address, repositoryId) => unsigned.take(`${address} ${repositoryId}`),
     previews: options.previews,
+    async testForge(fleet) {
+      try {
+        return { message: await testForge({ pool, sealing }, fleet) };
+      } catch (error) {
+        if (error instanceof ForgeError) return { message: error.message, hint: error.hint };
+        throw error;
+      }
+    },
     renderMetrics: () => telemetry.renderMetrics(),
     fleetSchema: fleetJsonSchema(),
     log,

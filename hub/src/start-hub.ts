@@ -17,6 +17,7 @@ import { openPool } from "./store/pool.ts";
 import { checkSealing, openSealing } from "./store/sealing.ts";
 import { startUpkeep } from "./store/upkeep.ts";
 import { isLoopback, startBroker } from "./start-broker.ts";
+import { startForges } from "./start-forges.ts";
 import { type HubApi, startHubApi } from "./start-hub-api.ts";
 import { startPreviews } from "./start-previews.ts";
 import { startSync } from "./start-sync.ts";
@@ -122,6 +123,7 @@ async function startParts({ config, hubId, log, kept }: Parts): Promise<{ url: s
   kept(source);
   kept(startSync({ pool, sealing, source, telemetry, holder: hubId, log }));
   const previews = kept(startPreviews({ pool, sealing, source, folder: join(config.dataDir, "previews"), log }));
+  kept(startForges({ pool, sealing, previews, holder: hubId, log }));
   const api = kept(
     await startHubApi({
       config,

@@ -6,7 +6,7 @@ import { connectTimeoutMs, maxAnswerBytes, requestTimeoutMs } from "../limits.ts
 import type { HubEndpoint } from "./resolve-hub.ts";
 
 export interface HubRequest {
-  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
+  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   /** Path with its query, from `/api/…` or `/healthz` on. */
   readonly path: string;
   readonly body?: unknown;

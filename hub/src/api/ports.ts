@@ -27,6 +27,10 @@ import type {
   RolloutRow,
   RolloutStatus,
   RevisionRow,
+  ForgeRow,
+  ForgeSet,
+  NotifyHookRow,
+  PullRequestRow,
   Suspension,
   TargetRow,
   Tally,
@@ -128,6 +132,16 @@ export interface ApiStore {
   readChangeMarks(): Promise<ChangeMarks>;
   readTallies(): Promise<readonly { readonly fleet: string; readonly tally: Tally }[]>;
   countRows(): Promise<{ readonly fleets: number; readonly clusters: number; readonly connected: number }>;
+  setForge(actor: Actor, fleet: string, wanted: Omit<ForgeSet, "forks"> & { readonly forks: boolean }): Promise<ForgeRow>;
+  removeForge(actor: Actor, fleet: string): Promise<void>;
+  readForges(): Promise<ForgeRow[]>;
+  readPullRequests(fleet: string): Promise<PullRequestRow[]>;
+  askForCheck(actor: Actor, fleet: string, number: number): Promise<void>;
+  /** Something was heard of a pull request; false when its repository has no forge. */
+  hearPullRequest(repositoryId: string, number: number): Promise<boolean>;
+  setNotifyHook(actor: Actor, hook: { readonly fleet: string | undefined; readonly url: string; readonly secret: string }): Promise<NotifyHookRow>;
+  removeNotifyHook(actor: Actor, fleet: string | undefined): Promise<void>;
+  readNotifyHooks(): Promise<NotifyHookRow[]>;
   readWebhook(repositoryId: string): Promise<{ readonly url: string; readonly secret: string } | undefined>;
   markWanted(repositoryId: string): Promise<void>;
 }
@@ -161,7 +175,7 @@ export interface NewFleet {
 
 /** What a webhook's check came to; see source/webhook.ts. */
 export type WebhookCheck =
-  | { readonly ok: true; readonly event: "push" | "other"; readonly concerns: boolean }
+  | { readonly ok: true; readonly event: "push" | "pull-request" | "other"; readonly concerns: boolean; readonly pullRequest?: number }
   | { readonly ok: false; readonly status: 400 | 401 | 413; readonly reason: string };
 
 export interface ApiLog {
@@ -217,6 +231,8 @@ export interface ApiOptions {
       request: { readonly fleet: string; readonly change: PreviewedChange; readonly clusters: readonly string[]; readonly withinMs: number },
     ): Promise<string>;
   };
+  /** Who a fleet's forge takes us for, in a sentence; with a hint (which may be empty) when it refuses us. */
+  testForge(fleet: string): Promise<{ readonly message: string; readonly hint?: string }>;
   /** Prometheus text. */
   renderMetrics(): Promise<string>;
   /** JSON Schema of fleet.yaml. */

@@ -2,9 +2,10 @@ import { setTimeout as delay } from "node:timers/promises";
 import Type from "typebox";
 import { apiPrefix, Preview, PreviewCreate } from "@flotilla/proto/rest/contract";
 import { previewFilesMax, previewLookMs, previewMs, previewMsMax, previewUploadBytesMax } from "../limits.ts";
+import { previewRow } from "../domain/preview.ts";
 import { actorOf } from "./actor-of.ts";
 import { ApiProblem } from "./api-problem.ts";
-import type { ApiOptions, KeptPreview } from "./ports.ts";
+import type { ApiOptions } from "./ports.ts";
 import { answers, nameParameter } from "./query-schemas.ts";
 import type { ApiApp } from "./typed-app.ts";
 
@@ -31,7 +32,7 @@ export function addPreviewRoutes(app: ApiApp, { store, previews }: ApiOptions): 
       const { clusters = [], timeoutMs = previewMs } = request.body;
       const { fleet } = request.params;
       const id = await previews.begin(actorOf(request), { fleet, change: changeOf(request.body), clusters, withinMs: Math.min(timeoutMs, previewMsMax) });
-      return reply.code(202).send(rowOf(await store.readPreview(id)));
+      return reply.code(202).send(previewRow(await store.readPreview(id)));
     },
   );
   app.get(
@@ -49,24 +50,12 @@ export function addPreviewRoutes(app: ApiApp, { store, previews }: ApiOptions): 
     async (request) => {
       const until = Date.now() + longestWaitMs;
       for (;;) {
-        const row = rowOf(await store.readPreview(request.params.preview));
+        const row = previewRow(await store.readPreview(request.params.preview));
         if (row.mark !== request.query.after || row.endedAt !== null || Date.now() >= until || request.raw.destroyed) return row;
         await delay(previewLookMs);
       }
     },
   );
-}
-
-function rowOf({ id, fleet, createdAt, endedAt, found }: KeptPreview): Preview {
-  const { phase, clusters } = found;
-  return {
-    id,
-    fleet,
-    createdAt: createdAt.toISOString(),
-    endedAt: endedAt?.toISOString() ?? null,
-    mark: `${phase}.${clusters.asked}.${clusters.answered}`,
-    ...found,
-  } as Preview;
 }
 
 /** @throws ApiProblem 400. */

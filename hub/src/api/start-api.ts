@@ -13,6 +13,7 @@ import { addSuspensionRoutes } from "./suspension-routes.ts";
 import { addFleetRoutes } from "./fleet-routes.ts";
 import { addOperationsRoutes } from "./operations-routes.ts";
 import type { ApiLog, ApiOptions } from "./ports.ts";
+import { addForgeRoutes } from "./forge-routes.ts";
 import { addPreviewRoutes } from "./preview-routes.ts";
 import { addRolloutRoutes } from "./rollout-routes.ts";
 import { addStateRoutes } from "./state-routes.ts";
@@ -124,6 +125,7 @@ export async function buildApi(options: ApiOptions, watchers: Watchers): Promise
   addSuspensionRoutes(app, options);
   addRolloutRoutes(app, options);
   addPreviewRoutes(app, options);
+  addForgeRoutes(app, options);
   addWatchRoute(app, options, watchers);
   await addWebhookRoute(app, options);
   await app.ready();

@@ -44,6 +44,7 @@ export async function addWebhookRoute(app: ApiApp, options: ApiOptions): Promise
             check.status === 401 ? "webhook-unsigned" : "webhook-unreadable",
             known === undefined ? "the webhook is not signed with the secret of a repository here" : check.reason,
           );
+        if (check.pullRequest !== undefined && check.concerns) await store.hearPullRequest(repository, check.pullRequest);
         const fetching = check.event === "push" && check.concerns;
         if (fetching) await store.markWanted(repository);
         return reply.code(202).send({ fetching });

@@ -1,3 +1,4 @@
+import type { Preview } from "@flotilla/proto/rest/contract";
 import type { Problem } from "./problem.ts";
 import type { RolloutSpec } from "./fleet-spec.ts";
 import type { TargetBundle } from "./target.ts";
@@ -131,6 +132,26 @@ export interface PreviewFound {
   readonly waves: ReturnType<typeof wavesOf>;
   /** How long the fleet's last rollout took; null when there was none. */
   readonly lastRolloutMs: number | null;
+}
+
+/** A preview as REST gives it. */
+export function previewRow(kept: {
+  readonly id: string;
+  readonly fleet: string;
+  readonly createdAt: Date;
+  readonly endedAt: Date | null;
+  readonly found: PreviewFound;
+}): Preview {
+  const { id, fleet, createdAt, endedAt, found } = kept;
+  const { phase, clusters } = found;
+  return {
+    id,
+    fleet,
+    createdAt: createdAt.toISOString(),
+    endedAt: endedAt?.toISOString() ?? null,
+    mark: `${phase}.${clusters.asked}.${clusters.answered}`,
+    ...found,
+  } as Preview;
 }
 
 /** Nothing is known yet. */

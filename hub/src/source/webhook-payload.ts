@@ -9,6 +9,8 @@ export interface WebhookPush {
   /** Full name: refs/heads/main. */
   readonly ref?: string;
   readonly commit?: string;
+  /** Number of a pull request that was opened, changed or closed. */
+  readonly pullRequest?: number;
 }
 
 /** What a forge calls things; every path is looked up in a JSON of unknown shape. */
@@ -16,7 +18,13 @@ interface Shape {
   readonly urls: readonly (readonly string[])[];
   readonly ref: readonly string[];
   readonly commit: readonly string[];
+  readonly pullRequest?: readonly string[];
+  /** What happened to it. */
+  readonly action?: readonly string[];
 }
+
+/** What changes what a pull request would do, or ends it: GitHub, Gitea; GitLab. Labels, reviews and titles do not. */
+const pullRequestActions = new Set(["opened", "synchronize", "synchronized", "reopened", "closed", "edited", "open", "reopen", "close", "merge", "update"]);
 
 const shapes: Readonly<Record<Exclude<WebhookProvider, "bitbucket">, Shape>> = {
   github: {
@@ -28,6 +36,8 @@ const shapes: Readonly<Record<Exclude<WebhookProvider, "bitbucket">, Shape>> = {
     ],
     ref: ["ref"],
     commit: ["after"],
+    pullRequest: ["number"],
+    action: ["action"],
   },
   gitea: {
     urls: [
@@ -37,6 +47,8 @@ const shapes: Readonly<Record<Exclude<WebhookProvider, "bitbucket">, Shape>> = {
     ],
     ref: ["ref"],
     commit: ["after"],
+    pullRequest: ["number"],
+    action: ["action"],
   },
   gitlab: {
     urls: [
@@ -49,6 +61,8 @@ const shapes: Readonly<Record<Exclude<WebhookProvider, "bitbucket">, Shape>> = {
     ],
     ref: ["ref"],
     commit: ["after"],
+    pullRequest: ["object_attributes", "iid"],
+    action: ["object_attributes", "action"],
   },
   generic: { urls: [["repository"], ["repository", "url"]], ref: ["ref"], commit: ["commit"] },
 };
@@ -59,11 +73,15 @@ export function readPayload(provider: WebhookProvider, body: Uint8Array, content
   if (json === undefined) return undefined;
   if (provider === "bitbucket") return readBitbucket(json);
   const shape = shapes[provider];
-  return pushOf(
+  const push = pushOf(
     shape.urls.map((path) => textAt(json, path)),
     textAt(json, shape.ref),
     textAt(json, shape.commit),
   );
+  const number = shape.pullRequest && at(json, shape.pullRequest);
+  const isNumber = typeof number === "number" && Number.isSafeInteger(number) && number > 0 && number < 2 ** 31;
+  const matters = isNumber && pullRequestActions.has(textAt(json, shape.action ?? []) ?? "");
+  return matters ? { ...push, pullRequest: number } : push;
 }
 
 function parseBody(text: string, contentType: string): unknown {

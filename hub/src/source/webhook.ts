@@ -16,7 +16,7 @@ export interface WebhookRequest {
 }
 
 export type WebhookVerdict =
-  | ({ readonly ok: true; readonly provider: WebhookProvider; readonly event: "push" | "other" } & WebhookPush)
+  | ({ readonly ok: true; readonly provider: WebhookProvider; readonly event: "push" | "pull-request" | "other" } & WebhookPush)
   /** `reason` tells the sender what to mend, and nothing of what is here. */
   | { readonly ok: false; readonly status: 400 | 401 | 413; readonly reason: string };
 
@@ -53,8 +53,10 @@ function verify({ headers, rawBody, secret, now = Date.now() }: WebhookRequest):
     return refuse(401, "the webhook's signature does not fit: the secret differs, or the body was changed on its way");
   const payload = readPayload(sender.provider, rawBody, read("content-type"));
   if (payload === undefined) return refuse(400, "the webhook's body is not JSON");
-  const event = pushEvents.has(read(sender.event) ?? "push") ? "push" : "other";
-  return { ok: true, provider: sender.provider, event, ...payload };
+  const name = read(sender.event) ?? "push";
+  const { pullRequest, ...push } = payload;
+  if (pullRequest !== undefined && pullRequestEvents.has(name)) return { ok: true, provider: sender.provider, event: "pull-request", ...push, pullRequest };
+  return { ok: true, provider: sender.provider, event: pushEvents.has(name) ? "push" : "other", ...push };
 }
 
 type ReadHeader = (name: string) => string | undefined;
@@ -97,6 +99,9 @@ const pushEvents = new Set([
   "repo:refs_changed",
   "mirror:repo_synchronized",
 ]);
+
+/** GitHub and Gitea; Gitea tells a new commit as an event of its own; GitLab. */
+const pullRequestEvents = new Set(["pull_request", "pull_request_sync", "Merge Request Hook"]);
 
 /** HMAC-SHA-256 over the body, in hex. GitHub's older SHA-1 form does not fit and is refused. */
 function hexSignature(header: string, prefix: string): (signed: Signed) => boolean {

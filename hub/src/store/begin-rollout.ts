@@ -9,6 +9,7 @@ import { inFencedTransaction, type Lease } from "./leases.ts";
 import { notify } from "./listen.ts";
 import { saveSpecs } from "./release-targets.ts";
 import { saveEvents } from "./save-events.ts";
+import { wantCommitStatus } from "./tell-outside.ts";
 import { inBatches } from "./unnest.ts";
 
 /** A revision that is to go through its fleet. */
@@ -139,10 +140,12 @@ async function hasNoPins(client: pg.ClientBase, fleet: string): Promise<boolean>
 /** Ends rollouts with a word. */
 export async function endRollouts(client: pg.ClientBase, ids: readonly string[], phase: RolloutPhase, reason: string): Promise<void> {
   if (ids.length === 0) return;
-  await client.query(
-    "UPDATE rollouts SET phase = $2, reason = $3, until = NULL, paused = NULL, ended_at = now(), version = nextval('change_version') WHERE id = ANY($1::bigint[])",
+  const { rows } = await client.query<{ fleet: string; revision: string }>(
+    `UPDATE rollouts SET phase = $2, reason = $3, until = NULL, paused = NULL, ended_at = now(), version = nextval('change_version') WHERE id = ANY($1::bigint[])
+     RETURNING fleet, revision`,
     [ids, phase, reason],
   );
+  for (const { fleet, revision } of rows) await wantCommitStatus(client, { fleet, revision, state: "error", description: `${phase.toLowerCase()}: ${reason}` });
   for (const id of ids)
     await noteDecision(client, { rollout: id, kind: phase === "Superseded" || phase === "Skipped" ? "supersede" : phase.toLowerCase(), reason });
 }

@@ -11,6 +11,7 @@ import { notify } from "./listen.ts";
 import { saveEvents } from "./save-events.ts";
 import { type Leaver, type LeavingToSave, saveLeaving, stillLeaving } from "./save-leaving.ts";
 import { voidApprovals } from "./settle-approvals.ts";
+import { wantCommitStatus } from "./tell-outside.ts";
 import { inBatches } from "./unnest.ts";
 
 export interface TargetRelease {
@@ -159,12 +160,14 @@ function releaseOf(release: TargetRelease, keeps: (cluster: string) => boolean):
 
 /** Without waves a rollout is over when it was released. */
 async function endImmediate(client: pg.ClientBase, { fleet, revision, rollout = null, placed }: TargetRelease): Promise<void> {
-  await client.query({
+  const where = `released to ${placed.length} cluster${placed.length === 1 ? "" : "s"} at once`;
+  const { rowCount } = await client.query({
     name: "end-immediate-rollout",
     text: `WITH ended AS (UPDATE rollouts SET phase = 'Done', reason = $3, ended_at = now(), version = nextval('change_version') WHERE id = $2 AND phase = 'Running' RETURNING id)
            UPDATE fleets SET settled_revision = $4 WHERE name = $1 AND EXISTS (SELECT 1 FROM ended)`,
-    values: [fleet, rollout, `released to ${placed.length} cluster${placed.length === 1 ? "" : "s"} at once: fleet.yaml has no rollout`, revision],
+    values: [fleet, rollout, `${where}: fleet.yaml has no rollout`, revision],
   });
+  if (rowCount === 1) await wantCommitStatus(client, { fleet, revision, state: "success", description: where });
 }
 
 interface ReleasedRow {

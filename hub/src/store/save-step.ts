@@ -5,6 +5,7 @@ import { endRollouts, noteDecision, tellRollout } from "./begin-rollout.ts";
 import { inFencedTransaction, type Lease } from "./leases.ts";
 import { notify } from "./listen.ts";
 import { releaseInside, type TargetRelease } from "./release-targets.ts";
+import { wantCommitStatus, wantNotification } from "./tell-outside.ts";
 import { inBatches } from "./unnest.ts";
 
 /** One step of a rollout, to be written whole or not at all. */
@@ -104,6 +105,7 @@ async function saveStand(client: pg.ClientBase, step: StepToSave): Promise<void>
            WHERE id = $1 AND (wave, phase, reason, until) IS DISTINCT FROM ($2, $3, $4, to_timestamp($5::float8 / 1000))`,
     values: [rollout, wave, phase, reason.slice(0, 2_000), until, failure ? JSON.stringify({ ...failure, at: Date.now() }) : null, end !== undefined],
   });
+  await tellOutside(client, step);
   if (phase === "RollingBack" && decision?.kind === "rollback" && failure)
     await tellRollout(client, fleet, "RollbackBegun", `${revision.slice(0, 12)} goes back: ${reason}`, {
       severity: "Warning",
@@ -118,6 +120,36 @@ async function saveStand(client: pg.ClientBase, step: StepToSave): Promise<void>
     await notify(client, "flotilla_rollouts", { fleets: [fleet] });
   }
   if ((rowCount ?? 0) > 0 || step.marks.length > 0) await notify(client, "flotilla_changes", { fleets: [fleet], clusters: [] });
+}
+
+/** What the commit's status says, and the one notification of how it ended. */
+async function tellOutside(client: pg.ClientBase, { fleet, rollout, revision, phase, reason, decision, failure }: StepToSave): Promise<void> {
+  if (decision?.kind === "release") {
+    // The wave, and not its clusters: one word for each wave.
+    const [wave = ""] = reason.split(": ");
+    await wantCommitStatus(client, { fleet, revision, state: "pending", description: `rolling out: ${wave}` });
+    return;
+  }
+  const begins = phase === "RollingBack" && failure !== undefined;
+  if (!begins && !(phase in endEvents)) return;
+  const first = failure ?? (await readFailure(client, rollout));
+  const who = first === undefined ? reason : `${first.cluster === "" ? "" : `${first.cluster}: `}${first.message === "" ? reason : first.message}`;
+  if (phase === "Done") {
+    await wantCommitStatus(client, { fleet, revision, state: "success", description: `rolled out: ${reason}` });
+    await wantNotification(client, { type: "dev.flotilla.rollout.done", fleet, revision, cluster: "", message: reason });
+    return;
+  }
+  const what = phase === "RolledBack" ? "rolled back" : phase === "RollingBack" ? "rolling back" : "stopped";
+  await wantCommitStatus(client, { fleet, revision, state: "failure", description: `${what}: ${who}` });
+  // Where a rollback began it was said then.
+  const isTold = phase === "RolledBack" || (phase === "Failed" && decision?.kind === "fail" && first !== undefined && failure === undefined);
+  if (!isTold)
+    await wantNotification(client, { type: "dev.flotilla.rollout.failed", fleet, revision, cluster: first?.cluster ?? "", message: first?.message || reason });
+}
+
+async function readFailure(client: pg.ClientBase, rollout: string): Promise<{ readonly cluster: string; readonly message: string } | undefined> {
+  const { rows } = await client.query<{ failure: { cluster: string; message: string } | null }>("SELECT failure FROM rollouts WHERE id = $1", [rollout]);
+  return rows[0]?.failure ?? undefined;
 }
 
 async function noteBounded(

@@ -13,6 +13,7 @@ import {
   releasesKeptMs,
   upkeepRowsMax,
 } from "../limits.ts";
+import { dropOldDeliveries } from "./deliveries.ts";
 import { inTransaction } from "./pool.ts";
 
 /**
@@ -29,6 +30,7 @@ export async function runUpkeep(pool: pg.Pool): Promise<void> {
   );
   await pool.query("DELETE FROM dead_letters WHERE id <= (SELECT id FROM dead_letters ORDER BY id DESC OFFSET $1 LIMIT 1)", [deadLettersMax]);
   await pool.query("DELETE FROM previews WHERE created_at < now() - $1 * interval '1 ms'", [previewsKeptMs]);
+  await dropOldDeliveries(pool);
   await pool.query("DELETE FROM commands WHERE expires_at < now() - $1 * interval '1 ms'", [commandsKeptMs]);
   await pool.query("DELETE FROM enrol_tokens WHERE expires_at < now() - interval '7 days'");
   await pool.query(`DELETE FROM drifts WHERE id = ANY(ARRAY(SELECT id FROM drifts WHERE healed_at < now() - $1 * interval '1 ms' LIMIT ${upkeepRowsMax}))`, [

@@ -11,6 +11,17 @@ import { actOnRollout, hold, letGo, rollBack, unfreeze } from "../store/change-r
 import { readDecisions, readHolds, readReleases, readRolloutClusters, readRollouts, readRolloutStatus } from "../store/read-rollouts.ts";
 import { createFleet } from "../store/create-fleet.ts";
 import { deleteFleet } from "../store/delete-fleet.ts";
+import {
+  askForCheck,
+  hearPullRequest,
+  readForges,
+  readNotifyHooks,
+  readPullRequests,
+  removeForge,
+  removeNotifyHook,
+  setForge,
+  setNotifyHook,
+} from "../store/forges.ts";
 import { readApprovals, readHeldPrunes } from "../store/read-approvals.ts";
 import { readCluster, readClusters } from "../store/read-clusters.ts";
 import { readFleet, readFleets, readHeldRemoval, readTallies } from "../store/read-fleets.ts";
@@ -76,6 +87,15 @@ export function apiStore(pool: pg.Pool, sealing: Sealing): ApiStore {
     verifyAuditLog: () => verifyAuditLog(pool),
     readTallies: () => readTallies(pool),
     countRows: () => countRows(pool),
+    setForge: (actor, fleet, wanted) => setForge(pool, sealing, actor, fleet, wanted),
+    removeForge: (actor, fleet) => removeForge(pool, actor, fleet),
+    readForges: () => readForges(pool),
+    readPullRequests: (fleet) => readPullRequests(pool, fleet),
+    askForCheck: (actor, fleet, number) => askForCheck(pool, actor, fleet, number),
+    hearPullRequest: (id, number) => hearPullRequest(pool, id, number),
+    setNotifyHook: (actor, hook) => setNotifyHook(pool, sealing, actor, hook),
+    removeNotifyHook: (actor, fleet) => removeNotifyHook(pool, actor, fleet),
+    readNotifyHooks: () => readNotifyHooks(pool),
     readWebhook: (id) => readWebhook(pool, sealing, id),
     markWanted: (id) => markWanted(pool, [id], null),
   };

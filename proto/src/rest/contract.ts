@@ -579,6 +579,72 @@ export const Preview = Type.Object({
 });
 export type Preview = Static<typeof Preview>;
 
+export const ForgeKindWord = Type.Union([Type.Literal("github"), Type.Literal("gitlab"), Type.Literal("gitea")]);
+
+export const ForgeSet = Type.Object(
+  {
+    kind: Type.Optional(ForgeKindWord),
+    apiUrl: Type.Optional(Type.String({ maxLength: 500, pattern: "^https?://[^\\s@?#]+$", description: "Default by the repository's host" })),
+    token: Type.String({ minLength: 1, maxLength: 4_000 }),
+    forks: Type.Optional(Type.Boolean({ description: "Whether pull requests from other repositories are previewed; default no" })),
+  },
+  { additionalProperties: false },
+);
+export type ForgeSet = Static<typeof ForgeSet>;
+
+/** Where the pull requests of a repository are. */
+export const ForgeRow = Type.Object({
+  repository: Type.String(),
+  fleets: Type.Array(Type.String()),
+  kind: ForgeKindWord,
+  apiUrl: Type.String(),
+  project: Type.String(),
+  forks: Type.Boolean(),
+  waiting: Type.Integer({ description: "Commit statuses that it has not taken yet" }),
+  error: Type.String({ description: "What it refused last; empty since it took something" }),
+  errorAt: MaybeTime,
+  setAt: Time,
+});
+export type ForgeRow = Static<typeof ForgeRow>;
+
+/** What a token may do. */
+export const ForgeTest = Type.Object({ message: Type.String() });
+export type ForgeTest = Static<typeof ForgeTest>;
+
+/** A pull request that was heard of, and what its preview came to for a fleet. */
+export const PullRequestRow = Type.Object({
+  number: Type.Integer(),
+  fleet: Type.String(),
+  head: Type.Union([Type.String(), Type.Null()]),
+  state: Type.Union([Type.Literal("pending"), Type.Literal("success"), Type.Literal("failure"), Type.Literal("error")]),
+  headline: Type.String(),
+  preview: Type.Union([Type.String(), Type.Null()]),
+  error: Type.String({ description: "Why it could not be said to the forge" }),
+  at: MaybeTime,
+});
+export type PullRequestRow = Static<typeof PullRequestRow>;
+
+export const NotifyHookSet = Type.Object(
+  {
+    fleet: Type.Optional(Type.String({ minLength: 1, maxLength: 63, description: "Default: of every fleet" })),
+    url: Type.String({ maxLength: 2_000, pattern: "^https?://[^\\s@]+$" }),
+    secret: Type.String({ minLength: 8, maxLength: 500, description: "Signs what is sent: X-Flotilla-Signature" }),
+  },
+  { additionalProperties: false },
+);
+export type NotifyHookSet = Static<typeof NotifyHookSet>;
+
+/** Who is told how rollouts end. */
+export const NotifyHookRow = Type.Object({
+  fleet: Type.Union([Type.String(), Type.Null()], { description: "null: every fleet" }),
+  url: Type.String(),
+  waiting: Type.Integer({ description: "Notifications that it has not taken yet" }),
+  error: Type.String(),
+  errorAt: MaybeTime,
+  setAt: Time,
+});
+export type NotifyHookRow = Static<typeof NotifyHookRow>;
+
 /** What `resume` ended. */
 export const Released = Type.Object({ holds: Type.Integer(), pins: Type.Integer(), rollouts: Type.Integer({ description: "Paused ones that go on" }) });
 export type Released = Static<typeof Released>;
