@@ -31,7 +31,18 @@ export interface HubProcess {
   restart(env?: NodeJS.ProcessEnv): Promise<void>;
 }
 
+/** Somebody may take a port between our look and the hub's own: then it is started on others. */
 export async function startHub(options: HubProcessOptions): Promise<HubProcess> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await startOnce(options);
+    } catch (error) {
+      if (attempt === 3 || !/EADDRINUSE|address already in use/.test((error as Error).message)) throw error;
+    }
+  }
+}
+
+async function startOnce(options: HubProcessOptions): Promise<HubProcess> {
   const { dataDir, folder, name = "hub", build = "source", args = [] } = options;
   const ports = { api: await freePort(), link: await freePort(), enrol: await freePort(), nats: await freePort() };
   const url = `http://127.0.0.1:${ports.api}`;

@@ -9,7 +9,7 @@ export const allowedPicture = `
   cli       proto          the CLI starts the others' programs as child processes
   test      all            nothing imports test or deploy
 
-  inside hub:    main ─▶ sync (the stories) ─▶ source render store stream intake api embedded (the edges) ─▶ domain
+  inside hub:    main ─▶ sync (the stories) ─▶ source render store stream intake api forge embedded (the edges) ─▶ domain
   inside agent:  main ─▶ reconcile (the story) ─▶ link cluster report (the edges) ─▶ domain
                  edges never import one another; domain is pure: it imports proto and itself, and no I/O of Node.
                  limits, config, telemetry and other files beside main are open to all but domain (limits is open to domain too).
@@ -21,7 +21,7 @@ interface House {
 }
 
 const houses: Record<string, House> = {
-  hub: { stories: ["sync"], edges: ["source", "render", "store", "stream", "intake", "api", "embedded"] },
+  hub: { stories: ["sync"], edges: ["source", "render", "store", "stream", "intake", "api", "forge", "embedded"] },
   agent: { stories: ["reconcile"], edges: ["link", "cluster", "report"] },
 };
 

@@ -162,7 +162,9 @@ export function newFleetRun(name: string): FleetRun {
 export function isApplied(run: FleetRun, key: ObjectKey): boolean {
   const wanted = run.desired.objects.get(key);
   if (wanted !== undefined && run.objects.get(key)?.exempt) return true;
-  return wanted !== undefined && run.inventory.get(key)?.desired === wanted.hash && !run.objects.get(key)?.failure;
+  const entry = run.inventory.get(key);
+  // As the plan has it: what moved to another bundle is applied once more, so that its annotation says where it belongs.
+  return wanted !== undefined && entry?.desired === wanted.hash && entry.bundle === wanted.bundle && !run.objects.get(key)?.failure;
 }
 
 /** In whose name a bundle's objects are written: a service account, or "" for the agent itself. */

@@ -47,12 +47,13 @@ const apiPaths: Readonly<Record<ForgeKind, string>> = { github: "/api/v3", gitla
  */
 export function forgePlaceOf(
   repositoryUrl: string,
-  given: { readonly kind?: ForgeKind | undefined; readonly apiUrl?: string | undefined },
+  given: { readonly kind?: ForgeKind | undefined; readonly apiUrl?: string | undefined; readonly project?: string | undefined },
 ): ForgePlace | undefined {
   const url = new URL(repositoryUrl);
-  const project = decodeURIComponent(url.pathname)
+  const path = decodeURIComponent(url.pathname)
     .replace(/^\/+/, "")
     .replace(/\.git$/, "");
+  const project = given.project ?? path;
   const known = publicForges[url.hostname];
   const kind = given.kind ?? known?.kind;
   if (kind === undefined) return undefined;

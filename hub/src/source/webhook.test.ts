@@ -174,3 +174,36 @@ describe("verifyWebhook", () => {
     );
   });
 });
+
+describe("a webhook of a pull request", () => {
+  const pull = (action: string) => ({ action, number: 17, pull_request: { number: 17 }, repository: push.repository });
+  const merge = (action: string) => ({ object_kind: "merge_request", object_attributes: { iid: 17, action }, project: gitlabPush.project });
+  const github = (payload: object, event = "pull_request") => {
+    const body = JSON.stringify(payload);
+    return ask(body, { "X-Hub-Signature-256": `sha256=${hex(body)}`, "X-GitHub-Event": event });
+  };
+  const gitea = (payload: object, event: string) => {
+    const body = JSON.stringify(payload);
+    return ask(body, { "X-Gitea-Signature": hex(body), "X-Gitea-Event": event });
+  };
+  const gitlab = (payload: object) => ask(JSON.stringify(payload), { "X-Gitlab-Token": secret, "X-Gitlab-Event": "Merge Request Hook" });
+
+  it("names it, on every forge, when it is opened, changed or closed", () => {
+    const wanted = { ok: true, event: "pull-request", pullRequest: 17 };
+    for (const action of ["opened", "synchronize", "reopened", "closed", "edited"]) expect(github(pull(action))).toMatchObject(wanted);
+    expect(gitea(pull("opened"), "pull_request")).toMatchObject(wanted);
+    expect(gitea(pull("synchronized"), "pull_request_sync")).toMatchObject(wanted);
+    for (const action of ["open", "update", "reopen", "merge", "close"]) expect(gitlab(merge(action))).toMatchObject(wanted);
+  });
+
+  it("is nothing when it is about a label, a review, or another event", () => {
+    for (const verdict of [github(pull("labeled")), github(pull("opened"), "issues"), gitlab(merge("approved"))]) {
+      expect(verdict).toMatchObject({ ok: true, event: "other" });
+      expect(verdict).not.toHaveProperty("pullRequest");
+    }
+  });
+
+  it("is nothing when its number is none", () => {
+    for (const number of ["17", -1, 1.5, 2 ** 40, null]) expect(github({ ...pull("opened"), number })).toMatchObject({ event: "other" });
+  });
+});

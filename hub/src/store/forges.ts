@@ -11,6 +11,7 @@ import { StoreError } from "./store-error.ts";
 export interface ForgeToSet {
   readonly kind?: ForgeKind | undefined;
   readonly apiUrl?: string | undefined;
+  readonly project?: string | undefined;
   readonly token: string;
   readonly forks: boolean;
 }
@@ -21,10 +22,10 @@ export interface ForgeToSet {
  * @throws StoreError `not-found`; `conflict` when the forge's kind has to be said.
  */
 export async function setForge(pool: pg.Pool, sealing: Sealing, actor: Actor, fleet: string, wanted: ForgeToSet): Promise<ForgeRow> {
-  const { kind, apiUrl, token, forks } = wanted;
+  const { kind, apiUrl, project, token, forks } = wanted;
   return inActTransaction(pool, actor, { act: "forge.set", fleet, details: { kind: kind ?? "", apiUrl: apiUrl ?? "", forks } }, async (client) => {
     const { id, url } = await repositoryOf(client, fleet);
-    const place = forgePlaceOf(url, { kind, apiUrl });
+    const place = forgePlaceOf(url, { kind, apiUrl, project });
     if (!place)
       throw new StoreError("conflict", `it cannot be told from ${new URL(url).host} which forge it is`, { hint: "say --kind github, gitlab or gitea" });
     await client.query(

@@ -585,6 +585,7 @@ export const ForgeSet = Type.Object(
   {
     kind: Type.Optional(ForgeKindWord),
     apiUrl: Type.Optional(Type.String({ maxLength: 500, pattern: "^https?://[^\\s@?#]+$", description: "Default by the repository's host" })),
+    project: Type.Optional(Type.String({ maxLength: 500, pattern: "^[^/\\s?#]+(/[^/\\s?#]+)+$", description: "owner/name; default the repository's path" })),
     token: Type.String({ minLength: 1, maxLength: 4_000 }),
     forks: Type.Optional(Type.Boolean({ description: "Whether pull requests from other repositories are previewed; default no" })),
   },

@@ -22,7 +22,8 @@ await describeWith(kubeTools, "moving an object", () => {
       .map((request) => request.objectRef?.name);
   const uidsOf = async (names: readonly string[]) => Promise.all(names.map(async (name) => (await find(name))?.metadata.uid));
   const start = async () => {
-    agent = await startEngine(cluster);
+    // Long enough for a restart in between.
+    agent = await startEngine(cluster, { handOverMs: 4_000 });
   };
   const restart = async () => {
     await agent.stop();

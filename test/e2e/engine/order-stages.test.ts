@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { startKubeCluster, type KubeCluster } from "../../harness/kube-cluster.ts";
 import { describeWith, kubeTools } from "../../harness/tools.ts";
-import { waitFor } from "../../harness/wait-for.ts";
+import { waitFor, waitForValue } from "../../harness/wait-for.ts";
 import { configMap, crd, deployment, Health, startEngine, SyncState, testTarget, type TestEngine } from "../agent-fixture.ts";
 
 const staged = <T extends { metadata: object }>(object: T, stage: number | string, annotation = "flotilla.dev/stage"): T => ({
@@ -136,9 +136,11 @@ await describeWith(kubeTools, "stages", () => {
     expect(event.message).toMatch(
       /waiting for definitions for longer than 1 s: Taken default\/t: waits for CustomResourceDefinition takenagains.taken.example: /,
     );
-    await waitFor(() => agent.summary("taken-b")?.health === Health.FAILED && /NamesAccepted=False/.test(agent.summary("taken-b")?.message ?? ""), {
-      what: "the summary tells why",
-    });
+    await waitForValue(
+      () => Promise.resolve(agent.summary("taken-b")),
+      (summary) => summary?.health === Health.FAILED && /NamesAccepted=False/.test(summary.message),
+      { what: "the summary tells why", timeoutMs: 60_000 },
+    );
     expect(agent.objects.get("ConfigMap default/t-sibling")?.sync).toBe(SyncState.SYNCED);
   });
 });

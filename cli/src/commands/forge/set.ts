@@ -9,6 +9,7 @@ interface Flags extends HubFlags {
   readonly kind: "github" | "gitlab" | "gitea" | undefined;
   readonly tokenFile: string;
   readonly apiUrl: string | undefined;
+  readonly project: string | undefined;
   readonly forks: boolean;
   readonly output: (typeof documentFormats)[number] | undefined;
 }
@@ -34,6 +35,7 @@ export const forgeSetCommand = buildCommand({
       },
       tokenFile: { kind: "parsed", parse: text, placeholder: "FILE", brief: "File with the token; - is stdin" },
       apiUrl: { kind: "parsed", parse: text, optional: true, placeholder: "URL", brief: "Address of its API; default by the repository's host" },
+      project: { kind: "parsed", parse: text, optional: true, placeholder: "OWNER/NAME", brief: "Its name there; default the repository's path" },
       forks: {
         kind: "boolean",
         default: false,
@@ -46,10 +48,16 @@ export const forgeSetCommand = buildCommand({
     positional: { kind: "tuple", parameters: [fleetName] },
   },
   async func(this: FleetContext, flags: Flags, fleet: string): Promise<void> {
-    const { kind, apiUrl, forks, tokenFile, output } = flags;
+    const { kind, apiUrl, project, forks, tokenFile, output } = flags;
     const token = await secretFrom(this, "--token-file", tokenFile);
     const client = await connect(this, flags);
-    const set = await client.setForge(fleet, { ...(kind && { kind }), ...(apiUrl !== undefined && { apiUrl }), token, forks });
+    const set = await client.setForge(fleet, {
+      ...(kind && { kind }),
+      ...(apiUrl !== undefined && { apiUrl }),
+      ...(project !== undefined && { project }),
+      token,
+      forks,
+    });
     if (output) return say(this, await structured(set, output));
     say(this, `${set.kind} at ${set.apiUrl}, repository ${set.project}: for ${set.fleets.join(", ")}`);
     remark(this, `try it: fleet forge test ${fleet}`);
