@@ -38,6 +38,8 @@ import type {
   NotifyHookRow,
   NotifyHookSet,
   PullRequestRow,
+  RevertBranch,
+  RevertBranchCreate,
   Suspension,
   SuspensionCreate,
   TargetRow,
@@ -127,6 +129,10 @@ export class HubClient {
   /** Answers when there is news after `mark`, or a while later. */
   preview(id: string, mark: string): Promise<Preview> {
     return this.#read(`/previews/${encodeURIComponent(id)}${queryText({ after: mark })}`);
+  }
+
+  revertBranch(fleet: string, revert: RevertBranchCreate): Promise<RevertBranch> {
+    return this.#write("POST", `${fleetPath(fleet)}/revert-branch`, revert);
   }
 
   setForge(fleet: string, forge: ForgeSet): Promise<ForgeRow> {

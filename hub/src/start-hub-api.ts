@@ -4,11 +4,13 @@ import type { Logger } from "pino";
 import type pg from "pg";
 import type { ApiOptions } from "./api/ports.ts";
 import { type RunningApi, startApi } from "./api/start-api.ts";
+import { revertBranch } from "./sync/revert-branch.ts";
 import { apiStore } from "./sync/api-store.ts";
 import type { HubConfig } from "./config.ts";
 import { fleetJsonSchema } from "./domain/fleet-schema.ts";
 import { unsignedWebhookBurst, unsignedWebhooksPerSecond } from "./limits.ts";
 import { checkHub } from "./hub-checks.ts";
+import type { GitSource } from "./source/open-source.ts";
 import { parseRepositoryUrl } from "./source/repository-url.ts";
 import { TokenBuckets } from "./source/token-bucket.ts";
 import { concernsRepository, verifyWebhook } from "./source/webhook.ts";
@@ -33,6 +35,7 @@ export interface HubApiOptions {
   readonly broker: Broker;
   readonly telemetry: Telemetry;
   readonly addresses: { readonly link: string; readonly enrol: string };
+  readonly source: Pick<GitSource, "revertPath">;
   readonly previews: ApiOptions["previews"];
   readonly log: Logger;
 }
@@ -68,6 +71,7 @@ export async function startHubApi(options: HubApiOptions): Promise<HubApi> {
     takeWebhook: (repositoryId) => webhooks.take(repositoryId),
     takeUnsignedWebhook: (address, repositoryId) => unsigned.take(`${address} ${repositoryId}`),
     previews: options.previews,
+    revertBranch: (actor, fleet, wanted) => revertBranch({ pool, sealing, source: options.source }, actor, fleet, wanted),
     async testForge(fleet) {
       try {
         return { message: await testForge({ pool, sealing }, fleet) };

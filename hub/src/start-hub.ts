@@ -134,6 +134,7 @@ async function startParts({ config, hubId, log, kept }: Parts): Promise<{ url: s
       ca,
       broker,
       telemetry,
+      source,
       previews,
       addresses: { link: agentAddress(config, config.link), enrol: agentAddress(config, config.enrol) },
       log,

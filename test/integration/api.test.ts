@@ -62,6 +62,7 @@ function options(more: Partial<ApiOptions> = {}): ApiOptions {
     takeWebhook: (id) => buckets.take(id),
     takeUnsignedWebhook: (address, id) => unsigned.take(`${address} ${id}`),
     previews: { begin: () => Promise.reject(new Error("no previews here")) },
+    revertBranch: async () => ({ code: "none", message: "no repository here" }),
     testForge: async () => ({ message: "no forge here" }),
     renderMetrics: async () => "# own\nflotilla_up 1\n",
     fleetSchema: { $id: "fleet" },

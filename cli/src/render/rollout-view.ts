@@ -15,7 +15,7 @@ import type { Paint, Tone } from "./palette.ts";
 import type { ListView } from "./print.ts";
 import { tableLines } from "./table.ts";
 
-const phaseTones: Readonly<Record<RolloutPhaseWord, Tone>> = {
+export const phaseTones: Readonly<Record<RolloutPhaseWord, Tone>> = {
   Queued: "faint",
   Running: "busy",
   RollingBack: "bad",

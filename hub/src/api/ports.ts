@@ -31,6 +31,7 @@ import type {
   ForgeSet,
   NotifyHookRow,
   PullRequestRow,
+  RevertBranch,
   Suspension,
   TargetRow,
   Tally,
@@ -231,6 +232,8 @@ export interface ApiOptions {
       request: { readonly fleet: string; readonly change: PreviewedChange; readonly clusters: readonly string[]; readonly withinMs: number },
     ): Promise<string>;
   };
+  /** A commit that makes a fleet's folder what it was, on a new branch; or why there is none. */
+  revertBranch(actor: Actor, fleet: string, wanted: { readonly revision: string; readonly name: string | undefined }): Promise<RevertBranch | ProblemRow>;
   /** Who a fleet's forge takes us for, in a sentence; with a hint (which may be empty) when it refuses us. */
   testForge(fleet: string): Promise<{ readonly message: string; readonly hint?: string }>;
   /** Prometheus text. */

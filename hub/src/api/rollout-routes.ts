@@ -6,6 +6,8 @@ import {
   HoldRow,
   ReleaseRow,
   Released,
+  RevertBranch,
+  RevertBranchCreate,
   RollbackAnswer,
   RollbackCreate,
   RolloutAct,
@@ -33,7 +35,7 @@ const acts = {
 } as const;
 
 /** Rollouts, what people say about them, and what was released where. */
-export function addRolloutRoutes(app: ApiApp, { store }: ApiOptions): void {
+export function addRolloutRoutes(app: ApiApp, { store, revertBranch }: ApiOptions): void {
   app.get(
     `${apiPrefix}/rollouts`,
     {
@@ -116,6 +118,25 @@ export function addRolloutRoutes(app: ApiApp, { store }: ApiOptions): void {
     async (request) => {
       const { reason, ...wanted } = request.body;
       return { pins: await store.rollBack(actorOf(request, reason), request.params.fleet, wanted) };
+    },
+  );
+  app.post(
+    `${apiPrefix}/fleets/:fleet/revert-branch`,
+    {
+      schema: {
+        operationId: "revertBranch",
+        summary: "Commit the fleet's folder as it was on top of its branch, and push that as a new branch to be merged",
+        tags,
+        params: fleetParams,
+        body: RevertBranchCreate,
+        response: answers({ 200: RevertBranch }),
+      },
+    },
+    async (request) => {
+      const { revision, name, reason } = request.body;
+      const reverted = await revertBranch(actorOf(request, reason), request.params.fleet, { revision, name });
+      if (!("commit" in reverted)) throw new ApiProblem(409, reverted.code, reverted.message, reverted.hint === undefined ? {} : { hint: reverted.hint });
+      return reverted;
     },
   );
   app.delete(

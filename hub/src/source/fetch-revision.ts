@@ -1,5 +1,3 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import type { Problem } from "../domain/problem.ts";
 import { cloneBytesMax, cloneSizeCheckMs, fetchMs, listRemoteMs, packsPerCloneMax, rewoundDeepen } from "../limits.ts";
 import {
@@ -15,7 +13,8 @@ import {
   type Clone,
   type CommitFacts,
 } from "./clone.ts";
-import { gitEnvironment, type GitCredentials } from "./git-environment.ts";
+import { openAccess } from "./git-access.ts";
+import type { GitCredentials } from "./git-environment.ts";
 import { diagnoseGit, type GitDiagnosis } from "./git-problem.ts";
 import { isOlderTag, refKey, refuseRef, trackedRef, type GitRef } from "./git-ref.ts";
 import { branchName, explainMissing, findTip, listPatterns, parseRemoteRefs, type RemoteRefs, type RemoteTip } from "./list-remote.ts";
@@ -108,7 +107,7 @@ export async function fetchRevision(shelf: CloneShelf, request: FetchRequest): P
     if (problem === undefined) refs.push(ref);
     else refused.set(refKey(ref), { ok: false, problem });
   }
-  const access = await openAccess(shelf, request);
+  const access = await openAccess(shelf.accessFolder, request);
   if (!access.ok) return access;
   try {
     const fetch: Fetch = { shelf, request, refs, env: access.env, secrets: access.secrets };
@@ -341,59 +340,6 @@ export async function dropClone(shelf: CloneShelf, url: string): Promise<void> {
   const clone = shelf.clones.get(url);
   shelf.clones.delete(url);
   if (clone !== undefined) await discardClone(clone);
-}
-
-interface Access {
-  readonly ok: true;
-  readonly env: (gitDir: string) => Record<string, string>;
-  readonly secrets: readonly string[];
-  close(): Promise<void>;
-}
-
-/** Credentials in the form that Git takes them; files live as long as the fetch and are only ours to read. */
-async function openAccess(shelf: CloneShelf, { repository, credentials }: FetchRequest): Promise<Access | { readonly ok: false; readonly problem: Problem }> {
-  const { transport } = repository;
-  const nothingToClose = async (): Promise<void> => {};
-  if (transport !== "ssh") {
-    if (credentials !== undefined && !("password" in credentials))
-      return wrongCredentials("an SSH key cannot be used over https", "give a token, or use the ssh URL");
-    const password = transport === "file" ? undefined : credentials;
-    if (password?.username?.includes(":") === true) return wrongCredentials("a user's name cannot hold ':'", "check the username");
-    const secrets = password === undefined ? [] : [password.password, Buffer.from(`${password.username ?? "git"}:${password.password}`).toString("base64")];
-    return {
-      ok: true,
-      secrets,
-      close: nothingToClose,
-      env: (gitDir) => gitEnvironment({ gitDir, transport, ...(password === undefined ? {} : { password }) }),
-    };
-  }
-  if (credentials === undefined || !("sshPrivateKey" in credentials))
-    return wrongCredentials("an ssh repository needs a private key and known hosts", "give --ssh-key and --known-hosts, or use the https URL with a token");
-  if (credentials.knownHosts.trim() === "") {
-    return {
-      ok: false,
-      problem: {
-        code: "host-key",
-        message: "no known hosts were given for this ssh repository; an unknown server is never trusted on first sight",
-        hint: "give --known-hosts: the output of ssh-keyscan HOST, checked with the server's owner",
-      },
-    };
-  }
-  const folder = await mkdtemp(join(shelf.accessFolder, "key-"));
-  const keyFile = join(folder, "key");
-  const knownHostsFile = join(folder, "known_hosts");
-  await writeFile(keyFile, `${credentials.sshPrivateKey.trimEnd()}\n`, { mode: 0o600 });
-  await writeFile(knownHostsFile, `${credentials.knownHosts.trimEnd()}\n`, { mode: 0o600 });
-  return {
-    ok: true,
-    secrets: [],
-    env: (gitDir) => gitEnvironment({ gitDir, transport, ssh: { keyFile, knownHostsFile } }),
-    close: () => rm(folder, { recursive: true, force: true }),
-  };
-}
-
-function wrongCredentials(message: string, hint: string): { readonly ok: false; readonly problem: Problem } {
-  return { ok: false, problem: { code: "wrong-credentials", message, hint } };
 }
 
 async function runRemote(fetch: Fetch, gitDir: string, args: readonly string[], timeoutMs: number): Promise<GitOutput> {

@@ -8,6 +8,7 @@ import { refKey } from "./git-ref.ts";
 import { writeGitGuard } from "./git-guard.ts";
 import { readFleetTree, type OpenedTree } from "./read-fleet-tree.ts";
 import { parseRepositoryUrl, type RepositoryUrlOptions } from "./repository-url.ts";
+import { revertPath, type RevertRequest } from "./revert-path.ts";
 import { tidyClone } from "./tidy-clone.ts";
 
 export interface SourceOptions extends RepositoryUrlOptions {
@@ -33,6 +34,8 @@ export interface GitSource {
    * `forget` and open again.
    */
   openTree(url: string, revision: string, access?: TreeAccess): Promise<OpenedTree>;
+  /** A commit on a new branch in which a folder is as it was: see revertPath. */
+  revertPath(request: Omit<RevertRequest, "repository"> & { readonly url: string }): ReturnType<typeof revertPath>;
   /** Throw a repository's clone away: nobody follows it any more, or it is damaged. */
   forget(url: string): Promise<void>;
   /** Ends the processes that read blobs. Fetches are ended by their signals. */
@@ -90,6 +93,13 @@ class Source implements GitSource {
       const found = outcome.revisions.get(refKey(ref));
       return found?.ok === false ? { ...found, damaged: false } : await this.#openHere(repository.url, revision);
     });
+  }
+
+  async revertPath({ url, ...request }: Omit<RevertRequest, "repository"> & { readonly url: string }): ReturnType<typeof revertPath> {
+    const parsed = parseRepositoryUrl(url, this.#options);
+    if (!parsed.ok) return parsed;
+    const { repository } = parsed;
+    return await this.#inTurn(repository.url, () => revertPath(this.#shelf, { ...request, repository }));
   }
 
   async #openHere(url: string, revision: string): Promise<OpenedTree> {

@@ -18,11 +18,14 @@ export async function readRevisions(pool: pg.Pool, query: ListBounds & { readonl
     readonly problems: RevisionRow["problems"];
     readonly trace_id: string | null;
     readonly clusters: RevisionRow["clusters"];
+    readonly rollout: RevisionRow["rollout"];
   }
   const from = `revisions r CROSS JOIN LATERAL (
       SELECT json_build_object('wanted', count(*), 'synced', count(*) FILTER (WHERE t.sync = 'Synced'), 'healthy', count(*) FILTER (WHERE t.health = 'Current')) AS clusters
-      FROM seen_targets t WHERE t.fleet = r.fleet AND t.revision = r.revision AND t.tombstone IS NULL) s`;
-  const select = "r.fleet, r.revision, r.author, r.subject, r.committed_at, r.seen_at, r.outcome, r.problems, r.trace_id, s.clusters";
+      FROM seen_targets t WHERE t.fleet = r.fleet AND t.revision = r.revision AND t.tombstone IS NULL) s
+    LEFT JOIN LATERAL (SELECT json_build_object('id', o.id, 'phase', o.phase, 'reason', o.reason) AS rollout FROM rollouts o
+      WHERE o.fleet = r.fleet AND o.revision = r.revision ORDER BY o.id DESC LIMIT 1) l ON true`;
+  const select = "r.fleet, r.revision, r.author, r.subject, r.committed_at, r.seen_at, r.outcome, r.problems, r.trace_id, s.clusters, l.rollout";
   const where = new Conditions().add("r.fleet = ¤", query.fleet);
   const keys = [
     ["r.seen_at", "timestamptz"],
@@ -31,8 +34,8 @@ export async function readRevisions(pool: pg.Pool, query: ListBounds & { readonl
   const page = await readPage<StoredRevision>(pool, { from, select, where, keys, descending: true, limit: query.limit, cursor: query.cursor });
   return {
     ...page,
-    items: page.items.map(({ fleet, revision, author, subject, outcome, problems, clusters, ...row }) => ({
-      fleet, revision, author, subject, outcome, problems, clusters,
+    items: page.items.map(({ fleet, revision, author, subject, outcome, problems, clusters, rollout, ...row }) => ({
+      fleet, revision, author, subject, outcome, problems, clusters, rollout: rollout ?? null,
       committedAt: isoOrNull(row.committed_at), seenAt: row.seen_at.toISOString(), traceId: row.trace_id,
     })), // prettier-ignore
   };

@@ -334,20 +334,6 @@ export const EventRow = Type.Object({
 });
 export type EventRow = Static<typeof EventRow>;
 
-export const RevisionRow = Type.Object({
-  fleet: Type.String(),
-  revision: Type.String(),
-  author: Type.String(),
-  subject: Type.String(),
-  committedAt: MaybeTime,
-  seenAt: Time,
-  outcome: Type.Union([Type.Literal("rendered"), Type.Literal("failed"), Type.Literal("superseded")]),
-  problems: Type.Array(ProblemRow),
-  clusters: Type.Object({ wanted: Type.Integer(), synced: Type.Integer(), healthy: Type.Integer() }),
-  traceId: Type.Union([Type.String(), Type.Null()]),
-});
-export type RevisionRow = Static<typeof RevisionRow>;
-
 /** Where a rollout stands; all but Queued, Running and RollingBack are ends. */
 export const RolloutPhaseWord = Type.Union([
   Type.Literal("Queued"),
@@ -361,6 +347,23 @@ export const RolloutPhaseWord = Type.Union([
   Type.Literal("Skipped"),
 ]);
 export type RolloutPhaseWord = Static<typeof RolloutPhaseWord>;
+
+export const RevisionRow = Type.Object({
+  fleet: Type.String(),
+  revision: Type.String(),
+  author: Type.String(),
+  subject: Type.String(),
+  committedAt: MaybeTime,
+  seenAt: Time,
+  outcome: Type.Union([Type.Literal("rendered"), Type.Literal("failed"), Type.Literal("superseded")]),
+  problems: Type.Array(ProblemRow),
+  clusters: Type.Object({ wanted: Type.Integer(), synced: Type.Integer(), healthy: Type.Integer() }),
+  rollout: Type.Union([Type.Object({ id: Type.Integer(), phase: RolloutPhaseWord, reason: Type.String() }), Type.Null()], {
+    description: "What became of it: its newest rollout; null when none is kept",
+  }),
+  traceId: Type.Union([Type.String(), Type.Null()]),
+});
+export type RevisionRow = Static<typeof RevisionRow>;
 
 /** What a rollout has made of one cluster. */
 export const ClusterMarkWord = Type.Union(
@@ -531,6 +534,27 @@ export const PreviewCreate = Type.Object(
   { additionalProperties: false },
 );
 export type PreviewCreate = Static<typeof PreviewCreate>;
+
+export const RevertBranchCreate = Type.Object(
+  {
+    revision: Type.String({ pattern: "^[0-9a-f]{40}([0-9a-f]{24})?$", description: "As it is to be again: full hash" }),
+    name: Type.Optional(Type.String({ minLength: 1, maxLength: 200, description: "Of the new branch; default flotilla/revert-FLEET-REVISION" })),
+    reason: Type.Optional(Reason),
+  },
+  { additionalProperties: false },
+);
+export type RevertBranchCreate = Static<typeof RevertBranchCreate>;
+
+/** A commit on top of the fleet's branch in which the fleet's folder is as it was. */
+export const RevertBranch = Type.Object({
+  name: Type.String(),
+  base: Type.String({ description: "Tip of the fleet's branch" }),
+  commit: Type.String(),
+  pushed: Type.Boolean(),
+  problem: Type.Union([ProblemRow, Type.Null()], { description: "Why it could not be pushed" }),
+  patch: Type.String({ description: "As `git am` takes it" }),
+});
+export type RevertBranch = Static<typeof RevertBranch>;
 
 export const PreviewAction = Type.Enum(["create", "configure", "recreate", "prune", "hold-prune", "let-go", "refuse", "conflict", "keep", "run-hook"]);
 export type PreviewAction = Static<typeof PreviewAction>;

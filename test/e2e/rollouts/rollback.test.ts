@@ -98,6 +98,11 @@ await describeWith([...kubeToolsWithControllers, "nats-server"], "what a rollbac
     const { rollout } = await ended(revision, "RolledBack");
     expect(rollout?.failure?.message).toContain("web");
     await platform.converged("shop", good);
+    const waited = await fleet("wait", "shop", "--for", `rollout,revision=${revision}`, "--timeout", "30s");
+    expect(waited.status).toBe(1);
+    expect(waited.output).toMatch(/ended as RolledBack: /);
+    expect((await fleet("wait", "shop", "--for", `rollout,revision=${good}`, "--timeout", "30s")).status).toBe(0);
+    expect((await fleet("history", "shop")).stdout).toMatch(/^[0-9a-f]{12} +\S+ +rendered +RolledBack +0\/0 .*\n[0-9a-f]{12} +\S+ +rendered +Done +1\/1 /m);
     expect(await configMaps()).toEqual(["deleted", "frozen", "kept"]);
     expect((await client().get("/api/v1/namespaces/default/configmaps/kept")).metadata.uid).toBe(uid);
     expect((await client().get("/apis/apps/v1/namespaces/default/deployments/web")).spec.template.spec.containers[0].image).toBe("example/web:1");
@@ -150,4 +155,15 @@ await describeWith([...kubeToolsWithControllers, "nats-server"], "what a rollbac
     expect(byHand.status).toBe(1);
     expect(byHand.output).toMatch(/going back would be refused on one: ConfigMap default\/frozen.*--force/s);
   }, 150_000);
+
+  it("offers Git the same: a branch with the fleet's files as they were", async () => {
+    const run = await fleet("rollback", "shop", "--to", good.slice(0, 12), "--force", "--reason", "a bad night", "--revert-branch");
+    expect(run.status, run.output).toBe(0);
+    const name = `flotilla/revert-shop-${good.slice(0, 12)}`;
+    expect(run.stdout).toContain(`branch ${name} pushed`);
+    const treeOf = (ref: string) => forge.repository.git(["rev-parse", `${ref}^{tree}`]);
+    expect(await treeOf(name)).toBe(await treeOf(good));
+    expect(await forge.repository.git(["log", "-1", "--format=%B", name])).toContain("a bad night");
+    expect(await forge.repository.git(["rev-parse", `${name}^`])).toBe(await forge.repository.git(["rev-parse", "main"]));
+  }, 60_000);
 });

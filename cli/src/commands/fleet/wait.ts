@@ -20,6 +20,8 @@ interface Flags extends HubFlags {
 /** What is waited for; all of it at once. */
 export interface Goal {
   readonly healthy: boolean;
+  /** The end of the rollout: of the revision, else the newest. */
+  readonly rollout: boolean;
   /** First characters of a commit. */
   readonly revision: string | undefined;
 }
@@ -28,9 +30,10 @@ export const waitCommand = buildCommand({
   docs: {
     brief: "Wait until a fleet is synced, healthy, or at a revision",
     fullDescription: helpText(
-      "Ends with 0 when every cluster is there, 4 when the time is over, 1 when it cannot come: the revision does not render.\nA cluster that is Unknown counts as not there.",
+      "Ends with 0 when every cluster is there, 4 when the time is over, 1 when it cannot come: the revision does not render, or its rollout ended otherwise than done.\nA cluster that is Unknown counts as not there.",
       "fleet wait shop --for healthy --timeout 5m",
       "fleet wait shop --for revision=$(git rev-parse HEAD),healthy",
+      "fleet wait shop --for rollout,revision=$(git rev-parse HEAD) --timeout 1h",
       "fleet sync shop && fleet wait shop --for synced",
     ),
   },
@@ -43,7 +46,7 @@ export const waitCommand = buildCommand({
         variadic: ",",
         default: ["synced"],
         placeholder: "GOAL",
-        brief: "synced, healthy, or revision=COMMIT; several joined by commas",
+        brief: "synced, healthy, rollout (its rollout is done), or revision=COMMIT; several joined by commas",
       },
       timeout: { kind: "parsed", parse: durationParameter, optional: true, placeholder: "TIME", brief: "Give up after this time (default 5m)" },
     },
@@ -72,16 +75,16 @@ export const waitCommand = buildCommand({
 
 export function parseGoal(parts: readonly string[]): Goal {
   const revisions = parts.filter((part) => part.startsWith("revision=")).map((part) => part.slice("revision=".length).toLowerCase());
-  const other = parts.find((part) => part !== "synced" && part !== "healthy" && !part.startsWith("revision="));
-  if (other !== undefined) throw wrongUse(`--for does not know '${other}'`, "it takes synced, healthy, revision=COMMIT");
+  const other = parts.find((part) => !["synced", "healthy", "rollout"].includes(part) && !part.startsWith("revision="));
+  if (other !== undefined) throw wrongUse(`--for does not know '${other}'`, "it takes synced, healthy, rollout, revision=COMMIT");
   if (revisions.length > 1 || revisions.some((revision) => !/^[0-9a-f]{4,64}$/.test(revision))) {
     throw wrongUse("--for revision= takes one commit, at least its first 4 characters");
   }
-  return { healthy: parts.includes("healthy"), revision: revisions[0] };
+  return { healthy: parts.includes("healthy"), rollout: parts.includes("rollout"), revision: revisions[0] };
 }
 
-function goalText({ healthy, revision }: Goal): string {
-  return `${healthy ? "healthy" : "synced"}${revision === undefined ? "" : ` at ${shortRevision(revision)}`}`;
+function goalText({ healthy, rollout, revision }: Goal): string {
+  return `${rollout ? "rolled out" : healthy ? "healthy" : "synced"}${revision === undefined ? "" : ` at ${shortRevision(revision)}`}`;
 }
 
 /** Undefined when the goal is reached; else the first thing that is not there. Throws when it cannot come. */
@@ -89,10 +92,26 @@ async function whatIsMissing(client: HubClient, name: string, goal: Goal): Promi
   const fleet = await client.fleet(name);
   const refused = refusedRevision(fleet, goal);
   if (refused) throw refused;
+  if (goal.rollout) {
+    const waits = await rolloutMissing(client, name, goal);
+    if (waits !== undefined || !goal.healthy) return waits;
+  }
   const early = fleetMissing(fleet, goal);
   if (early !== undefined) return early;
   const targets = await client.targets(name);
   return targetsMissing(fleet, targets, goal);
+}
+
+/** Undefined when the rollout is done. Throws when it ended otherwise. */
+async function rolloutMissing(client: HubClient, fleet: string, { revision }: Goal): Promise<string | undefined> {
+  const rollouts = await client.rollouts({ fleet }, revision === undefined ? 1 : 50);
+  const rollout = rollouts.find((row) => revision === undefined || row.revision.startsWith(revision));
+  if (!rollout) return revision === undefined ? "no rollout has begun" : `no rollout of ${shortRevision(revision)} has begun`;
+  if (rollout.phase === "Done") return undefined;
+  if (rollout.endedAt === null) return `${rollout.phase}: ${rollout.reason}`;
+  throw new FleetError(`the rollout of ${shortRevision(rollout.revision)} in fleet ${fleet} ended as ${rollout.phase}: ${rollout.reason}`, exitCodes.failed, {
+    hint: `fleet rollout show ${rollout.id}`,
+  });
 }
 
 /** The wanted revision was seen and is bad: waiting longer changes nothing. */

@@ -1,9 +1,12 @@
 import { shortRevision } from "@flotilla/proto/plain-words";
 import { buildCommand } from "@stricli/core";
+import type { RevertBranch } from "@flotilla/proto/rest/contract";
 import { connect, type HubFlags, hubFlags } from "../../connect/hub-flags.ts";
 import type { FleetContext } from "../../fleet-context.ts";
 import { completeClusters } from "../../input/complete-names.ts";
 import { documentFlag, fleetName, helpText, reasonFlag, text } from "../../input/parameters.ts";
+import { FleetError, wrongUse } from "../../fleet-error.ts";
+import type { HubClient } from "../../hub-client.ts";
 import { remark, say, structured } from "../../render/print.ts";
 
 interface Flags extends HubFlags {
@@ -11,6 +14,7 @@ interface Flags extends HubFlags {
   readonly cluster: readonly string[] | undefined;
   readonly reason: string | undefined;
   readonly force: boolean;
+  readonly revertBranch: boolean;
   readonly output: "json" | "yaml" | undefined;
 }
 
@@ -21,6 +25,7 @@ export const rollbackCommand = buildCommand({
       "At once, from what the hub keeps: Git need not be reachable. The fleet is pinned: newer commits wait, drift is corrected toward the pin, until `fleet resume`. Without --to: what the fleet had before as a whole; for a cluster, what was healthy there before.\nRefused before it begins when an API server would refuse it: a claim that would shrink, a definition that would lose a version, a field that cannot be changed. --force lets everything else go back.",
       'fleet rollback shop --reason "checkout is slow"',
       "fleet rollback shop --to 3f2a91c --cluster berlin-1,paris-1",
+      "fleet rollback shop --revert-branch",
       "fleet resume shop",
     ),
   },
@@ -39,12 +44,20 @@ export const rollbackCommand = buildCommand({
       },
       reason: reasonFlag,
       force: { kind: "boolean", default: false, withNegated: false, brief: "Also when not everything can go back" },
+      revertBranch: {
+        kind: "boolean",
+        default: false,
+        withNegated: false,
+        brief: "Also offer Git the same: a branch with the fleet's folder as it was, pushed where the hub's credentials may; else a patch",
+      },
       output: documentFlag,
     },
     aliases: { o: "output" },
     positional: { kind: "tuple", parameters: [fleetName] },
   },
   async func(this: FleetContext, flags: Flags, fleet: string): Promise<void> {
+    if (flags.revertBranch && flags.cluster !== undefined)
+      throw wrongUse("--revert-branch is for the whole fleet", "leave --cluster out: Git says one thing to all of its clusters");
     const client = await connect(this, flags);
     const answer = await client.rollBack(fleet, {
       force: flags.force,
@@ -52,9 +65,12 @@ export const rollbackCommand = buildCommand({
       ...(flags.cluster !== undefined && { clusters: [...flags.cluster] }),
       ...(flags.reason !== undefined && { reason: flags.reason }),
     });
-    if (flags.output !== undefined) return say(this, await structured(answer, flags.output));
+    const pinned = answer.pins.find(({ cluster }) => cluster === null)?.revision;
+    const revert = flags.revertBranch && pinned !== undefined ? await offerRevert(client, fleet, pinned, flags.reason) : undefined;
+    if (flags.output !== undefined) return say(this, await structured({ ...answer, ...(revert && { revert }) }, flags.output));
     for (const { cluster, revision } of answer.pins)
       say(this, `${cluster === null ? `fleet ${fleet}` : `cluster ${cluster} of fleet ${fleet}`} pinned to ${shortRevision(revision)}`);
+    if (revert) tellRevert(this, revert);
     remark(
       this,
       `follow it: fleet status ${fleet} --watch`,
@@ -62,3 +78,18 @@ export const rollbackCommand = buildCommand({
     );
   },
 });
+
+/** The fleet is back already: that Git could not be changed must not look as if it were not. */
+async function offerRevert(client: HubClient, fleet: string, revision: string, reason: string | undefined): Promise<RevertBranch | FleetError> {
+  return client.revertBranch(fleet, { revision, ...(reason !== undefined && { reason }) }).catch((error: unknown) => {
+    if (error instanceof FleetError) return error;
+    throw error;
+  });
+}
+
+function tellRevert(context: FleetContext, revert: RevertBranch | FleetError): void {
+  if (revert instanceof FleetError) return remark(context, `no revert branch: ${revert.message}`);
+  if (revert.pushed) return say(context, `branch ${revert.name} pushed (${shortRevision(revert.commit)}): merge it, then fleet resume`);
+  remark(context, `${revert.problem?.message ?? "not pushed"}: the patch follows, for git am`);
+  say(context, revert.patch);
+}
