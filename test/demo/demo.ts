@@ -5,11 +5,12 @@ import { type Figure, writeFigures } from "../bench/figures.ts";
 import { type Forge, forgeOf } from "../harness/forge.ts";
 import { folderChanges, type Member, type Platform, startPlatform } from "../harness/platform.ts";
 import { repositoryRoot } from "../harness/programs.ts";
+import { playRollout } from "./rollout-story.ts";
 import { waitFor, waitForValue } from "../harness/wait-for.ts";
 
 /**
  * The main job on real servers: three API servers with controller-manager (the harness plays kubelet), a Git server, the hub with its Postgres and
- * NATS, three agents that joined by token. Each step is measured. Stays up to play with; `--headless` ends by itself.
+ * NATS, three agents that joined by token. Each step is measured. Stays up to play with; `--headless` ends by itself. `--story rollout` tells of waves, a rollback and a preview instead.
  */
 
 const members = [
@@ -46,7 +47,14 @@ class Demo {
 }
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({ options: { headless: { type: "boolean", default: false }, json: { type: "string" } } });
+  const { values } = parseArgs({
+    options: { headless: { type: "boolean", default: false }, json: { type: "string" }, story: { type: "string", default: "path" } },
+  });
+  const story = stories.get(values.story);
+  if (!story) {
+    process.stderr.write(`there is no story '${values.story}': --story ${[...stories.keys()].join(" | ")}\n`);
+    return 2;
+  }
   const demo = new Demo();
   const interrupted = Promise.race([once(process, "SIGINT"), once(process, "SIGTERM")]).then(() => "interrupted" as const);
   demo.say("Starting 3 Kubernetes API servers, a Git server, the hub and 3 agents. Everything listens on loopback only.");
@@ -59,8 +67,8 @@ async function main(): Promise<number> {
   const platform = await starting;
   try {
     demo.say("✓ 3 clusters joined by token");
-    const ended = await Promise.race([play(demo, platform).then(() => "played" as const), interrupted]);
-    if (values.json !== undefined) await writeFigures(values.json, "demo", figures(demo.steps));
+    const ended = await Promise.race([story(demo, platform).then(() => "played" as const), interrupted]);
+    if (values.json !== undefined) await writeFigures(values.json, values.story === "path" ? "demo" : `demo-${values.story}`, figures(demo.steps));
     if (ended === "played" && !values.headless) {
       tellCommands(demo, platform);
       await interrupted;
@@ -76,6 +84,12 @@ async function main(): Promise<number> {
   }
   return status;
 }
+
+/** What can be told: the path of a commit; rollouts. */
+const stories: ReadonlyMap<string, (demo: Demo, platform: Platform) => Promise<void>> = new Map([
+  ["path", play],
+  ["rollout", playRollout],
+]);
 
 async function play(demo: Demo, platform: Platform): Promise<void> {
   const { forge, revision } = await createFleet(demo, platform);
