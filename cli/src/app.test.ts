@@ -483,12 +483,13 @@ describe("lists", () => {
       seenAt: "2026-11-24T00:00:00Z",
       outcome: "rendered",
       problems: [],
+      rollout: { id: 1, phase: "Done", reason: "" },
       clusters: { wanted: 2, synced: 2, healthy: 1 },
       traceId: null,
     };
     const fleet = await withHub({ "GET /fleets/shop/revisions": () => page([row]) });
     expect((await fleet("history shop -o name")).stdout).toBe(`${revision}\n`);
-    expect((await fleet("history shop")).stdout).toMatch(/1a2b3c4d5e6f +60m +rendered +2\/2 +1\/2 +Ada +More replicas/);
+    expect((await fleet("history shop")).stdout).toMatch(/1a2b3c4d5e6f +60m +rendered +Done +2\/2 +1\/2 +Ada +More replicas/);
   });
 });
 
@@ -974,6 +975,9 @@ describe("help", () => {
       "notify set",
       "notify list",
       "notify remove",
+      "token create",
+      "token list",
+      "token revoke",
       "wait",
       "history",
       "trace",

@@ -63,6 +63,8 @@ import { rollbackCommand } from "./commands/rollout/rollback.ts";
 import { rolloutShowCommand } from "./commands/rollout/show.ts";
 import { rolloutStatusCommand } from "./commands/rollout/status.ts";
 import { rolloutWatchCommand } from "./commands/rollout/watch.ts";
+import { tokenCreateCommand } from "./commands/token/create.ts";
+import { tokenListCommand, tokenRevokeCommand } from "./commands/token/list.ts";
 import { suspendCommand } from "./commands/suspend/suspend.ts";
 import { suspensionsCommand } from "./commands/suspend/list.ts";
 import { overrideCommand } from "./commands/window/override.ts";
@@ -148,6 +150,10 @@ const root = buildRouteMap<string, FleetContext>({
         check: forgeCheckCommand,
         remove: forgeRemoveCommand,
       },
+    }),
+    token: buildRouteMap({
+      docs: { brief: "Tokens of people and programs: create, list, revoke" },
+      routes: { create: tokenCreateCommand, list: tokenListCommand, revoke: tokenRevokeCommand },
     }),
     notify: buildRouteMap({
       docs: { brief: "Who is told how rollouts end: set, list, remove" },

@@ -42,6 +42,9 @@ import type {
   RevertBranchCreate,
   Suspension,
   SuspensionCreate,
+  TokenCreate,
+  TokenCreated,
+  TokenRow,
   TargetRow,
   Trace,
   WindowOverride,
@@ -129,6 +132,18 @@ export class HubClient {
   /** Answers when there is news after `mark`, or a while later. */
   preview(id: string, mark: string): Promise<Preview> {
     return this.#read(`/previews/${encodeURIComponent(id)}${queryText({ after: mark })}`);
+  }
+
+  async apiTokens(): Promise<readonly TokenRow[]> {
+    return (await this.#read<{ items: TokenRow[] }>("/tokens")).items;
+  }
+
+  createApiToken(token: TokenCreate, reason?: string): Promise<TokenCreated> {
+    return this.#write("POST", "/tokens", token, reason);
+  }
+
+  async revokeApiToken(id: string, reason?: string): Promise<void> {
+    await this.#write("DELETE", `/tokens/${encodeURIComponent(id)}`, undefined, reason);
   }
 
   revertBranch(fleet: string, revert: RevertBranchCreate): Promise<RevertBranch> {

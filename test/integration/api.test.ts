@@ -386,6 +386,40 @@ describe("errors and rights", () => {
     await problem(get(`/api/v1/fleets/${"x".repeat(300)}`), 414, "too-long");
   });
 
+  it("lets a token do what it may: look, act, make tokens; and tells once what a token is", async () => {
+    await seed();
+    const make = async (access: string, roles: string[] = []) =>
+      (await call("POST", "/api/v1/tokens", { body: { description: `a ${access}`, access, roles } })).body.token as string;
+    const [viewer, operator] = [await make("view"), await make("operate", ["ops"])];
+    const as = (bearer: string) => ({ headers: { authorization: `Bearer ${bearer}` } });
+    expect((await call("GET", "/api/v1/fleets", as(viewer))).status).toBe(200);
+    const hold = { body: { fleet: "shop", reason: "no" } };
+    await problem(call("POST", "/api/v1/holds", { ...hold, ...as(viewer) }), 403, "forbidden");
+    expect((await call("POST", "/api/v1/holds", { ...hold, ...as(operator) })).status).toBe(200);
+    // It previews: that changes nothing. Here it only meets an end without previews.
+    expect((await call("POST", "/api/v1/fleets/shop/previews", { body: { branch: "next" }, ...as(viewer) })).status).toBe(500);
+    for (const method of ["GET", "POST"]) {
+      const refused = await problem(
+        call(method, "/api/v1/tokens", { ...(method === "POST" && { body: { description: "x", access: "admin" } }), ...as(operator) }),
+        403,
+        "forbidden",
+      );
+      expect(refused.hint).toContain("fleet token create");
+    }
+    const { items } = (await get("/api/v1/tokens")).body as { items: { id: string; description: string; access: string; roles: string[] }[] };
+    expect(items.map(({ description, access, roles }) => [description, access, roles.join()]).sort()).toEqual([
+      ["a operate", "operate", "ops"],
+      ["a view", "view", ""],
+      ["test", "admin", "*"],
+    ]);
+    for (const secret of [viewer, operator, token]) expect(JSON.stringify(items)).not.toContain(secret.split("_")[2]);
+    const own = token.split("_")[1] ?? "";
+    await problem(call("DELETE", `/api/v1/tokens/${own}`), 409, "conflict");
+    expect((await call("DELETE", `/api/v1/tokens/${viewer.split("_")[1]}`)).status).toBe(204);
+    expect((await call("GET", "/api/v1/fleets", as(viewer))).status).toBe(401);
+    await problem(call("DELETE", `/api/v1/tokens/${viewer.split("_")[1]}`), 404, "not-found");
+  });
+
   it("says nothing to whoever has no valid token", async () => {
     await seed();
     const expired = await createApiToken(pool, hubActor, "old", new Date(Date.now() - 1_000));

@@ -5,9 +5,10 @@ import type { RolloutSpec, WaveSpec } from "@flotilla/hub/domain/fleet-spec";
 import type { PlacedTarget } from "@flotilla/hub/domain/target";
 import { digestOfBundles } from "@flotilla/hub/domain/place-bundles";
 import { releaseWavePorts } from "@flotilla/hub/start-sync";
+import { createApiToken } from "@flotilla/hub/store/api-tokens";
 import { saveRender } from "@flotilla/hub/store/bodies";
 import { stagePlacements, type BegunRollout } from "@flotilla/hub/store/begin-rollout";
-import { rollBack } from "@flotilla/hub/store/change-rollouts";
+import { actOnRollout, rollBack } from "@flotilla/hub/store/change-rollouts";
 import { changeLabels, createCluster } from "@flotilla/hub/store/change-clusters";
 import { createFleet } from "@flotilla/hub/store/create-fleet";
 import { openLinkStore } from "@flotilla/hub/store/link-store";
@@ -445,6 +446,47 @@ describe("a pin", () => {
     await unpin();
     await look();
     expect(await running()).toEqual(at("r2"));
+  });
+});
+
+describe("an approval", () => {
+  it("is given by a token that has the role which the wave names, or by one that has all", async () => {
+    const tokenOf = async (name: string, roles: readonly string[]): Promise<Actor> => {
+      const token = await createApiToken(pool, actor, name, null, { access: "operate", roles });
+      return { ...actor, id: token.split("_")[1] ?? "", reason: "green" };
+    };
+    const [dev, ops, admin] = [await tokenOf("dev", ["dev"]), await tokenOf("ops", ["dev", "ops"]), await tokenOf("admin", ["*"])];
+    await begin();
+    const waves = [
+      wave("canary", { after: { healthy: true, soakMs: 0, metrics: [], jobs: [], approval: "ops" } }),
+      wave("eu", { after: { healthy: true, soakMs: 0, metrics: [], jobs: [], approval: "board" } }),
+      wave("rest", { clusters: {} }),
+    ];
+    await commit("r2", plan({ waves }));
+    await look();
+    await report(["canary-1"]);
+    await look();
+    await expect(actOnRollout(pool, dev, "shop", "approve")).rejects.toMatchObject({
+      code: "conflict",
+      message: "wave canary is approved by ops, which dev is not",
+      hint: expect.stringContaining("--role ops"),
+    });
+    await look();
+    expect((await running())["eu-1"]).toBe("r1");
+    await actOnRollout(pool, ops, "shop", "approve");
+    await look();
+    expect((await running())["eu-1"]).toBe("r2");
+    await report(["eu-1", "eu-2"]);
+    await look();
+    await expect(actOnRollout(pool, ops, "shop", "approve")).rejects.toMatchObject({ code: "conflict" });
+    await actOnRollout(pool, admin, "shop", "approve");
+    await look();
+    expect((await running())["us-1"]).toBe("r2");
+    const { rows } = await pool.query("SELECT by, reason FROM rollout_decisions WHERE kind = 'approve' ORDER BY id");
+    expect(rows).toEqual([
+      { by: "ops", reason: "green" },
+      { by: "admin", reason: "green" },
+    ]);
   });
 });
 

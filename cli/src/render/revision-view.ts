@@ -15,7 +15,7 @@ export function revisionView(now: number): ListView<RevisionRow> {
       { title: "REVISION", cell: ({ revision }) => shortRevision(revision) },
       { title: "SEEN", cell: ({ seenAt }) => ageOf(seenAt, now) },
       { title: "OUTCOME", cell: ({ outcome }) => ({ text: outcome, tone: tones[outcome] }) },
-      { title: "ROLLOUT", cell: ({ rollout }) => (rollout === null ? "" : { text: rollout.phase, tone: phaseTones[rollout.phase] }) },
+      { title: "ROLLOUT", cell: ({ rollout }) => (!rollout ? "" : { text: rollout.phase, tone: phaseTones[rollout.phase] }) },
       { title: "SYNCED", cell: ({ clusters }) => `${clusters.synced}/${clusters.wanted}` },
       { title: "HEALTHY", cell: ({ clusters }) => `${clusters.healthy}/${clusters.wanted}` },
       { title: "AUTHOR", cell: ({ author }) => author },

@@ -1,4 +1,5 @@
 import { apiPrefix } from "@flotilla/proto/rest/contract";
+import { type Access, allows } from "../domain/access.ts";
 import { ApiProblem } from "./api-problem.ts";
 import type { ApiStore } from "./ports.ts";
 import type { ApiApp } from "./typed-app.ts";
@@ -15,9 +16,14 @@ export function requireToken(app: ApiApp, store: Pick<ApiStore, "checkToken" | "
     if (request.routeOptions.config.isPublic === true) return;
     if (request.is404 && !path.startsWith(apiPrefix)) return;
     const token = tokenOf(request.headers.authorization);
-    const tokenId = token === undefined ? undefined : await store.checkToken(token);
-    if (tokenId !== undefined) {
-      request.tokenId = tokenId;
+    const holder = token === undefined ? undefined : await store.checkToken(token);
+    if (holder !== undefined) {
+      const needed = request.routeOptions.config.access ?? (/^(GET|HEAD)$/.test(request.method) ? "view" : "operate");
+      if (!allows(holder.access, needed))
+        throw new ApiProblem(403, "forbidden", `this token may ${words[holder.access]}; ${request.method} ${path} takes one that may ${words[needed]}`, {
+          hint: "an administrator makes one: fleet token create --access",
+        });
+      request.tokenId = holder.id;
       return;
     }
     if (token !== undefined && request.method !== "GET") await store.recordExpiredToken(token, request.ip, `${request.method} ${path}`.slice(0, 300));
@@ -27,10 +33,14 @@ export function requireToken(app: ApiApp, store: Pick<ApiStore, "checkToken" | "
   });
 }
 
+const words: Readonly<Record<Access, string>> = { view: "only look", operate: "act", admin: "make tokens" };
+
 declare module "fastify" {
   interface FastifyContextConfig {
     /** Answers without a token. */
     isPublic?: boolean;
+    /** What a token must allow; default by the method: view for GET, else operate. */
+    access?: Access;
   }
   interface FastifyRequest {
     /** Id of the token that the request came with; unset on public routes. */

@@ -33,6 +33,7 @@ import type {
   PullRequestRow,
   RevertBranch,
   Suspension,
+  TokenRow,
   TargetRow,
   Tally,
   Trace,
@@ -41,6 +42,7 @@ import type {
 import type { PreviewFound } from "../domain/preview.ts";
 import type { Actor } from "../domain/actor.ts";
 import type { HeldRemoval } from "../domain/plan-removals.ts";
+import type { TokenHolder } from "../domain/access.ts";
 import type { ActScope } from "../domain/suspension.ts";
 import type { LabelExpression, LabelSelector } from "../domain/fleet-spec.ts";
 
@@ -59,8 +61,14 @@ export type Filters<Names extends string> = Bounds & { readonly [Name in Names]?
  */
 export interface ApiStore {
   ping(): Promise<void>;
-  /** Id of a valid token, or undefined. */
-  checkToken(token: string): Promise<string | undefined>;
+  /** Who a valid token stands for, or undefined. */
+  checkToken(token: string): Promise<TokenHolder | undefined>;
+  readTokens(): Promise<TokenRow[]>;
+  createToken(
+    actor: Actor,
+    wanted: { readonly description: string; readonly access: TokenHolder["access"]; readonly roles: readonly string[]; readonly expiresAt: Date | null },
+  ): Promise<string>;
+  revokeToken(actor: Actor, id: string): Promise<void>;
   /** Somebody tried to act with a token that was valid once: for the audit log. Nothing for any other token. */
   recordExpiredToken(token: string, source: string, request: string): Promise<void>;
   readFleets(query: Filters<"name">): Promise<Page<FleetRow>>;

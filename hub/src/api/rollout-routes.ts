@@ -97,6 +97,8 @@ export function addRolloutRoutes(app: ApiApp, { store, revertBranch }: ApiOption
       { schema: { operationId: `${act}Rollout`, summary: acts[act], tags, params: fleetParams, body: RolloutAct, response: answers({ 200: RolloutStatus }) } },
       async (request) => {
         const { fleet } = request.params;
+        if (act === "approve" && (request.body.reason ?? "").trim() === "")
+          throw new ApiProblem(400, "invalid-request", "an approval takes a reason", { hint: "what was looked at: fleet rollout approve --reason" });
         await store.actOnRollout(actorOf(request, request.body.reason), fleet, act, { wave: request.body.wave });
         return store.readRolloutStatus(fleet);
       },

@@ -14,6 +14,7 @@ import { addFleetRoutes } from "./fleet-routes.ts";
 import { addOperationsRoutes } from "./operations-routes.ts";
 import type { ApiLog, ApiOptions } from "./ports.ts";
 import { addForgeRoutes } from "./forge-routes.ts";
+import { addTokenRoutes } from "./token-routes.ts";
 import { addPreviewRoutes } from "./preview-routes.ts";
 import { addRolloutRoutes } from "./rollout-routes.ts";
 import { addStateRoutes } from "./state-routes.ts";
@@ -126,6 +127,7 @@ export async function buildApi(options: ApiOptions, watchers: Watchers): Promise
   addRolloutRoutes(app, options);
   addPreviewRoutes(app, options);
   addForgeRoutes(app, options);
+  addTokenRoutes(app, options);
   addWatchRoute(app, options, watchers);
   await addWebhookRoute(app, options);
   await app.ready();

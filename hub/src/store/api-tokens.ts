@@ -2,42 +2,99 @@ import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import type pg from "pg";
+import type { TokenRow } from "@flotilla/proto/rest/contract";
+import type { Access, TokenHolder } from "../domain/access.ts";
 import { type Actor, hubActor } from "../domain/actor.ts";
 import { awaitTurn, inActTransaction, recordAct } from "./audit-log.ts";
+import { isoOrNull } from "./iso-time.ts";
 import { inTransaction } from "./pool.ts";
 import { StoreError } from "./store-error.ts";
 
 const tokenForm = /^flt_([0-9a-f]{12})_([0-9a-f]{64})$/;
 
+/** What a new token may do, and in whose name it approves. */
+export interface TokenRights {
+  readonly access: Access;
+  readonly roles: readonly string[];
+}
+
+const allRights: TokenRights = { access: "admin", roles: ["*"] };
+
 /** Makes an API token: `flt_<id>_<256 bits>`; only its SHA-256 is stored. */
-export async function createApiToken(pool: pg.Pool, actor: Actor, description: string, expiresAt: Date | null = null): Promise<string> {
+export async function createApiToken(
+  pool: pg.Pool,
+  actor: Actor,
+  description: string,
+  expiresAt: Date | null = null,
+  { access, roles }: TokenRights = allRights,
+): Promise<string> {
   const id = randomBytes(6).toString("hex");
   const token = `flt_${id}_${randomBytes(32).toString("hex")}`;
-  const act = { act: "api-token.create", details: { token: id, description, expiresAt: expiresAt?.toISOString() ?? null } };
+  const act = { act: "api-token.create", details: { token: id, description, expiresAt: expiresAt?.toISOString() ?? null, access, roles } };
   await inActTransaction(pool, actor, act, (client) =>
-    client.query("INSERT INTO api_tokens (id, hash, description, expires_at) VALUES ($1, $2, $3, $4)", [id, hashOf(token), description, expiresAt]),
+    client.query("INSERT INTO api_tokens (id, hash, description, expires_at, access, roles) VALUES ($1, $2, $3, $4, $5, $6)", [
+      id,
+      hashOf(token),
+      description,
+      expiresAt,
+      access,
+      roles,
+    ]),
   );
   return token;
 }
 
-/** The id of a valid token, or undefined. */
-export async function checkApiToken(pool: pg.Pool, token: string): Promise<string | undefined> {
+/** Who a valid token stands for, or undefined. */
+export async function checkApiToken(pool: pg.Pool, token: string): Promise<TokenHolder | undefined> {
   const id = tokenForm.exec(token)?.[1];
   if (id === undefined) return undefined;
-  const { rows } = await pool.query<{ hash: string }>({
+  const { rows } = await pool.query<{ hash: string; access: Access }>({
     name: "check-api-token",
-    text: "SELECT hash FROM api_tokens WHERE id = $1 AND (expires_at IS NULL OR expires_at > now())",
+    text: "SELECT hash, access FROM api_tokens WHERE id = $1 AND (expires_at IS NULL OR expires_at > now())",
     values: [id],
   });
-  const [stored, given] = [Buffer.from(rows[0]?.hash ?? "", "hex"), Buffer.from(hashOf(token), "hex")];
-  if (stored.length !== given.length || !timingSafeEqual(stored, given)) return undefined;
+  const [row] = rows;
+  const [stored, given] = [Buffer.from(row?.hash ?? "", "hex"), Buffer.from(hashOf(token), "hex")];
+  if (!row || stored.length !== given.length || !timingSafeEqual(stored, given)) return undefined;
   // Once a minute is enough to see which tokens are used.
   await pool.query({
     name: "touch-api-token",
     text: "UPDATE api_tokens SET last_used_at = now() WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')",
     values: [id],
   });
-  return id;
+  return { id, access: row.access };
+}
+
+/** Newest first; what has ended stays for the audit log's sake. */
+export async function readApiTokens(pool: pg.Pool): Promise<TokenRow[]> {
+  const { rows } = await pool.query<Pick<TokenRow, "id" | "description" | "access" | "roles"> & { created: Date; expires: Date | null; used: Date | null }>(
+    "SELECT id, description, access, roles, created_at AS created, expires_at AS expires, last_used_at AS used FROM api_tokens ORDER BY created_at DESC, id LIMIT 1000",
+  );
+  return rows.map(({ created, expires, used, ...row }) => ({
+    ...row,
+    createdAt: created.toISOString(),
+    expiresAt: isoOrNull(expires),
+    lastUsedAt: isoOrNull(used),
+  }));
+}
+
+/**
+ * Ends a token now.
+ *
+ * @throws StoreError `not-found`; `conflict` when it is the one that asks, because then nobody may be left who could.
+ */
+export async function revokeApiToken(pool: pg.Pool, actor: Actor, id: string): Promise<void> {
+  await inActTransaction(pool, actor, { act: "api-token.revoke", details: { token: id } }, async (client) => {
+    if (id === actor.id) throw new StoreError("conflict", "it is the token that you are using", { hint: "revoke it with another administrator's" });
+    const { rowCount } = await client.query("UPDATE api_tokens SET expires_at = now() WHERE id = $1 AND (expires_at IS NULL OR expires_at > now())", [id]);
+    if (rowCount === 0) throw new StoreError("not-found", `there is no valid token ${id}`, { hint: "fleet token list" });
+  });
+}
+
+/** Roles of whoever acts; of the hub itself none. */
+export async function rolesOf(client: pg.ClientBase, actor: Actor): Promise<readonly string[]> {
+  const { rows } = await client.query<{ roles: string[] }>("SELECT roles FROM api_tokens WHERE id = $1", [actor.id]);
+  return rows[0]?.roles ?? [];
 }
 
 /**

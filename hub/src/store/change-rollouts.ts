@@ -1,8 +1,10 @@
 import type { HoldRow, PinRow, Released } from "@flotilla/proto/rest/contract";
 import type pg from "pg";
+import { hasRole } from "../domain/access.ts";
 import type { Actor } from "../domain/actor.ts";
 import type { RolloutSpec } from "../domain/fleet-spec.ts";
 import type { RolloutPhase } from "../domain/rollout.ts";
+import { rolesOf } from "./api-tokens.ts";
 import { inActTransaction } from "./audit-log.ts";
 import { endRollouts, noteDecision, tellRollout } from "./begin-rollout.ts";
 import { notify } from "./listen.ts";
@@ -95,6 +97,11 @@ async function change(
       );
     case "approve": {
       const index = waveToApprove(rollout, wave, fleet);
+      const role = rollout.plan.waves[index]?.after.approval;
+      if (role !== undefined && !hasRole(await rolesOf(client, actor), role))
+        throw new StoreError("conflict", `wave ${rollout.plan.waves[index]?.name} is approved by ${role}, which ${by} is not`, {
+          hint: `somebody's token with that role approves it: fleet token create … --role ${role}`,
+        });
       await client.query("UPDATE rollouts SET approvals = approvals || $2::jsonb, version = nextval('change_version') WHERE id = $1", [
         rollout.id,
         JSON.stringify([{ wave: index, ...word }]),

@@ -1,7 +1,7 @@
 import { commandLifetimeMs } from "@flotilla/proto/limits";
 import type pg from "pg";
 import type { ApiStore } from "../api/ports.ts";
-import { checkApiToken, recordExpiredToken } from "../store/api-tokens.ts";
+import { checkApiToken, createApiToken, readApiTokens, recordExpiredToken, revokeApiToken } from "../store/api-tokens.ts";
 import { approveRemoval } from "../store/approve-removal.ts";
 import { approvePrunes } from "../store/approve-prunes.ts";
 import { readAuditLog } from "../store/audit-log.ts";
@@ -39,6 +39,9 @@ export function apiStore(pool: pg.Pool, sealing: Sealing): ApiStore {
   const store: ApiStore = {
     ping: async () => void (await pool.query("SELECT 1")),
     checkToken: (token) => checkApiToken(pool, token),
+    readTokens: () => readApiTokens(pool),
+    createToken: (actor, { description, expiresAt, ...rights }) => createApiToken(pool, actor, description, expiresAt, rights),
+    revokeToken: (actor, id) => revokeApiToken(pool, actor, id),
     recordExpiredToken: (token, source, request) => recordExpiredToken(pool, token, source, request),
     readFleets: (query) => readFleets(pool, query),
     readFleet: (name) => readFleet(pool, name),

@@ -603,6 +603,37 @@ export const Preview = Type.Object({
 });
 export type Preview = Static<typeof Preview>;
 
+export const AccessWord = Type.Union([Type.Literal("view"), Type.Literal("operate"), Type.Literal("admin")], {
+  description: "view: reads and previews; operate: also acts; admin: also makes and revokes tokens",
+});
+
+export const TokenCreate = Type.Object(
+  {
+    description: Type.String({ minLength: 1, maxLength: 200, description: "Whose it is: shown in history and audit log" }),
+    access: AccessWord,
+    roles: Type.Optional(
+      Type.Array(Type.String({ minLength: 1, maxLength: 63 }), { maxItems: 50, description: "In whose name it approves rollouts; * is all of them" }),
+    ),
+    lifetimeMs: Type.Optional(Type.Integer({ minimum: 1_000, description: "Default for ever" })),
+  },
+  { additionalProperties: false },
+);
+export type TokenCreate = Static<typeof TokenCreate>;
+
+export const TokenCreated = Type.Object({ token: Type.String({ description: "Told once" }) });
+export type TokenCreated = Static<typeof TokenCreated>;
+
+export const TokenRow = Type.Object({
+  id: Type.String(),
+  description: Type.String(),
+  access: AccessWord,
+  roles: Type.Array(Type.String()),
+  createdAt: Time,
+  expiresAt: MaybeTime,
+  lastUsedAt: MaybeTime,
+});
+export type TokenRow = Static<typeof TokenRow>;
+
 export const ForgeKindWord = Type.Union([Type.Literal("github"), Type.Literal("gitlab"), Type.Literal("gitea")]);
 
 export const ForgeSet = Type.Object(

@@ -53,7 +53,7 @@ await describeWith([...kubeTools, "nats-server"], "a rollout of a fleet that mov
       `wave ${wave} waits for an approval`,
       ({ rollout }) => rollout?.reason.startsWith(`wave ${wave} `) === true && rollout.reason.includes("approval by ops"),
     );
-    await platform.hub.api.request("POST", "/api/v1/fleets/shop/rollout/approve", { wave });
+    await platform.hub.api.request("POST", "/api/v1/fleets/shop/rollout/approve", { wave, reason: "green" });
   };
   /** Mark by cluster. */
   const marks = async (): Promise<Record<string, string>> => {

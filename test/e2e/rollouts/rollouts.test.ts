@@ -188,7 +188,7 @@ await describeWith([...kubeToolsWithControllers, "nats-server"], "a rollout on e
     try {
       const { rollout } = await status();
       if (rollout?.revision !== revision) return "";
-      if (rollout.reason.includes("approval by ops")) await act("approve");
+      if (rollout.reason.includes("approval by ops")) await act("approve", { reason: "green" });
       return rollout.phase === "Done" ? "done" : "";
     } catch {
       return "";
@@ -232,7 +232,7 @@ await describeWith([...kubeToolsWithControllers, "nats-server"], "a rollout on e
     await platform.hub.api.request("PATCH", "/api/v1/clusters/us-3", { labels: { tier: "eu" } });
     await waitForValue(wanted, (now) => now["us-3"] === revision, { what: "us-3 gets what Europe has", timeoutMs: 30_000 });
     expect((await wanted())["us-1"]).not.toBe(revision);
-    await act("approve");
+    await act("approve", { reason: "green" });
     await ended(revision, "Done");
     await platform.hub.api.request("PATCH", "/api/v1/clusters/us-3", { labels: { tier: "us" } });
     await platform.converged("shop", revision, { clusters: 8 });

@@ -9,7 +9,8 @@ interface Flags extends HubFlags {
   readonly reason: string | undefined;
 }
 
-interface ApproveFlags extends Flags {
+interface ApproveFlags extends HubFlags {
+  readonly reason: string;
   readonly wave: string | undefined;
 }
 
@@ -62,19 +63,23 @@ export const rolloutApproveCommand = buildCommand({
   docs: {
     brief: "Let the next wave begin",
     fullDescription: helpText(
-      "For a wave whose `after` names an approval; without --wave the first that waits for one. Who, when and why are kept with the rollout and in the audit log. The group that fleet.yaml names is shown; whether you are in it is not checked.",
+      "For a wave whose `after` names an approval; without --wave the first that waits for one. Who, when and why are kept with the rollout and in the audit log. It takes a token that has the role which fleet.yaml names (fleet token create --role), or an administrator's.",
       'fleet rollout approve shop --reason "dashboards are green"',
-      "fleet rollout approve shop --wave canary",
+      'fleet rollout approve shop --wave canary --reason "INC-12 is closed"',
     ),
   },
   parameters: {
-    flags: { ...hubFlags, reason: reasonFlag, wave: { kind: "parsed", parse: text, optional: true, placeholder: "WAVE", brief: "The wave that is approved" } },
+    flags: {
+      ...hubFlags,
+      reason: { kind: "parsed", parse: text, placeholder: "TEXT", brief: "Why: what was looked at" },
+      wave: { kind: "parsed", parse: text, optional: true, placeholder: "WAVE", brief: "The wave that is approved" },
+    },
     positional: { kind: "tuple", parameters: [fleetName] },
   },
   async func(this: FleetContext, flags: ApproveFlags, fleet: string): Promise<void> {
     const client = await connect(this, flags);
     const { rollout } = await client.actOnRollout(fleet, "approve", {
-      ...(flags.reason !== undefined && { reason: flags.reason }),
+      reason: flags.reason,
       ...(flags.wave !== undefined && { wave: flags.wave }),
     });
     say(
