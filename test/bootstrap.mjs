@@ -23,7 +23,7 @@ const commands = {
 };
 
 /** What the benches share, and no bench itself. */
-const benchParts = new Set(["figures.ts", "bench-objects.ts", "proc-usage.ts"]);
+const benchParts = new Set(["figures.ts", "bench-objects.ts", "proc-usage.ts", "answering-links.ts"]);
 
 main().catch((error) => {
   process.stderr.write(`\nflotilla: ${error.message}\n`);
