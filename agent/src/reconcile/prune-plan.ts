@@ -23,9 +23,10 @@ interface Wait {
  * half there is no reason to delete the other half (fault 5). Held prunes are said, with the list's digest (G6). What asks to be the last
  * goes when all else is gone and everything is healthy.
  *
+ * @param plannedAt when the plan was begun (epoch ms).
  * @returns after how many milliseconds another plan should look at what is left, or undefined when nothing is, or what is left comes by itself.
  */
-export async function prunePlan(run: FleetRun, plan: Plan, engine: EngineContext, signal: AbortSignal): Promise<number | undefined> {
+export async function prunePlan(run: FleetRun, plan: Plan, plannedAt: number, engine: EngineContext, signal: AbortSignal): Promise<number | undefined> {
   for (const [key, why] of plan.letGo) letGo(run, key, why, engine);
   announceHeld(run, plan, engine);
   const wait = unreadBy(run, engine) ?? unapplied(run, plan);
@@ -34,7 +35,7 @@ export async function prunePlan(run: FleetRun, plan: Plan, engine: EngineContext
   for (const [key, why] of plan.resting) note(run, [key], "Waits", `prune waits: ${why}`, engine);
   if (wait) {
     waitFor(run, [...plan.prunes, ...plan.lastPrunes], wait, engine);
-    return restMs(run, plan, engine);
+    return restMs(run, plan, plannedAt, engine);
   }
   const farewells = await sayFarewells(run, plan, engine, signal);
   const going = withoutThese(plan, (key) => farewells.has(bundleOf(run, key)) || leavingHook(run, key) !== undefined);
@@ -46,7 +47,7 @@ export async function prunePlan(run: FleetRun, plan: Plan, engine: EngineContext
   const stuck = left + (lastWait ? 0 : await pruneAll(run, plan, going.lastPrunes, engine, signal));
   run.pruneTries = stuck > 0 ? run.pruneTries + 1 : 0;
   const againMs = Math.min(engineLimits.pruneRetryMaxMs, engineLimits.pruneRetryMinMs * 2 ** Math.min(run.pruneTries - 1, 10));
-  const restsMs = soonerOf(restMs(run, plan, engine), waits.size > 0 ? stageWaitMs(run, waits) : undefined);
+  const restsMs = soonerOf(restMs(run, plan, plannedAt, engine), waits.size > 0 ? stageWaitMs(run, waits) : undefined);
   return stuck > 0 ? Math.min(againMs, restsMs ?? againMs) : restsMs;
 }
 
@@ -177,11 +178,11 @@ function waitsForAll(run: FleetRun, plan: Plan): Wait | undefined {
 }
 
 /** When what rests may be looked at again. */
-function restMs(run: FleetRun, plan: Plan, engine: EngineContext): number | undefined {
-  const now = Date.now();
-  const ends = [...run.leftBundles.values(), ...run.leftObjects.values()].map((since) => since + engine.handOverMs).filter((end) => end > now);
+function restMs(run: FleetRun, plan: Plan, plannedAt: number, engine: EngineContext): number | undefined {
+  // Also of a rest that has ended since it was planned: applies may take longer than it, and nobody else would look again.
+  const ends = [...run.leftBundles.values(), ...run.leftObjects.values()].map((since) => since + engine.handOverMs).filter((end) => end > plannedAt);
   // What rests because another fleet names it is woken by that fleet.
-  return plan.resting.size === 0 || ends.length === 0 ? undefined : Math.min(...ends) - now + 10;
+  return plan.resting.size === 0 || ends.length === 0 ? undefined : Math.max(0, Math.min(...ends) - Date.now()) + 10;
 }
 
 /** Forget without deleting. */

@@ -51,7 +51,7 @@ export async function reconcileTarget(run: FleetRun, engine: EngineContext, sign
   const hooks = [...orders.states.values()].flatMap(({ start }) => start);
   const counts = await applyPlan(run, plan, engine, signal, () => startHooks(run, hooks, engine, signal));
   failpoint("after-apply-before-inventory");
-  const pruneAgainMs = signal.aborted ? undefined : await prunePlan(run, plan, engine, signal);
+  const pruneAgainMs = signal.aborted ? undefined : await prunePlan(run, plan, plannedAt, engine, signal);
   if (!signal.aborted) await afterDeletes(run, nothing, engine, signal);
   await saveInventory(run, engine);
   if (signal.aborted) return;

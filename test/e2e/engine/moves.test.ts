@@ -189,6 +189,15 @@ await describeWith(kubeTools, "moving an object", () => {
     for (const name of many) expect(await find(name)).toBeDefined();
   });
 
+  it("a rest that ends while the same target is still being applied is not forgotten", async () => {
+    agent = await startEngine(cluster, { handOverMs: 200 });
+    await agent.sync(testTarget("other", 1, [bundle("web", ["ot-a"])]));
+    await agent.sync(testTarget("busy", 1, [bundle("web", ["bs-a", "bs-goes"])]));
+    const many = Array.from({ length: 400 }, (_, index) => `bs-${index}`);
+    await agent.sync(testTarget("busy", 2, [bundle("web", ["bs-a", ...many])]));
+    expect(await find("bs-goes")).toBeUndefined();
+  });
+
   it("a bundle that nobody takes over is deleted after its rest, and says until when it waits", async () => {
     await start();
     await agent.sync(testTarget("rest", 1, [bundle("stays", ["rs-st"]), bundle("web", ["rs-a"])]));

@@ -84,7 +84,7 @@ await describeWith(kubeTools, "hooks of a removal", () => {
     expect(seen.slice(0, 5)).toEqual(["made a-config", "made a-pre-1", "made a-pre-2", "deleted a-config", "made a-post"]);
     expect(seen.slice(5).sort()).toEqual(["deleted a-post", "deleted a-pre-1", "deleted a-pre-2"]);
     for (const name of ["a-pre-1", "a-pre-2", "a-post"]) await waitFor(async () => (await find(name)) === undefined, { what: `${name} is gone` });
-    expect(await stateOf("all")).toBeUndefined();
+    await waitFor(async () => (await stateOf("all")) === undefined, { what: "the order's state is gone" });
   });
 
   it("do not run when the fleet leaves its objects", async () => {
