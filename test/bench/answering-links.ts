@@ -1,6 +1,7 @@
 import { create } from "@bufbuild/protobuf";
-import { enrol } from "@flotilla/agent/link/enrol";
-import { type Link, openLink } from "@flotilla/agent/link/link";
+import { setTimeout as delay } from "node:timers/promises";
+import { enrol, EnrolError } from "@flotilla/agent/link/enrol";
+import { type Identity, type Link, openLink } from "@flotilla/agent/link/link";
 import { idOnlyTracer } from "@flotilla/agent/telemetry";
 import { DryRunAction, DryRunObjectSchema, type DryRunResult, DryRunResultSchema } from "@flotilla/proto/gen/link";
 import type { Target } from "@flotilla/proto/gen/target";
@@ -21,7 +22,7 @@ export async function openAnsweringLinks(
   const open = async (): Promise<void> => {
     for (let name = names.shift(); name !== undefined; name = names.shift()) {
       const { enrolAddress, token, caHash } = await api.addCluster(name, labels);
-      let identity = await enrol({ address: enrolAddress, token, caHash, agentVersion: "bench", tracer: idOnlyTracer });
+      let identity = await patiently(() => enrol({ address: enrolAddress, token, caHash, agentVersion: "bench", tracer: idOnlyTracer }));
       const held = new Map<string, Target>();
       const bodies = new Set<string>();
       links.push(
@@ -29,7 +30,7 @@ export async function openAnsweringLinks(
           identity,
           identityStore: { load: async () => identity, save: async (next) => void (identity = next) },
           bodies: { has: (digest) => bodies.has(digest), put: async (digest) => void bodies.add(digest) },
-          outbox: { epoch: "bench", newestSeq: 0n, oldestSeq: 0n, acknowledge: async () => true },
+          outbox: { epoch: "0".repeat(32), newestSeq: 0n, oldestSeq: 0n, acknowledge: async () => false },
           log,
           agentVersion: "bench",
           tracer: idOnlyTracer,
@@ -48,6 +49,18 @@ export async function openAnsweringLinks(
   };
   await Promise.all(Array.from({ length: 8 }, open));
   return { close: async () => void (await Promise.all(links.map((link) => link.close()))) };
+}
+
+/** The hub takes so many enrolments of one address a second. */
+async function patiently(join: () => Promise<Identity>): Promise<Identity> {
+  for (;;) {
+    try {
+      return await join();
+    } catch (error) {
+      if (!(error instanceof EnrolError && error.code === "TooMany")) throw error;
+      await delay(500);
+    }
+  }
 }
 
 function answerOf(objects: readonly { readonly object: string; readonly bundle: string }[]): DryRunResult {

@@ -67,6 +67,11 @@ async function main(): Promise<number> {
     const changed = Array.from({ length: objectsPerApp }, (_, index) => ({ object: `/ConfigMap/default/app-3-${index}`, bundle: "app-3" }));
     const linked = await openAnsweringLinks(api, links, { linked: "true" }, changed);
     try {
+      await waitForValue(
+        () => api.clusters(),
+        (rows) => rows.filter(({ labels, phase }) => labels["linked"] === "true" && phase === "Connected").length === links,
+        { what: "every link is connected", timeoutMs: 120_000, everyMs: 500 },
+      );
       const wide = await startFleet(platform, "wide", true);
       await waitForValue(
         () => api.targets("wide"),

@@ -234,5 +234,9 @@ function questionsOf(
         },
       });
   }
-  return { questions, unknown };
+  return { questions, unknown: byReason(unknown) };
+}
+
+function byReason(silences: readonly PreviewSilence[]): readonly PreviewSilence[] {
+  return [...Map.groupBy(silences, ({ reason }) => reason)].map(([reason, same]) => ({ reason, clusters: same.flatMap(({ clusters }) => clusters) }));
 }
