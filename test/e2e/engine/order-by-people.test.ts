@@ -1,7 +1,6 @@
-import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { fleetCli } from "../../harness/fleet-cli.ts";
 import { type Platform, startPlatform } from "../../harness/platform.ts";
-import { runService } from "../../harness/spawn-service.ts";
 import { describeWith, kubeTools } from "../../harness/tools.ts";
 import { waitFor } from "../../harness/wait-for.ts";
 
@@ -10,16 +9,9 @@ const settings = (colour: string) => `apiVersion: v1\nkind: ConfigMap\nmetadata:
 await describeWith([...kubeTools, "nats-server"], "what people stop and let go, by the CLI", () => {
   let platform: Platform;
   let repository: Awaited<ReturnType<Platform["git"]["createRepository"]>>;
+  const cli = fleetCli(() => platform);
   const fleet = async (...args: string[]) => {
-    const { folder, hub } = platform;
-    const env = {
-      FLOTILLA_HUB: hub.url,
-      FLOTILLA_TOKEN: hub.api.token,
-      HOME: folder,
-      XDG_CONFIG_HOME: join(folder, "config"),
-      XDG_STATE_HOME: join(folder, "xdg"),
-    };
-    const run = await runService("cli", { args, env, timeoutMs: 60_000 });
+    const run = await cli(...args);
     expect(run.status, run.output).toBe(0);
     return run.stdout;
   };

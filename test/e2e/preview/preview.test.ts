@@ -2,10 +2,10 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Preview, PreviewAction, PreviewObject } from "@flotilla/proto/rest/contract";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { fleetCli } from "../../harness/fleet-cli.ts";
 import { type Forge, forgeOf } from "../../harness/forge.ts";
 import type { KubeObject } from "../../harness/kube-client.ts";
 import { type Platform, startPlatform } from "../../harness/platform.ts";
-import { runService } from "../../harness/spawn-service.ts";
 import { describeWith, kubeTools } from "../../harness/tools.ts";
 import { waitForValue } from "../../harness/wait-for.ts";
 
@@ -130,18 +130,7 @@ await describeWith([...kubeTools, "nats-server"], "the preview of a change", () 
   }, 180_000);
   afterAll(() => platform?.stop());
 
-  const fleet = (...args: string[]) =>
-    runService("cli", {
-      args,
-      env: {
-        FLOTILLA_HUB: platform.hub.url,
-        FLOTILLA_TOKEN: platform.hub.api.token,
-        HOME: platform.folder,
-        XDG_CONFIG_HOME: join(platform.folder, "config"),
-        XDG_STATE_HOME: join(platform.folder, "xdg"),
-      },
-      timeoutMs: 90_000,
-    });
+  const fleet = fleetCli(() => platform);
   const diff = async (...args: string[]): Promise<Preview> => {
     const run = await fleet("diff", "shop", ...args, "-o", "json");
     expect(run.status, run.output).toBe(3);

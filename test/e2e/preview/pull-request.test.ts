@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { mkdir, writeFile } from "node:fs/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type FakeForge, startFakeForge } from "../../harness/fake-forge.ts";
+import { fleetCli } from "../../harness/fleet-cli.ts";
 import type { GitRepository } from "../../harness/git-server.ts";
 import { type Platform, startPlatform } from "../../harness/platform.ts";
-import { runService } from "../../harness/spawn-service.ts";
 import { describeWith, kubeTools } from "../../harness/tools.ts";
 import { waitForValue } from "../../harness/wait-for.ts";
 
@@ -65,18 +65,7 @@ await describeWith([...kubeTools, "nats-server"], "a pull request", () => {
     receiver?.close();
   });
 
-  const fleet = (...args: string[]) =>
-    runService("cli", {
-      args,
-      env: {
-        FLOTILLA_HUB: platform.hub.url,
-        FLOTILLA_TOKEN: platform.hub.api.token,
-        HOME: platform.folder,
-        XDG_CONFIG_HOME: join(platform.folder, "config"),
-        XDG_STATE_HOME: join(platform.folder, "xdg"),
-      },
-      timeoutMs: 60_000,
-    });
+  const fleet = fleetCli(() => platform);
   /** As Gitea and Forgejo sign and send it. */
   const send = async (event: string, payload: object): Promise<number> => {
     const body = JSON.stringify({ ...payload, repository: { clone_url: repository.url, full_name: "flotilla/shop" } });

@@ -1,9 +1,8 @@
-import { join } from "node:path";
 import type { RolloutStatus } from "@flotilla/proto/rest/contract";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { fleetCli } from "../../harness/fleet-cli.ts";
 import { type Forge, forgeOf } from "../../harness/forge.ts";
 import { type Platform, startPlatform } from "../../harness/platform.ts";
-import { runService } from "../../harness/spawn-service.ts";
 import { describeWith, kubeToolsWithControllers } from "../../harness/tools.ts";
 import { waitForValue } from "../../harness/wait-for.ts";
 
@@ -69,18 +68,7 @@ await describeWith([...kubeToolsWithControllers, "nats-server"], "what a rollbac
   const configMaps = async (): Promise<string[]> =>
     (await client().list("/api/v1/namespaces/default/configmaps")).map(({ metadata }) => metadata.name).filter((name) => name !== "kube-root-ca.crt");
   const job = async () => (await client().find("/apis/batch/v1/namespaces/default/jobs/migrate"))?.metadata.uid;
-  const fleet = (...args: string[]) =>
-    runService("cli", {
-      args,
-      env: {
-        FLOTILLA_HUB: platform.hub.url,
-        FLOTILLA_TOKEN: platform.hub.api.token,
-        HOME: platform.folder,
-        XDG_CONFIG_HOME: join(platform.folder, "config"),
-        XDG_STATE_HOME: join(platform.folder, "xdg"),
-      },
-      timeoutMs: 90_000,
-    });
+  const fleet = fleetCli(() => platform);
 
   it("prunes what the bad revision added, applies again what it deleted, leaves the rest alone, and runs hooks again", async () => {
     const { uid } = (await client().get("/api/v1/namespaces/default/configmaps/kept")).metadata;

@@ -1,9 +1,8 @@
-import { join } from "node:path";
 import type { RolloutStatus } from "@flotilla/proto/rest/contract";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { fleetCli } from "../../harness/fleet-cli.ts";
 import { type Forge, forgeOf } from "../../harness/forge.ts";
 import { type Platform, startPlatform } from "../../harness/platform.ts";
-import { runService } from "../../harness/spawn-service.ts";
 import { describeWith, kubeToolsWithControllers } from "../../harness/tools.ts";
 import { waitFor, waitForValue } from "../../harness/wait-for.ts";
 
@@ -76,18 +75,7 @@ await describeWith([...kubeToolsWithControllers, "nats-server"], "a rollout on e
 
   const status = (): Promise<RolloutStatus> => platform.hub.api.request("GET", "/api/v1/fleets/shop/rollout");
   const act = (name: string, body: object = {}): Promise<RolloutStatus> => platform.hub.api.request("POST", `/api/v1/fleets/shop/rollout/${name}`, body);
-  const fleet = (...args: string[]) =>
-    runService("cli", {
-      args,
-      env: {
-        FLOTILLA_HUB: platform.hub.url,
-        FLOTILLA_TOKEN: platform.hub.api.token,
-        HOME: platform.folder,
-        XDG_CONFIG_HOME: join(platform.folder, "config"),
-        XDG_STATE_HOME: join(platform.folder, "xdg"),
-      },
-      timeoutMs: 90_000,
-    });
+  const fleet = fleetCli(() => platform);
   /** Revision by cluster, as the hub wants it. */
   const wanted = async (): Promise<Record<string, string>> =>
     Object.fromEntries((await platform.hub.api.targets("shop")).map((row) => [row.cluster, row.wanted.revision]));
