@@ -161,9 +161,11 @@ export async function startFakeForge(kind: FakeForgeKind): Promise<FakeForge> {
       const { state = "", description = "", name = "default" } = body;
       if (!["pending", "running", "success", "failed", "canceled"].includes(state) || description.length > 255)
         return send(400, { message: "400 Bad request" });
+      // A status that goes on is moved; one that has ended is followed by a new one.
       const before = forge.statuses.findLast(({ commit, context }) => commit === status[1] && context === name);
-      if (before?.state === state)
-        return send(400, { message: `Cannot transition status via :${state} from :${state} (Reason(s): Status cannot transition via "${state}")` });
+      const verb = { pending: "enqueue", running: "run" }[state];
+      if (before?.state === state && verb !== undefined)
+        return send(400, { message: `Cannot transition status via :${verb} from :${state} (Reason(s): Status cannot transition via "${verb}")` });
       forge.statuses.push({ commit: status[1], context: name, state, description });
       return send(201, { id: forge.statuses.length, sha: status[1], status: state, name, description });
     }
