@@ -15,7 +15,7 @@ export function addTokenRoutes(app: ApiApp, { store }: ApiOptions): void {
     {
       config,
       schema: {
-        operationId: "listTokens",
+        operationId: "listApiTokens",
         summary: "Tokens, without what is secret",
         tags,
         response: answers({ 200: Type.Object({ items: Type.Array(TokenRow) }) }),
@@ -27,7 +27,7 @@ export function addTokenRoutes(app: ApiApp, { store }: ApiOptions): void {
     `${apiPrefix}/tokens`,
     {
       config,
-      schema: { operationId: "createToken", summary: "Make a token; it is told once", tags, body: TokenCreate, response: answers({ 201: TokenCreated }) },
+      schema: { operationId: "createApiToken", summary: "Make a token; it is told once", tags, body: TokenCreate, response: answers({ 201: TokenCreated }) },
     },
     async (request, reply) => {
       const { description, access, roles = [], lifetimeMs } = request.body;
@@ -41,7 +41,7 @@ export function addTokenRoutes(app: ApiApp, { store }: ApiOptions): void {
     {
       config,
       schema: {
-        operationId: "revokeToken",
+        operationId: "revokeApiToken",
         summary: "End a token now",
         tags,
         params: Type.Object({ token: Type.String({ pattern: "^[0-9a-f]{12}$", description: "Its id" }) }),
