@@ -6,6 +6,8 @@ import { defineConfig } from "vitest/config";
 const globalSetup = fileURLToPath(new URL("harness/global-setup.ts", import.meta.url));
 // A machine that stalls for seconds is no fault of the code: in CI a test of real servers may be tried twice more, and the report says so.
 const retry = process.env.CI ? 2 : 0;
+// Nor is a unit test that waits for its turn on a busy one.
+const testTimeout = 30_000;
 const servers = { hookTimeout: 300_000, testTimeout: 120_000, pool: "forks" as const, globalSetup, retry };
 
 export default defineConfig({
@@ -20,9 +22,9 @@ export default defineConfig({
       reportsDirectory: "coverage",
     },
     projects: [
-      { test: { name: "unit", include: ["{proto,hub,agent,cli,test/harness}/**/*.test.ts"], exclude: ["**/node_modules/**", "**/dist/**"] } },
-      { test: { name: "repo", include: ["test/repo/**/*.test.ts"] } },
-      { test: { name: "simulation", include: ["test/simulation/**/*.test.ts"] } },
+      { test: { name: "unit", include: ["{proto,hub,agent,cli,test/harness}/**/*.test.ts"], exclude: ["**/node_modules/**", "**/dist/**"], testTimeout } },
+      { test: { name: "repo", include: ["test/repo/**/*.test.ts"], testTimeout } },
+      { test: { name: "simulation", include: ["test/simulation/**/*.test.ts"], testTimeout: 300_000 } },
       { test: { name: "integration", include: ["test/integration/**/*.test.ts"], ...servers } },
       { test: { name: "e2e", include: ["test/e2e/**/*.test.ts"], ...servers } },
     ],

@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { mkdir, mkdtemp, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -53,7 +54,7 @@ describe("a working copy", () => {
     await truncate(join(folder, "large.bin"), workingCopyBytesMax + 1);
     await expect(readWorkingCopy(folder, "")).rejects.toMatchObject({ message: expect.stringContaining("10 MiB"), hint: expect.stringContaining("--branch") });
     await rm(join(folder, "large.bin"));
-    await write(Object.fromEntries(Array.from({ length: workingCopyFilesMax + 1 }, (_, index) => [`f-${index}`, ""])));
+    for (let index = 0; index <= workingCopyFilesMax; index += 1) writeFileSync(join(folder, `f-${index}`), "");
     await expect(readWorkingCopy(folder, "")).rejects.toThrow(`${workingCopyFilesMax} files`);
   });
 });
