@@ -12,8 +12,8 @@ const servers = { hookTimeout: 300_000, testTimeout: 120_000, pool: "forks" as c
 
 export default defineConfig({
   test: {
-    // Tests of real servers mostly wait: with as many files as cores half of the processor is idle.
-    maxWorkers: Math.max(2, availableParallelism() * 2),
+    // Tests of real servers mostly wait: with twice as many files as cores a quarter of the processor is still idle.
+    maxWorkers: availableParallelism() * 2 + 1,
     coverage: {
       provider: "v8",
       include: ["{proto,hub,agent,cli}/src/**/*.ts"],
