@@ -24,6 +24,7 @@ import { releaseWave } from "@flotilla/hub/sync/release-wave";
 import type pg from "pg";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../harness/postgres.ts";
+import { waitFor } from "../harness/wait-for.ts";
 
 let database: TestDatabase;
 let pool: pg.Pool;
@@ -363,6 +364,28 @@ describe("a rollout", () => {
     };
     await releaseWave(raced, { lease, fleet: "shop", gitRevision: undefined });
     expect(await running()).toEqual(at("r1"));
+  });
+
+  it("is not undone by a placement that was prepared before, and comes while the release is being written", async () => {
+    await begin();
+    await commit("r2");
+    const old = { fleet: "shop", revision: "r1", placed: [await placed("r1", "canary-1")], claims: [], contests: new Map(), removals: [], traceparent: null };
+    const client = await pool.connect();
+    try {
+      await client.query("BEGIN");
+      // What a wave's release does to the row, not committed yet.
+      await client.query("UPDATE targets SET revision = 'r2', digest = 'of r2', generation = generation + 1 WHERE fleet = 'shop' AND cluster = 'canary-1'");
+      const placing = releaseTargets(pool, lease, { ...old, onlyThere: true });
+      await waitFor(
+        async () => (await pool.query("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")).rows.length > 0,
+        { what: "the placement waits for the release" },
+      );
+      await client.query("COMMIT");
+      await placing;
+    } finally {
+      client.release();
+    }
+    expect((await running())["canary-1"]).toBe("r2");
   });
 
   it("is not advanced by a hub that lost its lease", async () => {

@@ -140,7 +140,9 @@ async function stillRuns(client: pg.ClientBase, rollout: string | null | undefin
 async function stillThere(client: pg.ClientBase, release: TargetRelease): Promise<TargetRelease> {
   const { rows } = await client.query<{ cluster: string }>({
     name: "moved-on",
-    text: "SELECT cluster FROM (SELECT cluster, revision, tombstone FROM targets WHERE fleet = $1 AND cluster = ANY($2::text[]) ORDER BY cluster FOR UPDATE) t WHERE revision <> $3 AND tombstone IS NULL",
+    // Locked before it is compared: a condition that Postgres moves inside would look at what was there before a release that is being written.
+    text: `WITH locked AS MATERIALIZED (SELECT cluster, revision, tombstone FROM targets WHERE fleet = $1 AND cluster = ANY($2::text[]) ORDER BY cluster FOR UPDATE)
+           SELECT cluster FROM locked WHERE revision <> $3 AND tombstone IS NULL`,
     values: [release.fleet, release.placed.map(({ cluster }) => cluster), release.revision],
   });
   const moved = new Set(rows.map(({ cluster }) => cluster));
