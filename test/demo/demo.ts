@@ -70,7 +70,7 @@ async function main(): Promise<number> {
     const ended = await Promise.race([story(demo, platform).then(() => "played" as const), interrupted]);
     if (values.json !== undefined) await writeFigures(values.json, values.story === "path" ? "demo" : `demo-${values.story}`, figures(demo.steps));
     if (ended === "played" && !values.headless) {
-      tellCommands(demo, platform);
+      tellCommands(demo, platform, values.story === "rollout" ? rolloutCommands : pathCommands(platform));
       await interrupted;
     }
     if (ended === "interrupted" && values.headless) status = 1;
@@ -170,20 +170,29 @@ async function comeBack(platform: Platform, member: Member): Promise<{ told: str
   return { told: member.name };
 }
 
-function tellCommands(demo: Demo, { hub, members: [first] }: Platform): void {
+function tellCommands(demo: Demo, { hub }: Platform, commands: string): void {
   demo.say("Everything stays up until Ctrl-C. To try, in another terminal of this folder:");
-  process.stdout.write(`
-  export FLOTILLA_HUB=${hub.url} FLOTILLA_TOKEN=${hub.api.token}
-  npx fleet status                     # fleets;  npx fleet status shop -o wide: clusters × bundles
+  process.stdout.write(`\n  export FLOTILLA_HUB=${hub.url} FLOTILLA_TOKEN=${hub.api.token}\n${commands}\n`);
+}
+
+function pathCommands({ members: [first] }: Platform): string {
+  return `  npx fleet status                     # fleets;  npx fleet status shop -o wide: clusters × bundles
   npx fleet history shop
   npx fleet trace $(npx fleet history shop -o name | head -1)
   npx fleet events --fleet shop
   npx fleet drift list
   npx fleet render shop --cluster berlin-1
   KUBECONFIG=${first?.kube.kubeconfig} kubectl -n storefront scale deployment web --replicas 9   # and see it healed
-
-`);
+`;
 }
+
+const rolloutCommands = `  npx fleet history shop               # what became of each revision
+  npx fleet rollout status shop
+  npx fleet rollout list shop;  npx fleet rollout show 3
+  npx fleet diff shop --branch shop-2
+  npx fleet rollback shop --revert-branch;  npx fleet resume shop
+  npx fleet history --cluster lab-1    # what ran there, and why
+`;
 
 function figures(steps: readonly Step[]): Figure[] {
   return steps.map(({ name, ms }) => ({ name, value: Math.round(ms), unit: "ms" }));

@@ -33,7 +33,6 @@ export interface FakeForge {
   stop(): Promise<void>;
 }
 
-const commentsUrl = { github: "/issues/comments", gitea: "/issues/comments" };
 const project = "flotilla/shop";
 
 /**
@@ -140,7 +139,7 @@ export async function startFakeForge(kind: FakeForgeKind): Promise<FakeForge> {
     const comments = /^\/issues\/(\d+)\/comments$/.exec(rest);
     if (comments && method === "GET") return send(200, pageOf(Number(comments[1]), pages));
     if (comments && method === "POST") return send(201, add(Number(comments[1]), body["body"] ?? ""));
-    const comment = new RegExp(`^${commentsUrl.github}/(\\d+)$`).exec(rest);
+    const comment = /^\/issues\/comments\/(\d+)$/.exec(rest);
     if (comment && method === "PATCH") {
       const edited = edit(Number(comment[1]), body["body"] ?? "");
       return edited ? send(200, edited) : send(404, { message: "Not Found" });

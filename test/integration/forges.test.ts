@@ -97,6 +97,8 @@ describe.each(["github", "gitlab", "gitea"] as const)("a forge of the kind %s", 
     fake.level = "none";
     const blind = await failure(forge.describe());
     expect(blind).toMatchObject({ status: 404, hint: expect.stringContaining("does not see the repository") });
+    // It must not look as if there were no such pull request: then it would be forgotten.
+    expect(await failure(forge.readPullRequest(17))).toMatchObject({ status: 404, hint: expect.stringContaining("does not see the repository") });
     for (const error of [unknown, weak, blind]) expect(`${error.message} ${error.hint} ${error.stack}`).not.toContain(fake.token);
   });
 

@@ -50,7 +50,7 @@ export function addForgeRoutes(app: ApiApp, { store, testForge }: ApiOptions): v
     { schema: { operationId: "testForge", summary: "Ask the forge what the token may do", tags, params: fleetParams, response: answers({ 200: ForgeTest }) } },
     async (request) => {
       const { message, hint } = await testForge(request.params.fleet);
-      if (hint !== undefined) throw new ApiProblem(502, "forge-refused", message, hint === "" ? {} : { hint });
+      if (hint !== undefined) throw new ApiProblem(409, "forge-refused", message, hint === "" ? {} : { hint });
       return { message };
     },
   );

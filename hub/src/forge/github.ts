@@ -20,7 +20,11 @@ export function likeGithub(access: ForgeAccess, project: string, limits: { reado
     },
     async readPullRequest(number) {
       const { status, json } = await forgeRequest(access, "GET", `${repository}/pulls/${number}`, { expected: [404] });
-      if (status === 404) return undefined;
+      if (status === 404) {
+        // The same answer is given to a token that does not see the repository: that is no pull request that was closed.
+        await forgeRequest(access, "GET", repository);
+        return undefined;
+      }
       return {
         number,
         isOpen: textOf(json, "state") === "open",

@@ -27,7 +27,11 @@ export function gitlabForge({ apiUrl, project, token, signal }: ForgeOptions): F
     },
     async readPullRequest(number) {
       const { status, json } = await forgeRequest(access, "GET", `${home}/merge_requests/${number}`, { expected: [404] });
-      if (status === 404) return undefined;
+      if (status === 404) {
+        // The same answer is given to a token that does not see the project: that is no merge request that was closed.
+        await forgeRequest(access, "GET", home);
+        return undefined;
+      }
       return {
         number,
         isOpen: textOf(json, "state") === "opened",

@@ -1,6 +1,7 @@
 import { buildCommand } from "@stricli/core";
 import { connect, type HubFlags, hubFlags } from "../../connect/hub-flags.ts";
 import type { FleetContext } from "../../fleet-context.ts";
+import { wrongUse } from "../../fleet-error.ts";
 import { type documentFormats, documentFlag, fleetName, helpText, text } from "../../input/parameters.ts";
 import { secretFrom } from "../../input/secret-file.ts";
 import { remark, say, structured } from "../../render/print.ts";
@@ -49,6 +50,7 @@ export const forgeSetCommand = buildCommand({
   },
   async func(this: FleetContext, flags: Flags, fleet: string): Promise<void> {
     const { kind, apiUrl, project, forks, tokenFile, output } = flags;
+    if (apiUrl !== undefined && !/^https?:\/\/[^\s@?#]+$/.test(apiUrl)) throw wrongUse(`--api-url is '${apiUrl}'`, "it takes an http or https URL");
     const token = await secretFrom(this, "--token-file", tokenFile);
     const client = await connect(this, flags);
     const set = await client.setForge(fleet, {

@@ -1,6 +1,7 @@
 import { buildCommand } from "@stricli/core";
 import { connect, type HubFlags, hubFlags } from "../../connect/hub-flags.ts";
 import type { FleetContext } from "../../fleet-context.ts";
+import { wrongUse } from "../../fleet-error.ts";
 import { fleetFilter, helpText, text } from "../../input/parameters.ts";
 import { secretFrom } from "../../input/secret-file.ts";
 import { say } from "../../render/print.ts";
@@ -30,7 +31,9 @@ export const notifySetCommand = buildCommand({
   },
   async func(this: FleetContext, flags: Flags): Promise<void> {
     const { fleet, url, secretFile } = flags;
+    if (!/^https?:\/\/[^\s@]+$/.test(url)) throw wrongUse(`--url is '${url}'`, "it takes an http or https URL without credentials");
     const secret = await secretFrom(this, "--secret-file", secretFile);
+    if (secret.length < 8) throw wrongUse(`--secret-file: ${secretFile} has less than 8 characters`, "openssl rand -hex 32 makes a good one");
     const client = await connect(this, flags);
     await client.setNotifyHook({ ...(fleet !== undefined && { fleet }), url, secret });
     say(this, `${url} is told how rollouts of ${fleet === undefined ? "every fleet" : `fleet ${fleet}`} end`);
