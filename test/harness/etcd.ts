@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { cp, rm } from "node:fs/promises";
 import { get } from "node:http";
 import { join } from "node:path";
-import { freePort } from "@flotilla/hub/embedded/free-port";
+import { freePort } from "./free-port.ts";
 import { findTool } from "@flotilla/hub/embedded/tools";
 import { removeFolder, scratchFolder } from "./scratch-folder.ts";
 import { type ServerProcess, startServerProcess } from "./server-process.ts";

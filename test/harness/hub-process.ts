@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { freePort } from "@flotilla/hub/embedded/free-port";
+import { freePort } from "./free-port.ts";
 import { HubApi } from "./hub-api.ts";
 import { type ProgramBuild, programArgs } from "./programs.ts";
 import { type ServerProcess, startServerProcess } from "./server-process.ts";

@@ -1,5 +1,5 @@
 import { get } from "node:http";
-import { freePort } from "@flotilla/hub/embedded/free-port";
+import { freePort } from "./free-port.ts";
 import { findTool } from "@flotilla/hub/embedded/tools";
 import { removeFolder, scratchFolder } from "./scratch-folder.ts";
 import { startServerProcess } from "./server-process.ts";

@@ -2,7 +2,7 @@ import { generateKeyPairSync, randomBytes, randomUUID } from "node:crypto";
 import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { freePort } from "@flotilla/hub/embedded/free-port";
+import { freePort } from "./free-port.ts";
 import { findTool } from "@flotilla/hub/embedded/tools";
 import { type Etcd, shareEtcd } from "./etcd.ts";
 import { type FakeKubelet, startFakeKubelet } from "./fake-kubelet.ts";
