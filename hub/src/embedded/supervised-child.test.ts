@@ -44,7 +44,8 @@ describe("a supervised server", () => {
   });
 
   it("is started again when it dies, and tells so", async () => {
-    const server = await superviseChild(await options("exec sleep 60"));
+    let awaited = 0;
+    const server = await superviseChild(await options("exec sleep 60", () => started(++awaited)));
     const first = server.pid;
     process.kill(first, "SIGKILL");
     await until(() => server.pid !== first);
