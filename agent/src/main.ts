@@ -1,155 +1,12 @@
-import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
-import type { Command } from "@flotilla/proto/gen/link";
 import { pino, stdSerializers } from "pino";
-import { type ClusterFacts, readClusterFacts } from "./cluster/cluster-facts.ts";
-import { identityInCluster, identityInFile, type StoredIdentityHome } from "./cluster/identity-store.ts";
 import { inClusterEndpoint } from "./cluster/in-cluster-endpoint.ts";
-import { KubeClient } from "./cluster/kube-client.ts";
 import { KubeError } from "./cluster/kube-error.ts";
 import { kubeconfigEndpoint } from "./cluster/kubeconfig-endpoint.ts";
-import { StateObjects } from "./cluster/state-objects.ts";
-import { type AgentConfig, readConfig, usage, UsageError } from "./config.ts";
+import { readConfig, usage, UsageError } from "./config.ts";
 import { listLibrary } from "./domain/health-library.ts";
 import { listBuiltIn } from "./domain/health-rules.ts";
-import { mainLimits, reportLimits } from "./limits.ts";
-import type { CommandReply } from "./link/command-gate.ts";
-import { enrol, EnrolError } from "./link/enrol.ts";
-import { type Identity, type LinkHandlers, openLink } from "./link/link.ts";
-import type { Log } from "./log.ts";
-import { answerPreview } from "./reconcile/answer-preview.ts";
-import { GateAnswers } from "./reconcile/answer-gates.ts";
-import { Engine } from "./reconcile/engine.ts";
-import { openOutbox } from "./report/outbox.ts";
-import { type Publisher, startPublisher } from "./report/publisher.ts";
-import { idOnlyTracer, openTracer } from "./telemetry.ts";
-import { agentVersion } from "./version.ts";
-
-/**
- * The agent: an identity, then the engine on what the cluster keeps, then the link and the reports. Each goes on without those
- * after it: a hub or a broker that is away stops nothing.
- */
-async function runAgent(config: AgentConfig, log: Log, stopping: AbortSignal): Promise<void> {
-  const endpoint = config.kubeconfig === undefined ? inClusterEndpoint(process.env) : await kubeconfigEndpoint(config.kubeconfig, config.context);
-  const client = new KubeClient(endpoint, log);
-  const closing: (() => Promise<void> | void)[] = [() => client.close()];
-  try {
-    const facts = await untilDone(() => readClusterFacts(client), "reach the API server", log, stopping);
-    log.info({ server: endpoint.url.origin, from: endpoint.source, kubernetes: facts.kubernetesVersion, version: agentVersion }, "the agent starts");
-    const state = new StateObjects(client);
-    const identityStore = config.identity === "file" ? identityInFile(join(config.stateDir, "identity.json")) : identityInCluster(state);
-    const identity = await establishIdentity(config, state, identityStore, log, stopping);
-    const { cluster } = identity;
-
-    const tracer = await openTracer(process.env, { "flotilla.cluster": cluster, "service.version": agentVersion });
-    closing.push(() => tracer.shutdown());
-    const outbox = await openOutbox({ dir: join(config.stateDir, "outbox"), cluster, maxBytes: reportLimits.outboxBytes, log });
-    closing.push(() => outbox.close());
-    const onBodiesLost = () => link.reopen("bodies that the cluster kept are gone");
-    const engine = new Engine({ cluster, client, state, sink: outbox, tracer, log, onBodiesLost });
-    await untilDone(() => engine.start(), "read what the cluster keeps", log, stopping);
-    closing.push(() => engine.stop());
-    outbox.onSnapshotNeeded(() => {
-      engine.snapshot().catch((error: unknown) => log.error({ err: error }, "a snapshot could not be recorded"));
-    });
-
-    const gates = new GateAnswers(client, (fleet) => engine.suspensionOf(fleet));
-    closing.push(() => gates.stop());
-    const onRenewCredentials = () => publisher.renewCredentials();
-    const link = openLink({
-      identity,
-      identityStore,
-      bodies: engine.bodies,
-      outbox,
-      handlers: handlersOf(engine, gates, facts, log),
-      log,
-      agentVersion,
-      tracer,
-      onRenewCredentials,
-    });
-    closing.push(() => link.close());
-    const publisher: Publisher = startPublisher({ outbox, credentials: (key) => link.issueBrokerCredentials(key), log });
-    closing.push(() => publisher.close());
-    await aborted(stopping);
-    log.info({}, "the agent stops");
-  } finally {
-    // The last opened first; what hangs is left to the process' end.
-    for (const close of closing.toReversed()) await Promise.race([close(), delay(mainLimits.closeMs, undefined, { ref: false })]);
-  }
-}
-
-/**
- * The identity that is kept, or a new one for the token.
- *
- * @throws UsageError when there is neither; EnrolError when the hub refuses the token.
- */
-async function establishIdentity(config: AgentConfig, state: StateObjects, home: StoredIdentityHome, log: Log, stopping: AbortSignal): Promise<Identity> {
-  if (config.identity === "secret") await untilDone(() => state.ensureNamespace(), "make its namespace", log, stopping);
-  const kept = await untilDone(() => home.load(), "read its identity", log, stopping);
-  const { hub, token, caHash, cluster } = config;
-  if (kept && cluster !== undefined && kept.cluster !== cluster) {
-    throw new UsageError(
-      `this agent is enrolled as "${kept.cluster}", --cluster says "${cluster}": remove the Secret flotilla-agent-identity to enrol it anew`,
-    );
-  }
-  if (kept) return kept;
-  if (hub === undefined || token === undefined || caHash === undefined) {
-    throw new UsageError("this agent has no identity yet: give --hub, --token and --ca-hash as printed by 'fleet cluster add'");
-  }
-  const identity = await untilDone(() => enrol({ address: hub, token, caHash, agentVersion, tracer: idOnlyTracer }), "enrol at the hub", log, stopping);
-  if (cluster !== undefined && identity.cluster !== cluster)
-    throw new UsageError(`the token is for cluster "${identity.cluster}", --cluster says "${cluster}"`);
-  await untilDone(() => home.save(identity), "keep its identity", log, stopping);
-  log.info({ cluster: identity.cluster, hub }, "enrolled");
-  return identity;
-}
-
-function handlersOf(engine: Engine, gates: GateAnswers, facts: ClusterFacts, log: Log): LinkHandlers {
-  return {
-    onTarget: (target) => engine.accept(target),
-    onCommand: (command: Command) => replyTo(command, engine, gates),
-    onConnected: () => log.info({}, "linked to the hub"),
-    onDisconnected: (reason) => log.warn({ reason }, "the link to the hub broke; the cluster is kept as it is"),
-    held: () => engine.held(),
-    facts: () => ({ ...facts.facts }),
-    kubernetesVersion: () => facts.kubernetesVersion,
-  };
-}
-
-async function replyTo(command: Command, engine: Engine, gates: GateAnswers): Promise<CommandReply | void> {
-  const { kind } = command;
-  if (kind.case === "gate") return { gate: await gates.answer(command, kind.value) };
-  if (kind.case === "dryRun") return { dryRun: await answerPreview(engine, command, kind.value) };
-  return await engine.command(command);
-}
-
-/** Try until it works, the process is to end, or trying again does not help. */
-async function untilDone<T>(act: () => Promise<T>, what: string, log: Log, stopping: AbortSignal): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
-    stopping.throwIfAborted();
-    try {
-      return await act();
-    } catch (error) {
-      if (isFinal(error)) throw error;
-      log.warn({ err: error, attempt }, `cannot ${what} yet`);
-      const cap = Math.min(mainLimits.retryMaxMs, mainLimits.retryMinMs * 2 ** Math.min(attempt - 1, 10));
-      await delay(cap / 2 + (Math.random() * cap) / 2, undefined, { signal: stopping });
-    }
-  }
-}
-
-/** Whether somebody has to act before another try makes sense. */
-function isFinal(error: unknown): boolean {
-  if (error instanceof EnrolError) return error.code !== "Unreachable" && error.code !== "TooMany";
-  return error instanceof KubeError && error.code === "unusable";
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
-}
+import { EnrolError } from "./link/enrol.ts";
+import { runAgent } from "./run-agent.ts";
 
 /** JSON on stdout, for `fleet health rules`: what the agent knows about kinds by itself. */
 function printHealthRules(): number {
@@ -177,7 +34,8 @@ async function main(): Promise<number> {
   process.on("unhandledRejection", (error) => log.error({ err: error }, "an error nobody waited for"));
   process.on("uncaughtException", (error) => log.error({ err: error }, "an error nobody caught"));
   try {
-    await runAgent(config, log, stop.signal);
+    const endpoint = config.kubeconfig === undefined ? inClusterEndpoint(process.env) : await kubeconfigEndpoint(config.kubeconfig, config.context);
+    await runAgent({ ...config, endpoint, log, stopping: stop.signal });
     return 0;
   } catch (error) {
     if (stop.signal.aborted) return 0;

@@ -32,6 +32,8 @@ describe("hub configuration", () => {
     [["--nats-url", "http://x"], /nats:/],
     [["--tls-cert", "a.pem"], /go together/],
     [["--log-level", "loud"], /one of/],
+    [["--enrol-per-second", "0"], /from 1 to 500/],
+    [["--enrol-per-second", "many"], /from 1 to 500/],
     [["--lisen", "a:1"], /--help/],
   ])("refuses %j and says what it takes", (args, remedy) => {
     expect(() => readConfig(args, {})).toThrow(UsageError);

@@ -1,6 +1,7 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { enrolPerSecond, enrolPerSecondMax } from "./limits.ts";
 
 /** Where a listener stands. */
 export interface ListenAddress {
@@ -14,6 +15,8 @@ export interface HubConfig {
   readonly api: ListenAddress;
   readonly link: ListenAddress;
   readonly enrol: ListenAddress;
+  /** Tries to enrol that one address has a second. */
+  readonly enrolPerSecond: number;
   /** Host that agents and people use to reach this hub; goes into certificates and install commands. */
   readonly publicAddress: string;
   /** Undefined: an embedded Postgres in the data folder. */
@@ -41,6 +44,7 @@ const startFlags = {
   listen: { type: "string" },
   "link-listen": { type: "string" },
   "enrol-listen": { type: "string" },
+  "enrol-per-second": { type: "string" },
   "public-address": { type: "string" },
   "database-url": { type: "string" },
   "nats-url": { type: "string" },
@@ -72,6 +76,7 @@ export function readConfig(args: readonly string[], env: Readonly<Record<string,
     api: address("--listen", text("listen") ?? "127.0.0.1:7420"),
     link: address("--link-listen", text("link-listen") ?? "127.0.0.1:7421"),
     enrol: address("--enrol-listen", text("enrol-listen") ?? "127.0.0.1:7422"),
+    enrolPerSecond: rate("--enrol-per-second", text("enrol-per-second") ?? String(enrolPerSecond), enrolPerSecondMax),
     publicAddress: text("public-address") ?? "localhost",
     databaseUrl: url("--database-url", text("database-url", "DATABASE_URL"), ["postgres:", "postgresql:"]),
     natsUrl: url("--nats-url", text("nats-url", "NATS_URL"), ["nats:", "tls:"]),
@@ -107,6 +112,12 @@ function address(flag: string, value: string): ListenAddress {
     throw new UsageError(`${flag} is '${value}'; it takes HOST:PORT, e.g. 0.0.0.0:7420`);
   }
   return { host, port };
+}
+
+function rate(flag: string, value: string, most: number): number {
+  const number = Number(value);
+  if (!/^\d+$/.test(value) || number < 1 || number > most) throw new UsageError(`${flag} is '${value}'; it takes a number from 1 to ${most}`);
+  return number;
 }
 
 function url(flag: string, value: string | undefined, schemes: readonly string[]): string | undefined {

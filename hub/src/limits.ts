@@ -335,11 +335,14 @@ export const heldTargetsMax = 1_000_000;
 export const sendPhasesMax = 10_000;
 export const sendPhasesFoldMs = 200;
 
-/** Enrolment: tries per address, and in all. A data centre behind one address joins in bursts. */
-export const enrolBurst = 20;
+/** Enrolment: tries per address (unless `--enrol-per-second` says more), and in all. A data centre behind one address joins in bursts. */
 export const enrolPerSecond = 1;
+/** Seconds of its rate that an address may spend at once. */
+export const enrolBurstSeconds = 20;
 export const enrolBurstAll = 200;
 export const enrolPerSecondAll = 50;
+/** Each costs a signature and a transaction, a few milliseconds of one core: more than this no hub can answer. */
+export const enrolPerSecondMax = 500;
 
 /** A request for a P-256 certificate has about 300 bytes. */
 export const csrBytesMax = 4_096;

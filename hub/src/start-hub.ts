@@ -112,6 +112,7 @@ async function startParts({ config, hubId, log, kept }: Parts): Promise<{ url: s
       tracer: telemetry.tracer,
       host: config.enrol.host,
       port: config.enrol.port,
+      perSecond: config.enrolPerSecond,
       ca,
       store: enrolments,
       names,

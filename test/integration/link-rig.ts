@@ -6,6 +6,7 @@ import { type Identity, type Link, type LinkHandlers, openLink } from "@flotilla
 import { idOnlyTracer, type StepTracer } from "@flotilla/agent/telemetry";
 import { openOutbox, type Outbox } from "@flotilla/agent/report/outbox";
 import { type Publisher, type PublisherOptions, startPublisher } from "@flotilla/agent/report/publisher";
+import { enrolPerSecond } from "@flotilla/hub/limits";
 import { hubActor } from "@flotilla/hub/domain/actor";
 import { openEnrolmentStore, mintEnrolToken } from "@flotilla/hub/store/enrolment-store";
 import { openHubSecrets } from "@flotilla/hub/store/hub-secrets";
@@ -149,7 +150,7 @@ export async function startLinkRig(): Promise<LinkRig> {
         hints: (channels, onHint) => listen(database.url, channels, onHint),
         onRevoked: () => claims.hint(),
       });
-      const enrolment = await startEnrolment({ ...common, store: enrolmentStore, linkAddress: `localhost:${link.port}` });
+      const enrolment = await startEnrolment({ ...common, perSecond: enrolPerSecond, store: enrolmentStore, linkAddress: `localhost:${link.port}` });
       let isClosed = false;
       const close = async () => {
         if (isClosed) return;

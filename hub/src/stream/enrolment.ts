@@ -5,7 +5,7 @@ import { grpcService } from "@flotilla/proto/grpc";
 import type { Tracer } from "@opentelemetry/api";
 import { Metadata, Server, type sendUnaryData, type ServerUnaryCall, status } from "@grpc/grpc-js";
 import type { IssuedCertificate } from "../domain/link-rows.ts";
-import { enrolBurst, enrolBurstAll, enrolPerSecond, enrolPerSecondAll, rateBucketsMax } from "../limits.ts";
+import { enrolBurstAll, enrolBurstSeconds, enrolPerSecondAll, rateBucketsMax } from "../limits.ts";
 import { bindServer } from "./bind-server.ts";
 import { type CertificateAuthority, type ClientCertificate, CsrError } from "./certificate-authority.ts";
 import { listenerCredentials } from "./server-credentials.ts";
@@ -28,6 +28,8 @@ export interface EnrolmentOptions {
   readonly host: string;
   /** 0 picks a free one. */
   readonly port: number;
+  /** Tries that one address has; it may spend those of enrolBurstSeconds at once. */
+  readonly perSecond: number;
   readonly ca: CertificateAuthority;
   readonly store: EnrolmentStore;
   /** Names and addresses of this hub for its certificate. */
@@ -58,8 +60,9 @@ const refusals = {
  */
 export async function startEnrolment(options: EnrolmentOptions): Promise<EnrolmentListener> {
   const { log } = options;
-  const perAddress = new TokenBuckets(enrolBurst, enrolPerSecond, rateBucketsMax);
-  const all = new TokenBuckets(enrolBurstAll, enrolPerSecondAll, 1);
+  const { perSecond } = options;
+  const perAddress = new TokenBuckets(perSecond * enrolBurstSeconds, perSecond, rateBucketsMax);
+  const all = new TokenBuckets(Math.max(enrolBurstAll, perSecond), Math.max(enrolPerSecondAll, perSecond), 1);
   const server = new Server({ ...enrolServerOptions, interceptors: [tracedCalls(options.tracer)] });
   server.addService(grpcService(EnrolmentService), {
     enrol(call: ServerUnaryCall<EnrolRequest, EnrolResponse>, reply: sendUnaryData<EnrolResponse>) {

@@ -1,7 +1,7 @@
 import "reflect-metadata";
 import { once } from "node:events";
 import { webcrypto } from "node:crypto";
-import { createSecureServer, type Http2SecureServer, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
+import { createSecureServer, createServer, type Http2SecureServer, type Http2Server, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
 import type { AddressInfo } from "node:net";
 import * as x509 from "@peculiar/x509";
 import { setTimeout as delay } from "node:timers/promises";
@@ -24,29 +24,30 @@ export interface HostedCluster {
   onRequest(request: ApiRequest, status: number): void;
 }
 
-/** One listener on loopback for any number of simulated clusters: HTTP/2 with TLS, and HTTP/1.1 for simple clients. */
+/** One listener on loopback for any number of simulated clusters: HTTP/2 with TLS, and HTTP/1.1 for simple clients; or HTTP/2 in the clear, for crowds. */
 export class SimulatedHost {
   readonly url: string;
-  /** PEM. */
+  /** PEM; empty in the clear. */
   readonly certificate: string;
-  readonly #server: Http2SecureServer;
+  readonly #server: Http2SecureServer | Http2Server;
   readonly #clusters = new Map<string, HostedCluster>();
   readonly #sessions = new Set<Breakable>();
   readonly #sockets = new Set<Breakable>();
 
-  private constructor(server: Http2SecureServer, certificate: string) {
+  private constructor(server: Http2SecureServer | Http2Server, certificate: string) {
     this.#server = server;
     this.certificate = certificate;
-    this.url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    this.url = `${certificate === "" ? "http" : "https"}://127.0.0.1:${(server.address() as AddressInfo).port}`;
   }
 
-  static async start(): Promise<SimulatedHost> {
-    const { certificate, key } = await selfSigned();
-    const server = createSecureServer({ key, cert: certificate, allowHTTP1: true, settings: { maxConcurrentStreams: 1_000 } });
-    server.listen(0, "127.0.0.1");
+  static async start({ tls = true }: { readonly tls?: boolean } = {}): Promise<SimulatedHost> {
+    const settings = { maxConcurrentStreams: 1_000 };
+    const { certificate, key } = tls ? await selfSigned() : { certificate: "", key: "" };
+    const server = tls ? createSecureServer({ key, cert: certificate, allowHTTP1: true, settings }) : createServer({ settings });
+    server.listen({ port: 0, host: "127.0.0.1", backlog: 4_096 });
     await once(server, "listening");
     const host = new SimulatedHost(server, certificate);
-    server.on("request", (request, response) => void host.#serve(request, response));
+    server.on("request", (request: Http2ServerRequest, response: Http2ServerResponse) => void host.#serve(request, response));
     server.on("session", (session) => host.#keep(host.#sessions, session));
     server.on("secureConnection", (socket) => host.#keep(host.#sockets, socket));
     server.on("sessionError", () => undefined);

@@ -8,6 +8,7 @@ interface Flags {
   readonly listen: string | undefined;
   readonly linkListen: string | undefined;
   readonly enrolListen: string | undefined;
+  readonly enrolPerSecond: string | undefined;
   readonly publicAddress: string | undefined;
   readonly databaseUrl: string | undefined;
   readonly natsUrl: string | undefined;
@@ -38,6 +39,7 @@ export const startCommand = buildCommand({
       listen: { ...optional, placeholder: "HOST:PORT", brief: "API (default: 127.0.0.1:7420)" },
       linkListen: { ...optional, placeholder: "HOST:PORT", brief: "Agents' link, mutual TLS (default: 127.0.0.1:7421)" },
       enrolListen: { ...optional, placeholder: "HOST:PORT", brief: "Agents' enrolment (default: 127.0.0.1:7422)" },
+      enrolPerSecond: { ...optional, placeholder: "N", brief: "Enrolments a second from one address (default: 1); more while many clusters behind one address join" },
       publicAddress: { ...optional, placeholder: "HOST", brief: "Name that agents and people reach it by (default: localhost)" },
       databaseUrl: { ...optional, placeholder: "URL", brief: "Postgres (default: its own, in the data folder)" },
       natsUrl: { ...optional, placeholder: "URL", brief: "NATS with JetStream (default: its own, in the data folder)" },

@@ -1,0 +1,68 @@
+import { parseArgs } from "node:util";
+import { waitForValue } from "../harness/wait-for.ts";
+import { type CrowdRig, pushAndFollow, say, startCrowdRig } from "./crowd-rig.ts";
+import { type Figure, medianFigure, percentile, reportFigures } from "./figures.ts";
+
+/**
+ * One changed app on every cluster of a fleet: from the push until the object stands in the cluster's API server.
+ * `npm run bench -- fan-out [--json FILE] [--write] [--clusters 100,1000] [--rounds N]`.
+ */
+
+const apps = 10;
+const app = (index: number, value: string) =>
+  `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: app-${index}, namespace: default }\ndata: { value: "${value}", text: "${"x".repeat(500)}" }\n`;
+const files = Object.fromEntries(Array.from({ length: apps }, (_, index) => [`deploy/app-${index}.yaml`, app(index, "first")]));
+
+/** p99 of one push to every cluster, and to the last of them, by size of the fleet. */
+const targets: Record<number, number> = { 1_000: 1_000, 10_000: 5_000 };
+
+async function measure(count: number, rounds: number): Promise<Figure[]> {
+  const rig = await startCrowdRig({ count, files, maxEvents: 50 });
+  try {
+    await settled(rig, count);
+    const [p50, p99, last]: [number[], number[], number[]] = [[], [], []];
+    const before = await rig.cpu();
+    const requestsBefore = (await rig.crowd.usage()).requests;
+    for (let round = 1; round <= rounds; round += 1) {
+      const times = await pushAndFollow(rig, { "deploy/app-0.yaml": app(0, `round-${round}`) }, { text: `"round-${round}"`, perCluster: 1 }, 120_000);
+      say(`  round ${round}: p50 ${percentile(times, 50).toFixed(0)} ms, p99 ${percentile(times, 99).toFixed(0)} ms, last ${(times.at(-1) ?? 0).toFixed(0)} ms`);
+      p50.push(percentile(times, 50));
+      p99.push(percentile(times, 99));
+      last.push(times.at(-1) ?? Number.NaN);
+      await settled(rig, count);
+    }
+    const after = await rig.cpu();
+    const requests = (await rig.crowd.usage()).requests - requestsBefore;
+    const each = (used: number) => (used * 1_000) / rounds / count;
+    const name = (what: string) => `${count} clusters, ${what}`;
+    const target = targets[count];
+    return [
+      medianFigure(name("push to applied p50"), p50, "ms"),
+      { ...medianFigure(name("push to applied p99"), p99, "ms"), ...(target !== undefined && { target }) },
+      medianFigure(name("push to applied, the last"), last, "ms"),
+      { name: name("CPU of the hub per change and cluster"), value: each(after.hub - before.hub), unit: "ms" },
+      { name: name("CPU of Postgres and NATS per change and cluster"), value: each(after.servers - before.servers), unit: "ms" },
+      { name: name("CPU of agent and API server per change and cluster"), value: each(after.crowd - before.crowd), unit: "ms" },
+      { name: name("requests to the API server per change"), value: requests / rounds / count, unit: "" },
+      { name: name("hub resident set"), value: await rig.hubMiB(), unit: "MiB" },
+    ];
+  } finally {
+    await rig.stop();
+  }
+}
+
+/** Every agent has told that it runs what it should. */
+async function settled(rig: CrowdRig, count: number): Promise<void> {
+  await waitForValue(
+    () => rig.hub.api.fleet("shop"),
+    ({ tally }) => tally.clusters === count && tally.synced === count && tally.current === count,
+    { what: "the fleet Current", timeoutMs: 300_000, everyMs: 500 },
+  );
+}
+
+const { values } = parseArgs({
+  options: { json: { type: "string" }, write: { type: "boolean" }, clusters: { type: "string", default: "100,1000" }, rounds: { type: "string", default: "7" } },
+});
+const figures: Figure[] = [];
+for (const count of values.clusters.split(",").map(Number)) figures.push(...(await measure(count, Number(values.rounds))));
+process.exitCode = await reportFigures("fan-out", figures, values);

@@ -1,0 +1,120 @@
+import { join } from "node:path";
+import { mkdir } from "node:fs/promises";
+import type { KubeEndpoint } from "@flotilla/agent/cluster/kube-endpoint";
+import { runAgent } from "@flotilla/agent/run-agent";
+import { pino } from "pino";
+import { ApiServer } from "./api-server.ts";
+import { type CrowdAnswers, type CrowdBehaviour, type CrowdMember, type CrowdQuestion, type CrowdUsage, epochNow, type Mark, type Through } from "./crowd-words.ts";
+import { faultsOf } from "./faults.ts";
+import { SimulatedHost } from "./simulated-host.ts";
+
+/**
+ * One process of a crowd: simulated clusters, and beside each the real agent, whole: its client, engine, outbox, link with mutual TLS and publisher.
+ * `node crowd-process.ts STATE-FOLDER BEHAVIOUR`, forked with IPC by crowd.ts.
+ */
+
+const [stateFolder = "", behaviourText = "{}"] = process.argv.slice(2);
+const behaviour = JSON.parse(behaviourText) as CrowdBehaviour;
+const log = pino({ level: process.env.FLOTILLA_LOG_LEVEL ?? "error" }, pino.destination({ dest: 2, sync: false }));
+const host = await SimulatedHost.start({ tls: false });
+const clusters = new Map<string, ApiServer>();
+const agents: { readonly stop: AbortController; readonly done: Promise<void> }[] = [];
+let requests = 0;
+let mark: Mark | undefined;
+/** Names of the objects that hold the mark, by cluster; and when a cluster had them all. */
+let held = new Map<string, Set<string>>();
+let through = new Map<string, number>();
+
+async function addMember(member: CrowdMember, index: number): Promise<void> {
+  const { name } = member;
+  const api = new ApiServer(behaviour.maxEvents ?? 100);
+  const url = host.add(name, {
+    api,
+    token: "crowd",
+    faults: faultsOf({ ...(behaviour.writeLatency !== undefined && { writeLatency: behaviour.writeLatency }), seed: (behaviour.seed ?? 1) + index }),
+    onRequest: () => (requests += 1),
+  });
+  api.store.listen(({ type, storage, object }) => {
+    if (mark === undefined || type === "DELETED" || storage !== "/configmaps" || !object.text.includes(mark.text)) return;
+    const names = held.get(name) ?? new Set();
+    held.set(name, names.add(`${object.namespace}/${object.name}`));
+    if (names.size >= mark.perCluster && !through.has(name)) through.set(name, epochNow());
+  });
+  clusters.set(name, api);
+  const stateDir = join(stateFolder, name);
+  await mkdir(stateDir, { recursive: true });
+  const stop = new AbortController();
+  const options = { hub: member.hub, token: member.token, caHash: member.caHash, cluster: name, stateDir, identity: "secret" } as const;
+  const done = runAgent({ ...options, endpoint: endpointOf(url), log: log.child({ cluster: name }), stopping: stop.signal }).catch((error: unknown) => {
+    if (!stop.signal.aborted) log.error({ err: error, cluster: name }, "an agent ended");
+  });
+  agents.push({ stop, done });
+}
+
+function endpointOf(url: string): KubeEndpoint {
+  return {
+    url: new URL(url),
+    source: "crowd",
+    serverName: undefined,
+    insecureSkipVerify: false,
+    tls: async () => ({}),
+    token: async () => "crowd",
+    renew: () => undefined,
+  };
+}
+
+const answers: { [Ask in keyof CrowdAnswers]: (question: Extract<CrowdQuestion, { ask: Ask }>) => Promise<CrowdAnswers[Ask]> } = {
+  async join({ members }) {
+    await Promise.all(members.map((member) => addMember(member, clusters.size + members.indexOf(member))));
+    return clusters.size;
+  },
+  async mark({ mark: next }) {
+    [mark, held, through] = [next, new Map(), new Map()];
+    return undefined;
+  },
+  async through() {
+    const missing = [...clusters.keys()].filter((name) => !through.has(name));
+    const objects = [...held.values()].reduce((sum, names) => sum + names.size, 0);
+    return { at: [...through.values()], missing, objects } satisfies Through;
+  },
+  /** A controller of each cluster changes its first so many ConfigMaps, as nobody asked for. */
+  async write({ objects, text }) {
+    let written = 0;
+    for (const api of clusters.values()) {
+      for (const { namespace, name } of api.store.list("/configmaps", "").slice(0, objects)) {
+        patch(api, `/api/v1/namespaces/${namespace}/configmaps/${name}`, { data: { value: text } });
+        written += 1;
+      }
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    return written;
+  },
+  async usage() {
+    const { rss, heapUsed } = process.memoryUsage();
+    const { user, system } = process.cpuUsage();
+    return { residentMiB: rss / 2 ** 20, heapMiB: heapUsed / 2 ** 20, cpuSeconds: (user + system) / 1e6, requests } satisfies CrowdUsage;
+  },
+  async stop() {
+    for (const { stop } of agents) stop.abort();
+    await Promise.all(agents.map(({ done }) => done));
+    await host.stop();
+    return undefined;
+  },
+};
+
+function patch(api: ApiServer, path: string, body: object): void {
+  const query = new URLSearchParams("fieldManager=somebody");
+  api.handle({ method: "PATCH", path, query, contentType: "application/merge-patch+json", accept: "application/json", userAgent: "somebody", body: JSON.stringify(body) });
+}
+
+process.on("unhandledRejection", (error) => log.error({ err: error }, "an error nobody waited for"));
+process.on("uncaughtException", (error) => log.error({ err: error }, "an error nobody caught"));
+process.on("disconnect", () => process.exit(1));
+process.on("message", ({ id, question }: { id: number; question: CrowdQuestion }) => {
+  const answer = answers[question.ask] as (question: CrowdQuestion) => Promise<unknown>;
+  answer(question).then(
+    (value) => process.send?.({ id, value }, () => question.ask === "stop" && process.exit(0)),
+    (error: unknown) => process.send?.({ id, error: String((error as Error).stack) }),
+  );
+});
+process.send?.({ id: 0 });

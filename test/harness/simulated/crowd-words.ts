@@ -1,0 +1,63 @@
+/** What a crowd's processes are asked, and what they answer: one JSON message each over Node's IPC. */
+
+/** One cluster that joins, with the token of its agent. */
+export interface CrowdMember {
+  readonly name: string;
+  readonly hub: string;
+  readonly token: string;
+  readonly caHash: string;
+}
+
+/** How every cluster of a crowd behaves. */
+export interface CrowdBehaviour {
+  readonly writeLatency?: "published" | "none";
+  /** Versions that a watch may go back. */
+  readonly maxEvents?: number;
+  readonly seed?: number;
+}
+
+/** Objects to look for: those of the core group's ConfigMaps whose text holds the words. */
+export interface Mark {
+  readonly text: string;
+  /** A cluster is through when so many different objects hold it. */
+  readonly perCluster: number;
+}
+
+export type CrowdQuestion =
+  | { readonly ask: "join"; readonly members: readonly CrowdMember[] }
+  | { readonly ask: "mark"; readonly mark: Mark }
+  | { readonly ask: "through" }
+  | { readonly ask: "write"; readonly objects: number; readonly text: string }
+  | { readonly ask: "usage" }
+  | { readonly ask: "stop" };
+
+/** When the clusters of one process were through, and which are not yet. */
+export interface Through {
+  /** Epoch milliseconds with fractions, one per cluster that is through. */
+  readonly at: readonly number[];
+  readonly missing: readonly string[];
+  /** Objects seen with the text, in all. */
+  readonly objects: number;
+}
+
+export interface CrowdUsage {
+  readonly residentMiB: number;
+  readonly heapMiB: number;
+  readonly cpuSeconds: number;
+  /** Requests that the clusters of this process answered. */
+  readonly requests: number;
+}
+
+export interface CrowdAnswers {
+  join: number;
+  mark: undefined;
+  through: Through;
+  write: number;
+  usage: CrowdUsage;
+  stop: undefined;
+}
+
+/** Clocks of processes of one machine agree: epoch milliseconds with fractions. */
+export function epochNow(): number {
+  return performance.timeOrigin + performance.now();
+}
