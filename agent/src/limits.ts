@@ -99,6 +99,8 @@ export const engineLimits = {
   awaitedMs: 500,
   /** Reports of one fleet are folded this long. */
   reportFoldMs: 50,
+  /** While a plan is carried out, how far it is; its end is told at once. A hundred objects are a hundred changes, and each report names every bundle. */
+  reportProgressMs: 500,
   /** And not before so many times as long as the last one took to make have passed since, up to a second: a storm of changes spends a tenth of the CPU on telling of it. */
   reportPatience: 10,
   reportFoldMaxMs: 1_000,

@@ -5,7 +5,7 @@ import { type Forge, forgeOf } from "../harness/forge.ts";
 import { type GitServer, type GitChanges, startGitServer } from "../harness/git-server.ts";
 import { type HubProcess, startHub } from "../harness/hub-process.ts";
 import { removeFolder, scratchFolder } from "../harness/scratch-folder.ts";
-import { type Crowd, type CrowdOptions, startCrowd } from "../harness/simulated/crowd.ts";
+import { type Crowd, type CrowdOptions, profileArgs, startCrowd } from "../harness/simulated/crowd.ts";
 import { cpuSeconds, residentMiB } from "./proc-usage.ts";
 
 export interface CrowdRigOptions extends Omit<CrowdOptions, "api" | "folder"> {
@@ -51,7 +51,7 @@ export async function startCrowdRig({ files, hubEnv, hubArgs = [], ...options }:
     say(`starting a Git server, the hub and ${options.count} simulated clusters with their agents on ${availableParallelism()} cores …`);
     const git = kept(await startGitServer());
     const args = ["--enrol-per-second", "500", "--log-level", "warn", ...hubArgs];
-    const hub = kept(await startHub({ dataDir: join(folder, "hub"), folder, build: "bundle", args, ...(hubEnv && { env: hubEnv }) }));
+    const hub = kept(await startHub({ dataDir: join(folder, "hub"), folder, build: "bundle", args, env: { ...(profileArgs().length > 0 && { NODE_OPTIONS: profileArgs().join(" ") }), ...hubEnv } }));
     const repository = await git.createRepository("shop");
     await repository.commit(files, { message: "First" });
     const { webhook } = await hub.api.createFleet({ name: "shop", repository: repository.url, path: "deploy", ref: { branch: "main" }, selector: {} });

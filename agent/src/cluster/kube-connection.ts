@@ -98,13 +98,15 @@ export class KubeConnection {
     const credentials = await this.#endpoint.tls().catch((cause: unknown) => {
       throw fail(cause as Error);
     });
-    const session = connect(url.origin, {
-      ...credentials,
-      ...(serverName !== undefined && { servername: serverName }),
-      rejectUnauthorized: !insecureSkipVerify,
-      maxSessionMemory: kubeLimits.sessionMemoryMiB,
-      settings: { initialWindowSize: kubeLimits.windowBytes, enablePush: false },
-    });
+    const session =
+      this.#endpoint.open?.() ??
+      connect(url.origin, {
+        ...credentials,
+        ...(serverName !== undefined && { servername: serverName }),
+        rejectUnauthorized: !insecureSkipVerify,
+        maxSessionMemory: kubeLimits.sessionMemoryMiB,
+        settings: { initialWindowSize: kubeLimits.windowBytes, enablePush: false },
+      });
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const deadline = setTimeout(() => {
       reject(fail(new Error(`no connection within ${this.#timing.connectDeadlineMs / 1000} s`)));

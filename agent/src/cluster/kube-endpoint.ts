@@ -1,3 +1,4 @@
+import type { ClientHttp2Session } from "node:http2";
 import type { SecureContextOptions } from "node:tls";
 
 /** Where an API server is and how to prove who asks. */
@@ -13,6 +14,8 @@ export interface KubeEndpoint {
   tls(): Promise<Pick<SecureContextOptions, "ca" | "cert" | "key">>;
   /** Bearer token, read again when it is about to run out; undefined when the certificate is enough. */
   token(): Promise<string | undefined>;
+  /** Opens a session where there is no network between, e.g. to an API server in this process; over TCP when left out. */
+  readonly open?: () => ClientHttp2Session;
   /** Forget cached credentials: the server did not accept them. */
   renew(): void;
 }

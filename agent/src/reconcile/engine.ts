@@ -263,6 +263,8 @@ export class Engine {
     }
     run.superseded = new AbortController();
     const isNew = run.pending !== undefined;
+    const reporter = this.#reporter(run);
+    reporter.planBegins();
     try {
       if (run.goneBack) await this.#recover(run);
       const farewells = run.farewells.size;
@@ -275,6 +277,8 @@ export class Engine {
       this.#reporter(run).changed();
       const cap = Math.min(engineLimits.planRetryMaxMs, engineLimits.planRetryMinMs * 2 ** Math.min(run.troubles - 1, 10));
       this.#fleetQueue.add(name, { delayMs: cap / 2 + (Math.random() * cap) / 2 });
+    } finally {
+      reporter.planEnds();
     }
   }
 

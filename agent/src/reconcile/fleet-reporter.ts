@@ -68,8 +68,8 @@ export interface EventDetails {
 const recordRetryMs = 2_000;
 
 /**
- * Folds what changes in one fleet into reports: at most one every reportFoldMs, only objects that changed, summary and
- * bundles whole, events one by one. Nothing changed: nothing is recorded.
+ * Folds what changes in one fleet into reports: at most one every reportFoldMs, or reportProgressMs while a plan is carried out; only objects that
+ * changed, summary and bundles whole, events one by one. Nothing changed: nothing is recorded.
  */
 export class FleetReporter {
   readonly #run: FleetRun;
@@ -84,6 +84,7 @@ export class FleetReporter {
   #lastTotals = "";
   /** No report is made before (performance.now()): the totals of a large fleet are not added up ten times a second while all of it changes. */
   #notBefore = 0;
+  #isPlanning = false;
   #timer: NodeJS.Timeout | undefined;
   #healthTimer: NodeJS.Timeout | undefined;
   #flushing: Promise<void> | undefined;
@@ -112,7 +113,21 @@ export class FleetReporter {
   /** Something about the fleet as a whole changed. */
   changed(): void {
     if (this.#closed) return;
-    this.#timer ??= setTimeout(() => void this.flush(), Math.max(engineLimits.reportFoldMs, this.#notBefore - performance.now()));
+    const foldMs = this.#isPlanning ? engineLimits.reportProgressMs : engineLimits.reportFoldMs;
+    this.#timer ??= setTimeout(() => void this.flush(), Math.max(foldMs, this.#notBefore - performance.now()));
+  }
+
+  /** A plan is carried out from now on: much will change. */
+  planBegins(): void {
+    this.#isPlanning = true;
+  }
+
+  planEnds(): void {
+    this.#isPlanning = false;
+    if (this.#timer === undefined || this.#closed) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.changed();
   }
 
   event(reason: EventReason, message: string, details: EventDetails = {}): void {

@@ -1,9 +1,10 @@
 import { randomInt } from "node:crypto";
 import { reportMessageId } from "@flotilla/proto/subjects";
 import { jetstream, type JetStreamClient } from "@nats-io/jetstream";
-import { connect, headers, jwtAuthenticator, type NatsConnection, nkeys } from "@nats-io/transport-node";
+import { connect, headers, type NatsConnection } from "@nats-io/transport-node";
 import { reportLimits } from "../limits.ts";
 import type { Log } from "../log.ts";
+import { type BrokerKey, newBrokerKey } from "./broker-key.ts";
 import type { Outbox, OutboxRecord } from "./outbox.ts";
 
 /** Rights at the broker, bound to the key that was asked with (IssueBrokerCredentialsResponse of the link). */
@@ -49,7 +50,7 @@ export function startPublisher(options: PublisherOptions): Publisher {
 
 interface Rights {
   readonly grant: BrokerGrant;
-  readonly seed: Uint8Array;
+  readonly key: BrokerKey;
 }
 
 class RoundPublisher implements Publisher {
@@ -131,11 +132,11 @@ class RoundPublisher implements Publisher {
 
   async #connect(): Promise<NatsConnection> {
     const rights = await this.#currentRights();
-    const { grant, seed } = rights;
+    const { grant, key } = rights;
     try {
       return await connect({
         servers: [...grant.urls],
-        authenticator: jwtAuthenticator(grant.userJwt, seed),
+        authenticator: key.authenticator(grant.userJwt),
         inboxPrefix: grant.inboxPrefix,
         name: `flotilla-agent ${this.#outbox.cluster}`,
         // Our own loop asks for new rights where they ran out.
@@ -154,9 +155,9 @@ class RoundPublisher implements Publisher {
 
   async #currentRights(): Promise<Rights> {
     if (this.#rights !== undefined && this.#rights.grant.notAfter.getTime() - Date.now() > reportLimits.brokerConnectMs) return this.#rights;
-    const pair = nkeys.createUser();
-    const grant = await this.#options.credentials(pair.getPublicKey());
-    this.#rights = { grant, seed: pair.getSeed() };
+    const key = newBrokerKey();
+    const grant = await this.#options.credentials(key.publicKey);
+    this.#rights = { grant, key };
     return this.#rights;
   }
 

@@ -36,30 +36,31 @@ export async function saveBundleStates(client: pg.ClientBase, fleets: readonly F
   for (const part of inBatches(rows, batchRowsMax)) {
     const batch = unnestRows(bundleStateColumns, part);
     const names = Object.keys(bundleStateColumns);
+    const content = names.slice(3, -1);
     await client.query({
       name: "save-bundle-states",
-      text: `INSERT INTO bundle_states AS b (${names.join(", ")}) SELECT * FROM ${batch.text}
+      // Every report names every bundle, and most are as they were: a row that conflicts is locked and written to disk even where nothing is set.
+      text: `INSERT INTO bundle_states AS b (${names.join(", ")})
+             SELECT r.* FROM ${batch.text} LEFT JOIN bundle_states k ON k.fleet = r.fleet AND k.cluster = r.cluster AND k.bundle = r.bundle
+             WHERE k.fleet IS NULL OR (${content.map((name) => `k.${name}`).join(", ")}) IS DISTINCT FROM (${content.map((name) => `r.${name}`).join(", ")})
              ON CONFLICT (fleet, cluster, bundle) DO UPDATE SET ${names
                .slice(3)
                .map((name) => `${name} = EXCLUDED.${name}`)
                .join(", ")}
-             WHERE ${differs("b", names.slice(3, -1))}`,
+             WHERE ${differs("b", content)}`,
       values: [...batch.values],
     });
   }
   if (whole.length === 0) return;
   await client.query({
     name: "drop-bundle-states",
-    text: `DELETE FROM bundle_states b USING unnest($1::text[], $2::text[]) AS w (cluster, fleet)
-           WHERE b.cluster = w.cluster AND b.fleet = w.fleet
-             AND NOT EXISTS (SELECT 1 FROM unnest($3::text[], $4::text[], $5::text[]) AS r (cluster, fleet, bundle)
-                             WHERE r.cluster = b.cluster AND r.fleet = b.fleet AND r.bundle = b.bundle)`,
+    // Each cluster's rows are held against its own names: against those of the batch it would be a product of both.
+    text: `DELETE FROM bundle_states b USING unnest($1::text[], $2::text[], $3::jsonb[]) AS w (cluster, fleet, kept)
+           WHERE b.cluster = w.cluster AND b.fleet = w.fleet AND NOT jsonb_exists(w.kept, b.bundle)`,
     values: [
       whole.map(({ cluster }) => cluster),
       whole.map(({ fleet }) => fleet),
-      rows.map(({ cluster }) => cluster),
-      rows.map(({ fleet }) => fleet),
-      rows.map(({ bundle }) => bundle),
+      whole.map(({ fold }) => JSON.stringify(Object.fromEntries((fold.bundles ?? []).map(({ bundle }) => [bundle, true])))),
     ],
   });
 }

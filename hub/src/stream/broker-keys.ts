@@ -21,9 +21,11 @@ export function keyPairOf(seed: string): KeyPair {
   const pair = fromSeed(new TextEncoder().encode(seed));
   const key = createPrivateKey({ key: Buffer.concat([pkcs8Head, rawSeed(seed)]), format: "der", type: "pkcs8" });
   const publicKey = pair.getPublicKey();
+  // Asked for with every JWT, only to see that there is one.
+  const privateKey = pair.getPrivateKey();
   return {
     getPublicKey: () => publicKey,
-    getPrivateKey: () => pair.getPrivateKey(),
+    getPrivateKey: () => privateKey,
     getSeed: () => pair.getSeed(),
     sign: (input) => new Uint8Array(sign(null, input, key)),
     verify: (input, signature) => pair.verify(input, signature),

@@ -6,7 +6,8 @@ import { pino } from "pino";
 import { ApiServer } from "./api-server.ts";
 import { type CrowdAnswers, type CrowdBehaviour, type CrowdMember, type CrowdQuestion, type CrowdUsage, epochNow, type Mark, type Through } from "./crowd-words.ts";
 import { faultsOf } from "./faults.ts";
-import { SimulatedHost } from "./simulated-host.ts";
+import { memorySession } from "./memory-session.ts";
+import type { HostedCluster } from "./simulated-host.ts";
 
 /**
  * One process of a crowd: simulated clusters, and beside each the real agent, whole: its client, engine, outbox, link with mutual TLS and publisher.
@@ -16,7 +17,6 @@ import { SimulatedHost } from "./simulated-host.ts";
 const [stateFolder = "", behaviourText = "{}"] = process.argv.slice(2);
 const behaviour = JSON.parse(behaviourText) as CrowdBehaviour;
 const log = pino({ level: process.env.FLOTILLA_LOG_LEVEL ?? "error" }, pino.destination({ dest: 2, sync: false }));
-const host = await SimulatedHost.start({ tls: false });
 const clusters = new Map<string, ApiServer>();
 const agents: { readonly stop: AbortController; readonly done: Promise<void> }[] = [];
 let requests = 0;
@@ -28,12 +28,12 @@ let through = new Map<string, number>();
 async function addMember(member: CrowdMember, index: number): Promise<void> {
   const { name } = member;
   const api = new ApiServer(behaviour.maxEvents ?? 100);
-  const url = host.add(name, {
+  const cluster: HostedCluster = {
     api,
     token: "crowd",
     faults: faultsOf({ ...(behaviour.writeLatency !== undefined && { writeLatency: behaviour.writeLatency }), seed: (behaviour.seed ?? 1) + index }),
-    onRequest: () => (requests += 1),
-  });
+    onRequest: () => void (requests += 1),
+  };
   api.store.listen(({ type, storage, object }) => {
     if (mark === undefined || type === "DELETED" || storage !== "/configmaps" || !object.text.includes(mark.text)) return;
     const names = held.get(name) ?? new Set();
@@ -45,15 +45,16 @@ async function addMember(member: CrowdMember, index: number): Promise<void> {
   await mkdir(stateDir, { recursive: true });
   const stop = new AbortController();
   const options = { hub: member.hub, token: member.token, caHash: member.caHash, cluster: name, stateDir, identity: "secret" } as const;
-  const done = runAgent({ ...options, endpoint: endpointOf(url), log: log.child({ cluster: name }), stopping: stop.signal }).catch((error: unknown) => {
+  const done = runAgent({ ...options, endpoint: endpointOf(cluster, name), log: log.child({ cluster: name }), stopping: stop.signal }).catch((error: unknown) => {
     if (!stop.signal.aborted) log.error({ err: error, cluster: name }, "an agent ended");
   });
   agents.push({ stop, done });
 }
 
-function endpointOf(url: string): KubeEndpoint {
+function endpointOf(cluster: HostedCluster, name: string): KubeEndpoint {
   return {
-    url: new URL(url),
+    url: new URL(`http://${name}.invalid`),
+    open: () => memorySession(cluster),
     source: "crowd",
     serverName: undefined,
     insecureSkipVerify: false,
@@ -97,7 +98,6 @@ const answers: { [Ask in keyof CrowdAnswers]: (question: Extract<CrowdQuestion, 
   async stop() {
     for (const { stop } of agents) stop.abort();
     await Promise.all(agents.map(({ done }) => done));
-    await host.stop();
     return undefined;
   },
 };

@@ -141,7 +141,7 @@ async function startPart(state: string, folder: string, behaviour: CrowdBehaviou
   const logFile = await open(join(folder, `crowd-${index}.log`), "a");
   const program = fileURLToPath(new URL("crowd-process.ts", import.meta.url));
   const child = fork(program, [state, JSON.stringify(behaviour)], {
-    execArgv: ["--disable-warning=ExperimentalWarning", "--max-old-space-size=12000"],
+    execArgv: ["--disable-warning=ExperimentalWarning", "--max-old-space-size=12000", "--max-semi-space-size=64", ...profileArgs()],
     env: { ...process.env, MALLOC_ARENA_MAX: "2" },
     stdio: ["ignore", logFile.fd, logFile.fd, "ipc"],
   });
@@ -169,6 +169,12 @@ async function startPart(state: string, folder: string, behaviour: CrowdBehaviou
         child.send({ id, question });
       }),
   };
+}
+
+/** FLOTILLA_BENCH_PROFILE names a folder for CPU profiles; `node test/bench/read-profile.ts FILE` reads one. */
+export function profileArgs(): string[] {
+  const folder = process.env.FLOTILLA_BENCH_PROFILE;
+  return folder ? ["--cpu-prof", `--cpu-prof-dir=${folder}`, "--cpu-prof-interval=2000"] : [];
 }
 
 /** In order where it answers; a process that does not is ended. */

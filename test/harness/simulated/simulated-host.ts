@@ -100,7 +100,8 @@ export class SimulatedHost {
   }
 }
 
-async function answerOf({ api, token, faults }: HostedCluster, request: ApiRequest, authorization: string | undefined): Promise<ApiAnswer> {
+/** What a cluster says to a request, after the time that it takes. */
+export async function answerOf({ api, token, faults }: HostedCluster, request: ApiRequest, authorization: string | undefined): Promise<ApiAnswer> {
   if (authorization !== `Bearer ${token}`) return refusal(new StatusError(401, "Unauthorized", "Unauthorized"));
   const refused = faults.refusal();
   if (refused) return refusal(refused);
