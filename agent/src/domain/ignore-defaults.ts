@@ -11,9 +11,11 @@ import { groupOf, type ObjectId } from "./object-id.ts";
  * @param isScaled whether an autoscaler of the target scales the object.
  */
 export function defaultRulesFor(object: KubeObject, id: ObjectId, off: readonly string[], isScaled: boolean): IgnoreRule[] {
-  const rules = ignoreDefaults.filter(({ name }) => !off.includes(name)).flatMap(({ rules: those }) => those);
+  const rules = off.length === 0 ? everyRule : ignoreDefaults.filter(({ name }) => !off.includes(name)).flatMap(({ rules: those }) => those);
   return rules.filter((rule) => concerns(rule, object, id, isScaled)).map(asRule);
 }
+
+const everyRule = ignoreDefaults.flatMap(({ rules }) => rules);
 
 function concerns(rule: DefaultRule, object: KubeObject, id: ObjectId, isScaled: boolean): boolean {
   if (rule.group !== undefined && rule.group !== id.group) return false;

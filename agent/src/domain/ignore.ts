@@ -145,11 +145,12 @@ export function hasAny(object: unknown, paths: readonly string[]): boolean {
   return paths.some((path) => reaches(object, stepsOf(path)));
 }
 
-function reaches(value: unknown, [step, ...rest]: readonly string[]): boolean {
+function reaches(value: unknown, path: readonly string[], from = 0): boolean {
+  const step = path[from];
   if (step === undefined) return value !== undefined;
   if (typeof value !== "object" || value === null) return false;
-  const children = step === "*" ? Object.values(value) : Object.hasOwn(value, step) ? [(value as Record<string, unknown>)[step]] : [];
-  return children.some((child) => reaches(child, rest));
+  if (step === "*") return Object.values(value).some((child) => reaches(child, path, from + 1));
+  return Object.hasOwn(value, step) && reaches((value as Record<string, unknown>)[step], path, from + 1);
 }
 
 /** A copy of an object without the values at the given pointers ("*" is followed into every child). */
@@ -185,9 +186,18 @@ function remove(value: unknown, steps: readonly string[]): void {
   }
 }
 
-function stepsOf(path: string): string[] {
-  return path
+/** Paths come from shipped rules and from bundles, few and again and again. */
+const steps = new Map<string, readonly string[]>();
+const stepsKept = 2_000;
+
+function stepsOf(path: string): readonly string[] {
+  const known = steps.get(path);
+  if (known) return known;
+  const read = path
     .split("/")
     .slice(1)
     .map((step) => step.replaceAll("~1", "/").replaceAll("~0", "~"));
+  if (steps.size >= stepsKept) steps.clear();
+  steps.set(path, read);
+  return read;
 }

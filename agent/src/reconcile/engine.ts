@@ -39,6 +39,9 @@ import { tellPhase } from "./tell-phase.ts";
 import type { Sight, TrackedObject } from "./tracked-object.ts";
 import { Turns } from "./turns.ts";
 
+/** Why what is going on is given up. One error for all: the signal would make one with a stack for every target that comes. */
+const superseded = new DOMException("a newer target came, or the agent stops", "AbortError");
+
 /** What an engine is made of. */
 export interface EngineOptions {
   readonly cluster: string;
@@ -170,7 +173,7 @@ export class Engine {
     const isSame = newest !== undefined && newest.generation === target.generation;
     if (!isSame) {
       run.pending = { target, arrivedAt: Date.now(), isRestored: false };
-      run.superseded.abort();
+      run.superseded.abort(superseded);
     }
     this.#fleetQueue.add(run.name, { urgent: true });
   }
@@ -241,7 +244,7 @@ export class Engine {
   async stop(): Promise<void> {
     this.#stopped = true;
     for (const run of this.#fleets.values()) {
-      run.superseded.abort();
+      run.superseded.abort(superseded);
       clearTimeout(run.settleTimer);
       clearTimeout(run.wakeTimer);
     }
@@ -300,7 +303,7 @@ export class Engine {
     this.#kept = cachedFor(engineLimits.planRetryMaxMs, () => readKept(this.#context)).read;
     for (const run of this.#fleets.values()) {
       run.goneBack = true;
-      run.superseded.abort();
+      run.superseded.abort(superseded);
       this.#fleetQueue.add(run.name, { urgent: true });
     }
   }

@@ -16,7 +16,7 @@ export interface CrowdOptions extends CrowdBehaviour {
   readonly labels?: (index: number) => Record<string, string>;
   /** How the i-th is called; "sim-00001" and so on when left out. */
   readonly name?: (index: number) => string;
-  /** Processes that share the clusters; one for each core but the hub's when left out. */
+  /** Processes that share the clusters; one for each core when left out. */
   readonly processes?: number;
   /** Where logs go. */
   readonly folder: string;
@@ -66,7 +66,7 @@ export async function startCrowd(options: CrowdOptions): Promise<Crowd> {
     await rm(state, { recursive: true, force: true });
   };
   try {
-    const size = options.processes ?? Math.max(1, cpus().length - 1);
+    const size = options.processes ?? cpus().length;
     for (let index = 0; index < size; index += 1) parts.push(await startPart(state, folder, behaviour, index));
     const names = Array.from({ length: count }, (_, index) => name(index));
     await joinAll(names);

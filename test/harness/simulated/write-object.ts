@@ -224,13 +224,23 @@ function validateFinalizers(live: Fields, object: Fields) {
 
 /** Only times of managers may differ: such a write is none. */
 function isSame(live: Fields, next: Fields): boolean {
+  for (const field of new Set([...Object.keys(live), ...Object.keys(next)])) {
+    if (field !== "metadata" && !isSameValue(live[field], next[field])) return false;
+  }
   return isDeepStrictEqual(withoutTimes(live), withoutTimes(next));
 }
 
-function withoutTimes(object: Fields): Fields {
+/** As JSON: what is undefined is not there, and fields have no order. */
+function isSameValue(live: unknown, next: unknown): boolean {
+  const [before, after] = [JSON.stringify(live), JSON.stringify(next)] as (string | undefined)[];
+  if (before === after) return true;
+  return before !== undefined && after !== undefined && isDeepStrictEqual(JSON.parse(before), JSON.parse(after));
+}
+
+function withoutTimes(object: Fields): unknown {
   const { managedFields, ...metadata } = metadataOf(object);
   const entries = ((managedFields ?? []) as Fields[]).map((entry) => ({ ...entry, time: undefined }));
-  return { ...(JSON.parse(JSON.stringify(object)) as Fields), metadata: { ...metadata, managedFields: entries } };
+  return JSON.parse(JSON.stringify({ ...metadata, managedFields: entries }));
 }
 
 /**
