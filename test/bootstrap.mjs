@@ -23,7 +23,7 @@ const commands = {
 };
 
 /** What the benches share, and no bench itself. */
-const benchParts = new Set(["figures.ts", "bench-objects.ts", "proc-usage.ts", "answering-links.ts"]);
+const benchParts = new Set(["figures.ts", "bench-objects.ts", "proc-usage.ts", "answering-links.ts", "crowd-rig.ts", "crowd-fleet.ts", "read-profile.ts"]);
 
 main().catch((error) => {
   process.stderr.write(`\nflotilla: ${error.message}\n`);
@@ -40,7 +40,8 @@ async function main() {
   await step("packages (npm ci)", isInstalled, install);
   await step("generated code", () => stampHolds("generated", generatedInputs()), generate);
   await step("build", () => stampHolds("built", buildInputs()), build);
-  if (command.servers) await step("real servers", () => false, prepareServers);
+  // Simulated clusters need none of them; what the hub itself runs it finds or builds by itself.
+  if (command.servers && !rest.includes("--simulated")) await step("real servers", () => false, prepareServers);
   const seconds = (Date.now() - startedAt) / 1_000;
   if (seconds > 5) say(`ready after ${seconds.toFixed(0)} s`);
   if (command.argv) process.exitCode = await run(node24, command.argv(rest));

@@ -27,6 +27,8 @@ export interface AgentOptions extends Pick<AgentConfig, "hub" | "token" | "caHas
   readonly log: Log;
   /** Ends the agent in order. */
   readonly stopping: AbortSignal;
+  /** Told what passes on the link, for benches and tests. */
+  readonly onLink?: (what: "connected" | "disconnected" | "target") => void;
 }
 
 /**
@@ -68,7 +70,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       identityStore,
       bodies: engine.bodies,
       outbox,
-      handlers: handlersOf(engine, gates, facts, log),
+      handlers: handlersOf(engine, gates, facts, options),
       log,
       agentVersion,
       tracer,
@@ -111,12 +113,21 @@ async function establishIdentity(options: AgentOptions, state: StateObjects, hom
   return identity;
 }
 
-function handlersOf(engine: Engine, gates: GateAnswers, facts: ClusterFacts, log: Log): LinkHandlers {
+function handlersOf(engine: Engine, gates: GateAnswers, facts: ClusterFacts, { log, onLink }: AgentOptions): LinkHandlers {
   return {
-    onTarget: (target) => engine.accept(target),
+    onTarget(target) {
+      onLink?.("target");
+      engine.accept(target);
+    },
     onCommand: (command: Command) => replyTo(command, engine, gates),
-    onConnected: () => log.info({}, "linked to the hub"),
-    onDisconnected: (reason) => log.warn({ reason }, "the link to the hub broke; the cluster is kept as it is"),
+    onConnected() {
+      onLink?.("connected");
+      log.info({}, "linked to the hub");
+    },
+    onDisconnected(reason) {
+      onLink?.("disconnected");
+      log.warn({ reason }, "the link to the hub broke; the cluster is kept as it is");
+    },
     held: () => engine.held(),
     facts: () => ({ ...facts.facts }),
     kubernetesVersion: () => facts.kubernetesVersion,

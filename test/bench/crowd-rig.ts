@@ -6,7 +6,7 @@ import { type GitServer, type GitChanges, startGitServer } from "../harness/git-
 import { type HubProcess, startHub } from "../harness/hub-process.ts";
 import { removeFolder, scratchFolder } from "../harness/scratch-folder.ts";
 import { type Crowd, type CrowdOptions, profileArgs, startCrowd } from "../harness/simulated/crowd.ts";
-import { cpuSeconds, residentMiB } from "./proc-usage.ts";
+import { cpuSeconds, cpuSecondsWithEnded, residentMiB } from "./proc-usage.ts";
 
 export interface CrowdRigOptions extends Omit<CrowdOptions, "api" | "folder"> {
   /** What the fleet's repository begins with. */
@@ -66,7 +66,7 @@ export async function startCrowdRig({ files, hubEnv, hubArgs = [], ...options }:
       crowd,
       async cpu() {
         const children = await descendantsOf(hub.pid);
-        const servers = await Promise.all(children.map((pid) => cpuSeconds(pid).catch(() => 0)));
+        const servers = await Promise.all(children.map((pid) => cpuSecondsWithEnded(pid).catch(() => 0)));
         const crowds = await Promise.all(crowd.pids.map(cpuSeconds));
         return { hub: await cpuSeconds(hub.pid), servers: servers.reduce((sum, value) => sum + value, 0), crowd: crowds.reduce((sum, value) => sum + value, 0) };
       },

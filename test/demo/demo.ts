@@ -3,15 +3,21 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { type Figure, writeFigures } from "../bench/figures.ts";
 import { type Forge, forgeOf } from "../harness/forge.ts";
-import { folderChanges, type Member, type Platform, startPlatform } from "../harness/platform.ts";
+import { findTool } from "@flotilla/hub/embedded/tools";
+import { type KubeClusterOptions, startKubeCluster } from "../harness/kube-cluster.ts";
+import { folderChanges, type Member, type Platform as PlatformOf, type PlatformCluster, startPlatformOn } from "../harness/platform.ts";
 import { repositoryRoot } from "../harness/programs.ts";
+import { startSimulatedCluster } from "../harness/simulated/simulated-cluster.ts";
 import { playRollout } from "./rollout-story.ts";
 import { waitFor, waitForValue } from "../harness/wait-for.ts";
 
 /**
  * The main job on real servers: three API servers with controller-manager (the harness plays kubelet), a Git server, the hub with its Postgres and
  * NATS, three agents that joined by token. Each step is measured. Stays up to play with; `--headless` ends by itself. `--story rollout` tells of waves, a rollback and a preview instead.
+ * `--simulated` plays on API servers inside this process, as does a machine where real ones cannot be had; the agents are the real ones.
  */
+
+type Platform = PlatformOf<PlatformCluster>;
 
 const members = [
   { name: "berlin-1", labels: { shop: "true", env: "prod", region: "eu" } },
@@ -48,7 +54,7 @@ class Demo {
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
-    options: { headless: { type: "boolean", default: false }, json: { type: "string" }, story: { type: "string", default: "path" } },
+    options: { headless: { type: "boolean", default: false }, json: { type: "string" }, story: { type: "string", default: "path" }, simulated: { type: "boolean", default: false } },
   });
   const story = stories.get(values.story);
   if (!story) {
@@ -57,8 +63,10 @@ async function main(): Promise<number> {
   }
   const demo = new Demo();
   const interrupted = Promise.race([once(process, "SIGINT"), once(process, "SIGTERM")]).then(() => "interrupted" as const);
-  demo.say("Starting 3 Kubernetes API servers, a Git server, the hub and 3 agents. Everything listens on loopback only.");
-  const starting = startPlatform({
+  const isSimulated = values.simulated || !(await hasApiServer(demo));
+  const kind = isSimulated ? "simulated Kubernetes API servers (inside this process; no container runs anywhere)" : "Kubernetes API servers";
+  demo.say(`Starting 3 ${kind}, a Git server, the hub and 3 agents. Everything listens on loopback only.`);
+  const starting = startPlatformOn(isSimulated ? simulated : startKubeCluster, {
     clusters: members.map((member) => ({ ...member, kube: { controllerManager: true, kubelet: true } })),
     build: "bundle",
     progress: (step) => demo.say(`  … ${step}`),
@@ -83,6 +91,21 @@ async function main(): Promise<number> {
     demo.say("Stopped.");
   }
   return status;
+}
+
+/** Found or built; else the demo goes on without, and says why. */
+async function hasApiServer(demo: Demo): Promise<boolean> {
+  try {
+    for (const tool of ["etcd", "kube-apiserver", "kube-controller-manager"] as const) await findTool(tool);
+    return true;
+  } catch (error) {
+    demo.say(`There is no real API server to be had here: ${(error as Error).message}`);
+    return false;
+  }
+}
+
+function simulated({ name }: KubeClusterOptions): Promise<PlatformCluster> {
+  return startSimulatedCluster({ name, controllers: true });
 }
 
 /** What can be told: the path of a commit; rollouts. */
@@ -129,7 +152,7 @@ async function pushChange(platform: Platform, forge: Forge): Promise<{ told: str
   return { told: `${revision.slice(0, 12)} applied everywhere`, ms };
 }
 
-async function healEdit({ kube, name }: Member): Promise<{ told: string; ms: number }> {
+async function healEdit({ kube, name }: Member<PlatformCluster>): Promise<{ told: string; ms: number }> {
   await kube.client.mergePatch(`${webConfig}?fieldManager=kubectl-edit`, { data: { domain: "edited-by-hand" } });
   const from = performance.now();
   await waitForValue(
@@ -150,7 +173,7 @@ async function hubBack(platform: Platform): Promise<{ told: string }> {
   return { told: `"${events[0]?.message ?? ""}"` };
 }
 
-async function cutOff(platform: Platform, member: Member): Promise<{ told: string }> {
+async function cutOff(platform: Platform, member: Member<PlatformCluster>): Promise<{ told: string }> {
   process.kill(member.agent.pid, "SIGSTOP");
   const row = await waitForValue(
     async () => (await platform.hub.api.targets("shop")).find((target) => target.cluster === member.name),
@@ -160,7 +183,7 @@ async function cutOff(platform: Platform, member: Member): Promise<{ told: strin
   return { told: `${member.name}, as of ${row?.asOf ?? "never"}` };
 }
 
-async function comeBack(platform: Platform, member: Member): Promise<{ told: string }> {
+async function comeBack(platform: Platform, member: Member<PlatformCluster>): Promise<{ told: string }> {
   process.kill(member.agent.pid, "SIGCONT");
   await waitForValue(
     async () => (await platform.hub.api.cluster(member.name)).phase,

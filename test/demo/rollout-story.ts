@@ -1,8 +1,10 @@
 import { headlineOf, previewObjectLine } from "@flotilla/proto/rest/preview-text";
 import type { Preview, RolloutStatus } from "@flotilla/proto/rest/contract";
 import { type Forge, forgeOf } from "../harness/forge.ts";
-import type { Platform } from "../harness/platform.ts";
+import type { Platform as PlatformOf, PlatformCluster } from "../harness/platform.ts";
 import { waitFor, waitForValue } from "../harness/wait-for.ts";
+
+type Platform = PlatformOf<PlatformCluster>;
 
 /** What the story needs of the demo. */
 export interface Teller {

@@ -10,7 +10,7 @@ const agentEnvironment = { MALLOC_ARENA_MAX: "1" };
 export interface AgentProcessOptions {
   api: HubApi;
   enrolment: Enrolment;
-  cluster: KubeCluster;
+  cluster: Pick<KubeCluster, "kubeconfig">;
   /** Its outbox; a restart uses it again. */
   stateDir: string;
   /** Where logs go. */

@@ -18,27 +18,38 @@ export interface PlatformOptions {
   progress?: (step: string) => void;
 }
 
+/** What a platform needs of a cluster, real or simulated. */
+export type PlatformCluster = Pick<KubeCluster, "name" | "url" | "kubeconfig" | "client" | "stop">;
+
 /** A cluster with its agent. */
-export interface Member {
+export interface Member<Kube extends PlatformCluster = KubeCluster> {
   readonly name: string;
-  readonly kube: KubeCluster;
+  readonly kube: Kube;
   readonly agent: AgentProcess;
 }
 
 /** The whole product on real servers: Git, hub with its Postgres and NATS, clusters, agents. */
-export interface Platform {
+export interface Platform<Kube extends PlatformCluster = KubeCluster> {
   readonly folder: string;
   readonly git: GitServer;
   readonly hub: HubProcess;
-  readonly members: readonly Member[];
-  member(name: string): Member;
+  readonly members: readonly Member<Kube>[];
+  member(name: string): Member<Kube>;
   /** A fleet by name whose every target runs the revision, Synced and Current. */
   converged(fleet: string, revision: string, options?: { timeoutMs?: number; clusters?: number }): Promise<void>;
   stop(): Promise<void>;
 }
 
 /** Starts everything, in parallel where it can. */
-export async function startPlatform(options: PlatformOptions): Promise<Platform> {
+export function startPlatform(options: PlatformOptions): Promise<Platform> {
+  return startPlatformOn(startKubeCluster, options);
+}
+
+/** The same with clusters of another kind. */
+export async function startPlatformOn<Kube extends PlatformCluster>(
+  startCluster: (options: KubeClusterOptions) => Promise<Kube>,
+  options: PlatformOptions,
+): Promise<Platform<Kube>> {
   const folder = await scratchFolder("platform");
   const say = options.progress ?? (() => undefined);
   const started: { stop(): Promise<void> }[] = [];
@@ -52,12 +63,12 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     const [git, hub, ...kubes] = await settled([
       startGitServer().then(kept),
       startHub({ dataDir: join(folder, "hub"), folder, build, args: options.hubArgs ?? [], env: options.hubEnv ?? {} }).then(kept),
-      ...options.clusters.map(({ name, kube }) => startKubeCluster({ name, ...kube }).then(kept)),
+      ...options.clusters.map(({ name, kube }) => startCluster({ name, ...kube }).then(kept)),
     ] as const);
     say("agents, each with a token of its own");
     const members = await settled(
       options.clusters.map(async ({ name, labels }, index) => {
-        const kube = kubes[index] as KubeCluster;
+        const kube = kubes[index] as Kube;
         const enrolment = await hub.api.addCluster(name, labels ?? {});
         const stateDir = join(folder, `agent-${name}`);
         await mkdir(stateDir, { recursive: true });
@@ -110,7 +121,7 @@ async function settled<T extends readonly unknown[]>(promises: T): Promise<{ -re
   return results.map((result) => (result as PromiseFulfilledResult<unknown>).value) as { -readonly [K in keyof T]: Awaited<T[K]> };
 }
 
-function found(members: readonly Member[], name: string): Member {
+function found<Kube extends PlatformCluster>(members: readonly Member<Kube>[], name: string): Member<Kube> {
   const member = members.find((candidate) => candidate.name === name);
   if (member === undefined) throw new Error(`no cluster ${name} here`);
   return member;

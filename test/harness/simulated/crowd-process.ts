@@ -4,7 +4,7 @@ import type { KubeEndpoint } from "@flotilla/agent/cluster/kube-endpoint";
 import { runAgent } from "@flotilla/agent/run-agent";
 import { pino } from "pino";
 import { ApiServer } from "./api-server.ts";
-import { type CrowdAnswers, type CrowdBehaviour, type CrowdMember, type CrowdQuestion, type CrowdUsage, epochNow, type Mark, type Through } from "./crowd-words.ts";
+import { type CrowdAnswers, type CrowdBehaviour, type CrowdLinks, type CrowdMember, type CrowdQuestion, type CrowdUsage, epochNow, type Mark, type Through } from "./crowd-words.ts";
 import { faultsOf } from "./faults.ts";
 import { memorySession } from "./memory-session.ts";
 import type { HostedCluster } from "./simulated-host.ts";
@@ -20,6 +20,7 @@ const log = pino({ level: process.env.FLOTILLA_LOG_LEVEL ?? "error" }, pino.dest
 const clusters = new Map<string, ApiServer>();
 const agents: { readonly stop: AbortController; readonly done: Promise<void> }[] = [];
 let requests = 0;
+let links: CrowdLinks = { connected: 0, lastAt: 0, targets: 0, targetAt: 0 };
 let mark: Mark | undefined;
 /** Names of the objects that hold the mark, by cluster; and when a cluster had them all. */
 let held = new Map<string, Set<string>>();
@@ -44,11 +45,18 @@ async function addMember(member: CrowdMember, index: number): Promise<void> {
   const stateDir = join(stateFolder, name);
   await mkdir(stateDir, { recursive: true });
   const stop = new AbortController();
-  const options = { hub: member.hub, token: member.token, caHash: member.caHash, cluster: name, stateDir, identity: "secret" } as const;
+  const options = { hub: member.hub, token: member.token, caHash: member.caHash, cluster: name, stateDir, identity: "secret", onLink: noteLink } as const;
   const done = runAgent({ ...options, endpoint: endpointOf(cluster, name), log: log.child({ cluster: name }), stopping: stop.signal }).catch((error: unknown) => {
     if (!stop.signal.aborted) log.error({ err: error, cluster: name }, "an agent ended");
   });
   agents.push({ stop, done });
+}
+
+function noteLink(what: "connected" | "disconnected" | "target"): void {
+  const { connected, targets } = links;
+  if (what === "target") links = { ...links, targets: targets + 1, targetAt: epochNow() };
+  else if (what === "connected") links = { ...links, connected: connected + 1, lastAt: epochNow() };
+  else links = { ...links, connected: connected - 1 };
 }
 
 function endpointOf(cluster: HostedCluster, name: string): KubeEndpoint {
@@ -89,6 +97,9 @@ const answers: { [Ask in keyof CrowdAnswers]: (question: Extract<CrowdQuestion, 
       await new Promise((resolve) => setImmediate(resolve));
     }
     return written;
+  },
+  async links() {
+    return links;
   },
   async usage() {
     const { rss, heapUsed } = process.memoryUsage();

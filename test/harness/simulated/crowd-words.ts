@@ -28,6 +28,7 @@ export type CrowdQuestion =
   | { readonly ask: "mark"; readonly mark: Mark }
   | { readonly ask: "through" }
   | { readonly ask: "write"; readonly objects: number; readonly text: string }
+  | { readonly ask: "links" }
   | { readonly ask: "usage" }
   | { readonly ask: "stop" };
 
@@ -38,6 +39,17 @@ export interface Through {
   readonly missing: readonly string[];
   /** Objects seen with the text, in all. */
   readonly objects: number;
+}
+
+/** The links of one process, since the start. */
+export interface CrowdLinks {
+  readonly connected: number;
+  /** When the last of those connected became so, epoch ms. */
+  readonly lastAt: number;
+  /** Targets that came, in all. */
+  readonly targets: number;
+  /** When the last target came, epoch ms. */
+  readonly targetAt: number;
 }
 
 export interface CrowdUsage {
@@ -53,6 +65,7 @@ export interface CrowdAnswers {
   mark: undefined;
   through: Through;
   write: number;
+  links: CrowdLinks;
   usage: CrowdUsage;
   stop: undefined;
 }

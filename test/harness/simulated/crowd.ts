@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import type { ClusterRow, Page } from "@flotilla/proto/rest/contract";
 import type { HubApi } from "../hub-api.ts";
 import { waitForValue } from "../wait-for.ts";
-import type { CrowdAnswers, CrowdBehaviour, CrowdMember, CrowdQuestion, CrowdUsage, Mark, Through } from "./crowd-words.ts";
+import type { CrowdAnswers, CrowdBehaviour, CrowdLinks, CrowdMember, CrowdQuestion, CrowdUsage, Mark, Through } from "./crowd-words.ts";
 
 export interface CrowdOptions extends CrowdBehaviour {
   readonly api: HubApi;
@@ -40,6 +40,7 @@ export interface Crowd {
   progress(): Promise<Through>;
   /** In every cluster somebody changes that many ConfigMaps. @returns how many in all. */
   write(objects: number, text: string): Promise<number>;
+  links(): Promise<CrowdLinks>;
   usage(): Promise<CrowdUsage>;
   stop(): Promise<void>;
 }
@@ -80,6 +81,15 @@ export async function startCrowd(options: CrowdOptions): Promise<Crowd> {
       },
       progress: progressOf,
       write: async (objects, text) => sum(await Promise.all(parts.map((part) => part.ask({ ask: "write", objects, text })))),
+      links: async () => {
+        const all = await Promise.all(parts.map((part) => part.ask({ ask: "links" })));
+        return {
+          connected: sum(all.map(({ connected }) => connected)),
+          lastAt: Math.max(...all.map(({ lastAt }) => lastAt)),
+          targets: sum(all.map(({ targets }) => targets)),
+          targetAt: Math.max(...all.map(({ targetAt }) => targetAt)),
+        };
+      },
       usage: async () => {
         const all = await Promise.all(parts.map((part) => part.ask({ ask: "usage" })));
         const total = (of: (usage: CrowdUsage) => number) => sum(all.map(of));
