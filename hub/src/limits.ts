@@ -328,6 +328,9 @@ export const bodyLoadsAtOnce = 4;
 /** Commands of a kind sent to one cluster and not answered yet; the others wait in their table. Of a kind: a gate's Job may take hours, and a sync does not wait for it. */
 export const commandsInFlightMax = 16;
 
+/** Specs of targets that sessions remember: clusters that get the same share one, and a thousand of a hundred bundles take 50 MiB. */
+export const specsRemembered = 1_000;
+
 /** What agents hold, on its way to be compared with the rows: a thousand fleets for each of thousands of streams that come together. */
 export const heldTargetsMax = 1_000_000;
 

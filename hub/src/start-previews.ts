@@ -93,7 +93,7 @@ function previewPorts(options: PreviewOptions): PreviewPorts {
     readFleet: (fleet) => readPreviewedFleet(pool, fleet),
     openChange: (fleet, change, signal) => (change.kind === "files" ? openFiles(options.folder, change.files) : openRevision(options, fleet, change, signal)),
     readClusters: () => readClustersForPlacement(pool),
-    readOwners: (clusters) => readOwners(pool, clusters),
+    readOwners: (clusters, fleet, objectIds) => readOwners(pool, clusters, fleet, objectIds),
     readPresentTargets: (fleet) => readPresentTargets(pool, fleet),
     readAway: (clusters) => readAway(pool, clusters),
     readLastRolloutMs: (fleet) => readLastRolloutMs(pool, fleet),

@@ -234,6 +234,7 @@ export async function startLinkRig(): Promise<LinkRig> {
         excluded: [],
       }));
       const digest = targetDigest(bundles);
+      await pool.query("INSERT INTO target_specs (digest, bundles) VALUES ($1, $2) ON CONFLICT DO NOTHING", [digest, JSON.stringify(bundles)]);
       await pool.query(
         `INSERT INTO targets (fleet, cluster, generation, revision, digest, bundles, tombstone) VALUES ($1, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (fleet, cluster) DO UPDATE SET generation = $3, revision = $4, digest = $5, bundles = $6, tombstone = $7, released_at = now()`,

@@ -58,6 +58,7 @@ describe("targets", () => {
     const bundles = [
       { name: "b", digest: body.digest, objectCount: 1, bodyBytes: body.compressed.length, dependsOn: [], policy, excluded: ["/ConfigMap/default/x"] },
     ];
+    await rig.pool.query("INSERT INTO target_specs (digest, bundles) VALUES ('d', $1)", [JSON.stringify(bundles)]);
     await rig.pool.query("INSERT INTO targets (fleet, cluster, generation, revision, digest, bundles) VALUES ('shop', 'silent', 7, 'r', 'd', $1)", [
       JSON.stringify(bundles),
     ]);

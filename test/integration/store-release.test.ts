@@ -68,7 +68,8 @@ const release = (placed: readonly PlacedTarget[], more: Partial<TargetRelease> =
   });
 const generations = async (): Promise<Record<string, number>> =>
   Object.fromEntries((await pool.query("SELECT cluster, generation::integer FROM targets ORDER BY cluster")).rows.map((row) => [row.cluster, row.generation]));
-const claim = (cluster: string, bundle: string, ...objectIds: string[]) => ({ cluster, fleet: "shop", bundle, objectIds });
+const ownersIn = async (cluster: string) => (await readOwners(pool, [cluster], "", [])).get(cluster);
+const claim = (cluster: string, bundle: string, ...objectIds: string[]) => ({ cluster, owned: [{ bundle, objectIds }] });
 
 describe("releaseTargets", () => {
   beforeEach(async () => {
@@ -123,7 +124,7 @@ describe("releaseTargets", () => {
     const contest = { objectId: "/ConfigMap/x/a", owner, claimant: { fleet: "other", bundle: "o" } };
     await release([target("berlin-1", "d1", "r1", "other")], {
       fleet: "other",
-      claims: [{ ...claim("berlin-1", "o", "/ConfigMap/x/c"), fleet: "other" }],
+      claims: [claim("berlin-1", "o", "/ConfigMap/x/c")],
       contests: new Map([["berlin-1", [contest]]]),
     });
     const told = await pool.query("SELECT problems FROM seen_targets WHERE fleet = 'shop'");
@@ -135,11 +136,39 @@ describe("releaseTargets", () => {
     await waitFor(() => heard.length === 2);
     expect([...namesIn(heard[1]!, "fleets")].sort()).toEqual(["other", "shop"]);
     await listener.close();
-    const owners = (await readOwners(pool, ["berlin-1"])).get("berlin-1");
+    const owners = await ownersIn("berlin-1");
     expect([...(owners ?? [])].map(([id, { fleet }]) => [id, fleet]).sort()).toEqual([
       ["/ConfigMap/x/b", "shop"],
       ["/ConfigMap/x/c", "other"],
     ]);
+  });
+
+  it("tells whom an object belongs to when it is another fleet's, or when it is asked for by two bundles", async () => {
+    await newFleet("other");
+    await release([target("berlin-1", "d1")], { claims: [claim("berlin-1", "app", "/ConfigMap/x/a", "/ConfigMap/x/b")] });
+    await release([target("berlin-1", "d1", "r1", "other")], { fleet: "other", claims: [claim("berlin-1", "o", "/ConfigMap/x/c")] });
+    const told = async (...objectIds: string[]) => [...((await readOwners(pool, ["berlin-1"], "shop", objectIds)).get("berlin-1")?.keys() ?? [])].sort();
+    expect(await told()).toEqual(["/ConfigMap/x/c"]);
+    expect(await told("/ConfigMap/x/b")).toEqual(["/ConfigMap/x/b", "/ConfigMap/x/c"]);
+  });
+
+  it("writes claims only where they changed, and again where a cluster left and came back", async () => {
+    const owned = claim("berlin-1", "app", "/ConfigMap/x/a");
+    const claims = [owned, { ...owned, cluster: "paris-1" }];
+    const versions = async () => (await pool.query("SELECT cluster, object_id, xmin::text FROM claims ORDER BY cluster, object_id")).rows;
+    await release([target("berlin-1", "d1"), target("paris-1", "d1")], { claims });
+    const before = await versions();
+    expect(before.map(({ cluster, object_id: objectId }) => `${cluster} ${objectId}`)).toEqual(["berlin-1 /ConfigMap/x/a", "paris-1 /ConfigMap/x/a"]);
+    await release([target("berlin-1", "d2"), target("paris-1", "d2")], { claims });
+    expect(await versions()).toEqual(before);
+    await release([target("berlin-1", "d3"), target("paris-1", "d3")], { claims: [claim("berlin-1", "app", "/ConfigMap/x/b"), claims[1]!] });
+    expect((await versions()).map(({ object_id: objectId }) => objectId)).toEqual(["/ConfigMap/x/b", "/ConfigMap/x/a"]);
+    await release([target("berlin-1", "d3")], { claims: [claim("berlin-1", "app", "/ConfigMap/x/b")], removals: [{ cluster: "paris-1", policy: "orphan" }] });
+    expect((await versions()).map(({ cluster }) => cluster)).toEqual(["berlin-1"]);
+    await release([target("berlin-1", "d3"), target("paris-1", "d3")], { claims: [claim("berlin-1", "app", "/ConfigMap/x/b"), claims[1]!] });
+    expect((await versions()).map(({ cluster }) => cluster)).toEqual(["berlin-1", "paris-1"]);
+    await release([target("berlin-1", "d4"), target("paris-1", "d3")]);
+    expect(await versions()).toEqual([]);
   });
 
   it("deletes a fleet only when every cluster has let go", async () => {

@@ -4,17 +4,34 @@ export interface Owner {
   readonly bundle: string;
 }
 
-/** The objects that one bundle owns in one cluster. */
-export interface Claim extends Owner {
-  readonly cluster: string;
-  /** Sorted. Clusters that get the same often share one array. */
-  readonly objectIds: readonly string[];
-}
-
-/** A bundle that wants its objects. */
+/** A bundle and the objects that it wants, or has. */
 export interface Claimant {
   readonly bundle: string;
   readonly objectIds: readonly string[];
+}
+
+/** What a fleet's bundles own in one cluster. */
+export interface ClusterClaims {
+  readonly cluster: string;
+  /** Only bundles that own something. Clusters that get the same share one array. */
+  readonly owned: readonly Claimant[];
+}
+
+/** Objects that two bundles of one fleet want somewhere: only of these it matters which of the two has them now. */
+export function wantedTwice(claimants: Iterable<Claimant>): string[] {
+  const first = new Map<string, string>();
+  const twice = new Set<string>();
+  const seen = new Set<readonly string[]>();
+  for (const { bundle, objectIds } of claimants) {
+    if (seen.has(objectIds)) continue;
+    seen.add(objectIds);
+    for (const objectId of objectIds) {
+      const other = first.get(objectId);
+      if (other === undefined) first.set(objectId, bundle);
+      else if (other !== bundle) twice.add(objectId);
+    }
+  }
+  return [...twice];
 }
 
 /** An object that a bundle wanted and another owns. */
@@ -35,7 +52,7 @@ export interface SettledClaims {
  * long as it still asks for it; among newcomers of one fleet the bundle written first gets it. Other fleets keep what they
  * own: only they let it go.
  *
- * @param owners who owns what now, all fleets; objects of this fleet that nobody asks for any more are free.
+ * @param owners who owns what now: other fleets, and this one as far as two of its bundles ask for an object. What this fleet owns and nobody asks for any more is free.
  */
 export function settleClaims(fleet: string, claimants: readonly Claimant[], owners: ReadonlyMap<string, Owner>): SettledClaims {
   const wanted = new Map(claimants.map((claimant) => [claimant.bundle, new Set(claimant.objectIds)]));

@@ -73,7 +73,7 @@ describe("placeBundles", () => {
       ["b", [id("x")]],
     ]);
     expect(targets[0]?.problems.map((problem) => problem.bundle).sort()).toEqual(["a", "b"]);
-    expect(claims.map(({ bundle: name, objectIds }) => [name, objectIds])).toEqual([
+    expect(claims.flatMap(({ owned }) => owned.map(({ bundle: name, objectIds }) => [name, objectIds]))).toEqual([
       ["a", [id("x")]],
       ["b", [id("y")]],
     ]);

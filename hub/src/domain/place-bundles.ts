@@ -1,6 +1,6 @@
 import { targetDigest } from "@flotilla/proto/digest";
 import { contestsToldMax } from "../limits.ts";
-import { settleClaims, type Claim, type Contest, type Owner } from "./claims.ts";
+import { settleClaims, type Claimant, type ClusterClaims, type Contest, type Owner } from "./claims.ts";
 import type { BundleSpec, FleetSpec } from "./fleet-spec.ts";
 import { describeObjectId } from "./object-id.ts";
 import type { Problem } from "./problem.ts";
@@ -23,7 +23,7 @@ export interface PlaceRequest {
   readonly clusters: readonly PlacedCluster[];
   /** What a bundle rendered to for a cluster; undefined when it could not be rendered for this one. */
   bodyOf(cluster: string, bundle: string): PlacedBody | undefined;
-  /** Who owns what in a cluster now, by object id, all fleets; undefined when nobody owns anything. */
+  /** Who owns what in a cluster now, by object id, as settleClaims needs it; undefined when nobody owns anything. */
   ownersIn(cluster: string): ReadonlyMap<string, Owner> | undefined;
 }
 
@@ -31,7 +31,7 @@ export interface Placement {
   /** In the order of the clusters. */
   readonly targets: readonly PlacedTarget[];
   /** What this fleet owns in these clusters from now on: takes the place of what it owned there. */
-  readonly claims: readonly Claim[];
+  readonly claims: readonly ClusterClaims[];
   /** Objects that somebody else owns, by cluster. The owner's fleet should be told as well. */
   readonly contests: ReadonlyMap<string, readonly Contest[]>;
   /** Clusters that belong to the fleet and get no new target: they keep the one they have, and nothing is removed from them. */
@@ -44,18 +44,20 @@ export interface Placement {
  */
 export function placeBundles(request: PlaceRequest): Placement {
   const order = inDependencyOrder(request.spec.bundles);
+  const place = placerOf(request, order);
   const targets: PlacedTarget[] = [];
-  const claims: Claim[] = [];
+  const claims: ClusterClaims[] = [];
   const contests = new Map<string, readonly Contest[]>();
   const held: string[] = [];
   for (const cluster of selectClusters(request.spec.clusters, request.clusters)) {
-    const placed = placeCluster(request, cluster.name, order);
+    const placed = place(cluster.name);
     if (placed === undefined) {
       held.push(cluster.name);
       continue;
     }
-    targets.push(placed.target);
-    claims.push(...placed.claims);
+    const { digest, bundles, problems, owned } = placed;
+    targets.push({ fleet: request.fleet, cluster: cluster.name, revision: request.revision, digest, bundles, problems });
+    if (owned.length > 0) claims.push({ cluster: cluster.name, owned });
     if (placed.contests.length > 0) contests.set(cluster.name, placed.contests);
   }
   return { targets, claims, contests, held };
@@ -100,26 +102,48 @@ export function problemsOfContest(contest: Contest): { readonly forClaimant: Pro
   };
 }
 
-function placeCluster(
-  request: PlaceRequest,
-  cluster: string,
-  order: readonly BundleSpec[],
-): { target: PlacedTarget; claims: Claim[]; contests: readonly Contest[] } | undefined {
-  const { fleet, revision, spec } = request;
-  const bodies = new Map<string, PlacedBody>();
-  for (const { name } of spec.bundles) {
-    const body = request.bodyOf(cluster, name);
-    if (body === undefined) return undefined;
-    bodies.set(name, body);
-  }
+/** What clusters with the same bodies and the same owners of their objects get, all of them the same one. */
+interface Placed extends Pick<PlacedTarget, "digest" | "bundles" | "problems"> {
+  readonly owned: readonly Claimant[];
+  readonly contests: readonly Contest[];
+}
+
+/** Most clusters get what others get, and own it alone: that is settled once, whatever their number. */
+function placerOf(request: PlaceRequest, order: readonly BundleSpec[]): (cluster: string) => Placed | undefined {
+  const { spec } = request;
+  const numbers = new Map<PlacedBody, number>();
+  const shared = new Map<string, Placed>();
+  return (cluster) => {
+    const bodies = new Map<string, PlacedBody>();
+    let key = "";
+    for (const { name } of spec.bundles) {
+      const body = request.bodyOf(cluster, name);
+      if (body === undefined) return undefined;
+      const number = numbers.get(body) ?? numbers.size;
+      numbers.set(body, number);
+      bodies.set(name, body);
+      key += `${number},`;
+    }
+    const owners = request.ownersIn(cluster);
+    if (owners !== undefined && owners.size > 0) return settle(request, order, bodies, owners);
+    const known = shared.get(key) ?? settle(request, order, bodies, noOwners);
+    shared.set(key, known);
+    return known;
+  };
+}
+
+const noOwners: ReadonlyMap<string, Owner> = new Map();
+
+function settle({ fleet, spec }: PlaceRequest, order: readonly BundleSpec[], bodies: ReadonlyMap<string, PlacedBody>, owners: ReadonlyMap<string, Owner>): Placed {
   const claimants = spec.bundles.map(({ name }) => ({ bundle: name, objectIds: bodies.get(name)?.objectIds ?? [] }));
-  const settled = settleClaims(fleet, claimants, request.ownersIn(cluster) ?? new Map<string, Owner>());
-  const bundles = order.flatMap((bundle) => toTargetBundle(bundle, bodies.get(bundle.name), settled.contests));
-  const digest = digestOfBundles(bundles);
-  const claims = spec.bundles
-    .map(({ name }) => ({ cluster, fleet, bundle: name, objectIds: settled.owned.get(name) ?? [] }))
-    .filter(({ objectIds }) => objectIds.length > 0);
-  return { target: { fleet, cluster, revision, digest, bundles, problems: tellContests(fleet, settled.contests) }, claims, contests: settled.contests };
+  const { owned, contests } = settleClaims(fleet, claimants, owners);
+  const bundles = order.flatMap((bundle) => toTargetBundle(bundle, bodies.get(bundle.name), contests));
+  return { digest: digestOfBundles(bundles), bundles, problems: tellContests(fleet, contests), owned: ownedBy(owned), contests };
+}
+
+/** Without bundles that own nothing. */
+export function ownedBy(owned: ReadonlyMap<string, readonly string[]>): Claimant[] {
+  return [...owned].map(([bundle, objectIds]) => ({ bundle, objectIds })).filter(({ objectIds }) => objectIds.length > 0);
 }
 
 /** targetDigest, with what is left to others as a part of each bundle's policy. */

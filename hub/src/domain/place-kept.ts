@@ -1,12 +1,12 @@
-import { settleClaims, type Claim, type Contest, type Owner } from "./claims.ts";
+import { settleClaims, type Claimant, type Contest, type Owner } from "./claims.ts";
 import type { KeptTarget } from "./fleet-rollout.ts";
-import { digestOfBundles, tellContests } from "./place-bundles.ts";
+import { digestOfBundles, ownedBy, tellContests } from "./place-bundles.ts";
 import type { PlacedTarget } from "./target.ts";
 
 /** What is kept, placed anew. */
 export interface PlacedKept {
   readonly target: PlacedTarget;
-  readonly claims: readonly Claim[];
+  readonly owned: readonly Claimant[];
   readonly contests: readonly Contest[];
 }
 
@@ -32,8 +32,6 @@ export function placeKept(
       .map(({ objectId }) => objectId)
       .sort(),
   }));
-  const claims = bundles
-    .map(({ name }) => ({ cluster, fleet, bundle: name, objectIds: owned.get(name) ?? [] }))
-    .filter(({ objectIds }) => objectIds.length > 0);
-  return { target: { fleet, cluster, revision, digest: digestOfBundles(placed), bundles: placed, problems: tellContests(fleet, contests) }, claims, contests };
+  const target = { fleet, cluster, revision, digest: digestOfBundles(placed), bundles: placed, problems: tellContests(fleet, contests) };
+  return { target, owned: ownedBy(owned), contests };
 }

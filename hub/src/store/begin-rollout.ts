@@ -7,8 +7,8 @@ import { batchRowsMax, rolloutsKeptPerFleet } from "../limits.ts";
 import { eventOf } from "./create-fleet.ts";
 import { inFencedTransaction, type Lease } from "./leases.ts";
 import { notify } from "./listen.ts";
-import { saveSpecs } from "./release-targets.ts";
 import { saveEvents } from "./save-events.ts";
+import { saveSpecs } from "./target-specs.ts";
 import { wantCommitStatus } from "./tell-outside.ts";
 import { inBatches } from "./unnest.ts";
 

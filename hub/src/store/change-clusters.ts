@@ -77,7 +77,7 @@ export async function removeCluster(pool: pg.Pool, actor: Actor, name: string): 
     if (rowCount === 0) throw new StoreError("not-found", `there is no cluster '${name}'`, { hint: "`fleet cluster list` shows those there are" });
     await revokeCredentials(client, name);
     await client.query(
-      "UPDATE targets SET tombstone = COALESCE(tombstone, 'orphan'), generation = generation + 1, bundles = '[]', removed_at = now() WHERE cluster = $1 AND removed_at IS NULL",
+      "UPDATE targets SET tombstone = COALESCE(tombstone, 'orphan'), generation = generation + 1, bundles = '[]', claims_digest = '', removed_at = now() WHERE cluster = $1 AND removed_at IS NULL",
       [name],
     );
     await client.query(

@@ -50,6 +50,7 @@ export async function dropDeletedFleets(pool: pg.Pool, repositoryId: string): Pr
     if (names.length === 0) return names;
     for (const table of ["target_states", "bundle_states", "object_states", "claims", "suspensions", "window_overrides"])
       await client.query(`DELETE FROM ${table} WHERE fleet = ANY($1::text[])`, [names]);
+    await client.query("UPDATE targets SET claims_digest = '' WHERE fleet = ANY($1::text[])", [names]);
     await client.query("DELETE FROM contests WHERE claimant_fleet = ANY($1::text[]) OR owner_fleet = ANY($1::text[])", [names]);
     await client.query("DELETE FROM repositories r WHERE r.id = $1 AND NOT EXISTS (SELECT 1 FROM fleets f WHERE f.repository_id = r.id)", [repositoryId]);
     await notify(client, "flotilla_changes", { fleets: names, clusters: [] });

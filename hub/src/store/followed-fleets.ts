@@ -45,19 +45,24 @@ export async function readClustersForPlacement(pool: pg.Pool): Promise<readonly 
   return rows;
 }
 
-/** Who owns which object, by cluster and object id. */
-export async function readOwners(pool: pg.Pool, clusters: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<string, Owner>>> {
+/** Who else than a fleet owns which object, by cluster and object id; of some objects the fleet itself is told too. */
+export async function readOwners(
+  pool: pg.Pool,
+  clusters: readonly string[],
+  fleet: string,
+  objectIds: readonly string[],
+): Promise<ReadonlyMap<string, ReadonlyMap<string, Owner>>> {
   const { rows } = await pool.query<{ cluster: string; object_id: string; fleet: string; bundle: string }>({
     name: "read-owners",
-    text: "SELECT cluster, object_id, fleet, bundle FROM claims WHERE cluster = ANY($1::text[])",
-    values: [clusters],
+    text: "SELECT cluster, object_id, fleet, bundle FROM claims WHERE cluster = ANY($1::text[]) AND (fleet <> $2 OR object_id = ANY($3::text[]))",
+    values: [clusters, fleet, objectIds],
   });
   const owners = new Map<string, Map<string, Owner>>();
   // One object per owner: a cluster has thousands of claims and tens of owners.
   const known = new Map<string, Owner>();
-  for (const { cluster, object_id: objectId, fleet, bundle } of rows) {
-    const key = `${fleet}/${bundle}`;
-    const owner = known.get(key) ?? { fleet, bundle };
+  for (const { cluster, object_id: objectId, fleet: ownerFleet, bundle } of rows) {
+    const key = `${ownerFleet}/${bundle}`;
+    const owner = known.get(key) ?? { fleet: ownerFleet, bundle };
     known.set(key, owner);
     const inCluster = owners.get(cluster) ?? new Map<string, Owner>();
     owners.set(cluster, inCluster.set(objectId, owner));

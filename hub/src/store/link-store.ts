@@ -13,6 +13,8 @@ import { answerDryRun } from "./previews.ts";
 import { noteHeldTargets } from "./note-held-targets.ts";
 import { inTransaction } from "./pool.ts";
 import type { Sealing } from "./sealing.ts";
+import { SpecMemory } from "./target-specs.ts";
+import { specsRemembered } from "../limits.ts";
 
 interface TargetRow {
   fleet: string;
@@ -20,7 +22,6 @@ interface TargetRow {
   generation: string;
   revision: string;
   digest: string;
-  bundles: TargetBundle[];
   tombstone: "orphan" | "delete" | null;
   traceparent: string | null;
   released_at: Date;
@@ -44,10 +45,11 @@ interface CommandRow {
 /** As JSON brings it: times are text. */
 type JsonTimes<Row> = { [Key in keyof Row]: Row[Key] extends Date ? string : Row[Key] };
 
-const targetColumns = "fleet, cluster, generation, revision, digest, bundles, tombstone, traceparent, released_at, prune_approval";
+const targetColumns = "fleet, cluster, generation, revision, digest, tombstone, traceparent, released_at, prune_approval";
 
 /** The rows behind the agents' streams. */
 export function openLinkStore(pool: pg.Pool, sealing: Sealing) {
+  const specs = new SpecMemory(pool, specsRemembered);
   return {
     /**
      * Begins a session: the cluster's session number grows, and what an older session writes changes nothing any more. An epoch
@@ -148,7 +150,12 @@ export function openLinkStore(pool: pg.Pool, sealing: Sealing) {
                WHERE cluster = ANY ($1) AND removed_at IS NULL AND ($2::double precision IS NULL OR released_at > now() - $2 * interval '1 ms')`,
         values: [clusters, releasedWithinMs ?? null],
       });
-      return rows.map(toTarget);
+      const bundles = await specs.read(rows.filter(isMadeOfSpec).map(({ digest }) => digest));
+      // One whose spec is not there is not sent: an incomplete target is none.
+      return rows.flatMap((row) => {
+        const own = isMadeOfSpec(row) ? bundles.get(row.digest) : noBundles;
+        return own === undefined ? [] : [toTarget(row, own)];
+      });
     },
 
     /** Tells of rows that are behind what agents hold. */
@@ -245,8 +252,14 @@ export function openLinkStore(pool: pg.Pool, sealing: Sealing) {
   };
 }
 
-function toTarget(row: TargetRow): ReleasedTarget {
-  const { fleet, cluster, revision, digest, bundles, tombstone, traceparent } = row;
+const noBundles: readonly TargetBundle[] = [];
+
+function isMadeOfSpec({ tombstone }: TargetRow): boolean {
+  return tombstone === null;
+}
+
+function toTarget(row: TargetRow, bundles: readonly TargetBundle[]): ReleasedTarget {
+  const { fleet, cluster, revision, digest, tombstone, traceparent } = row;
   return {
     fleet,
     cluster,

@@ -1,6 +1,6 @@
 import { targetDigest } from "@flotilla/proto/digest";
 import type pg from "pg";
-import type { Claim, Contest } from "../domain/claims.ts";
+import type { ClusterClaims, Contest } from "../domain/claims.ts";
 import type { HeldRemoval } from "../domain/plan-removals.ts";
 import { problemsOfContest } from "../domain/place-bundles.ts";
 import type { PlacedTarget } from "../domain/target.ts";
@@ -8,9 +8,11 @@ import { batchRowsMax, contestsToldMax } from "../limits.ts";
 import { eventOf } from "./create-fleet.ts";
 import { inFencedTransaction, type Lease } from "./leases.ts";
 import { notify } from "./listen.ts";
+import { replaceClaims } from "./replace-claims.ts";
 import { saveEvents } from "./save-events.ts";
 import { type Leaver, type LeavingToSave, saveLeaving, stillLeaving } from "./save-leaving.ts";
 import { voidApprovals } from "./settle-approvals.ts";
+import { saveSpecs } from "./target-specs.ts";
 import { wantCommitStatus } from "./tell-outside.ts";
 import { inBatches } from "./unnest.ts";
 
@@ -19,7 +21,7 @@ export interface TargetRelease {
   readonly revision: string;
   readonly placed: readonly PlacedTarget[];
   /** What the fleet owns from now on in the clusters placed on. */
-  readonly claims: readonly Claim[];
+  readonly claims: readonly ClusterClaims[];
   /** Objects that another fleet or bundle owns, by cluster. */
   readonly contests: ReadonlyMap<string, readonly Contest[]>;
   /** Clusters that leave the fleet. */
@@ -94,14 +96,17 @@ async function upsertTargets(client: pg.ClientBase, release: TargetRelease): Pro
     const { rows } = await client.query<ReleasedRow>({
       name: "release-targets",
       text: `INSERT INTO targets AS t (fleet, cluster, generation, revision, digest, bundles, problems, traceparent, released_at)
-             SELECT $1, r.cluster, 1, $2, r.digest, r.bundles, r.problems, $3, clock_timestamp()
-             FROM unnest($4::text[], $5::text[], $6::jsonb[], $7::jsonb[]) AS r (cluster, digest, bundles, problems)
+             SELECT $1, r.cluster, 1, $2, r.digest, s.bundles, r.problems, $3, clock_timestamp()
+             FROM unnest($4::text[], $5::text[], $6::jsonb[]) AS r (cluster, digest, problems)
              JOIN clusters c ON c.name = r.cluster AND c.removed_at IS NULL
-             ON CONFLICT (fleet, cluster) DO UPDATE SET generation = CASE WHEN $8 THEN GREATEST(t.generation, t.held_generation) ELSE t.generation END + 1, revision = EXCLUDED.revision, digest = EXCLUDED.digest, bundles = EXCLUDED.bundles,
+             JOIN target_specs s ON s.digest = r.digest
+             LEFT JOIN targets k ON k.fleet = $1 AND k.cluster = r.cluster
+             WHERE k.fleet IS NULL OR k.digest <> r.digest OR k.revision <> $2 OR k.tombstone IS NOT NULL OR ($7 AND k.held_generation IS NOT NULL)
+             ON CONFLICT (fleet, cluster) DO UPDATE SET generation = CASE WHEN $7 THEN GREATEST(t.generation, t.held_generation) ELSE t.generation END + 1, revision = EXCLUDED.revision, digest = EXCLUDED.digest, bundles = EXCLUDED.bundles,
                problems = EXCLUDED.problems, traceparent = EXCLUDED.traceparent, released_at = EXCLUDED.released_at, tombstone = NULL, removed_at = NULL, left_at = NULL,
                prune_approval = CASE WHEN t.revision = EXCLUDED.revision AND t.tombstone IS NULL THEN t.prune_approval END
-               , held_generation = CASE WHEN $8 THEN NULL ELSE t.held_generation END
-             WHERE t.digest <> EXCLUDED.digest OR t.revision <> EXCLUDED.revision OR t.tombstone IS NOT NULL OR ($8 AND t.held_generation IS NOT NULL)
+               , held_generation = CASE WHEN $7 THEN NULL ELSE t.held_generation END
+             WHERE t.digest <> EXCLUDED.digest OR t.revision <> EXCLUDED.revision OR t.tombstone IS NOT NULL OR ($7 AND t.held_generation IS NOT NULL)
              RETURNING cluster, generation::text AS generation, digest`,
       values: [
         fleet,
@@ -109,7 +114,6 @@ async function upsertTargets(client: pg.ClientBase, release: TargetRelease): Pro
         traceparent,
         clusters,
         part.map(({ digest }) => digest),
-        part.map(({ bundles }) => JSON.stringify(bundles)),
         problems,
         isCurrent,
       ],
@@ -178,17 +182,6 @@ interface ReleasedRow {
   readonly digest: string;
 }
 
-/** What targets are made of, once for all clusters that get the same. One that upkeep might be about to drop is young again. */
-export async function saveSpecs(client: pg.ClientBase, placed: readonly PlacedTarget[]): Promise<void> {
-  const specs = new Map(placed.map(({ digest, bundles }) => [digest, bundles]));
-  await client.query({
-    name: "save-target-specs",
-    text: `INSERT INTO target_specs (digest, bundles) SELECT * FROM unnest($1::text[], $2::jsonb[]) AS r (digest, bundles) ORDER BY digest
-           ON CONFLICT (digest) DO UPDATE SET created_at = now() WHERE target_specs.created_at < now() - interval '1 hour'`,
-    values: [[...specs.keys()], [...specs.values()].map((bundles) => JSON.stringify(bundles))],
-  });
-}
-
 /** What ran where, for history and for going back. */
 async function saveHistory(
   client: pg.ClientBase,
@@ -209,7 +202,7 @@ async function entomb(client: pg.ClientBase, { fleet, removals, traceparent, use
   const { rows } = await client.query<{ cluster: string }>({
     name: "entomb-targets",
     // What is asked for now goes above what an agent holds, also where the database was restored from a backup.
-    text: `UPDATE targets t SET generation = CASE WHEN $7 THEN GREATEST(t.generation, t.held_generation) ELSE t.generation END + 1, tombstone = r.policy, digest = $2, bundles = '[]', problems = '[]', traceparent = $3, prune_approval = NULL,
+    text: `UPDATE targets t SET generation = CASE WHEN $7 THEN GREATEST(t.generation, t.held_generation) ELSE t.generation END + 1, tombstone = r.policy, digest = $2, bundles = '[]', problems = '[]', traceparent = $3, prune_approval = NULL, claims_digest = '',
              leaving_since = NULL, leaves_at = NULL, left_at = CASE WHEN $6 THEN now() END, held_generation = CASE WHEN $7 THEN NULL ELSE t.held_generation END,
              released_at = clock_timestamp(), removed_at = NULL
            FROM unnest($4::text[], $5::text[]) AS r (cluster, policy) WHERE t.fleet = $1 AND t.cluster = r.cluster AND t.tombstone IS NULL RETURNING t.cluster`,
@@ -227,44 +220,6 @@ async function entomb(client: pg.ClientBase, { fleet, removals, traceparent, use
   const left = rows.map(({ cluster }) => cluster);
   await voidApprovals(client, fleet, left, "the cluster left the fleet");
   return left;
-}
-
-/** Fleets that must be placed again: those that wanted what was let go, and this one when it came too late. */
-async function replaceClaims(client: pg.ClientBase, { fleet, placed, claims, removals }: TargetRelease): Promise<{ readonly fleets: readonly string[] }> {
-  const clusters = [...placed.map(({ cluster }) => cluster), ...removals.map(({ cluster }) => cluster)];
-  if (clusters.length === 0) return { fleets: [] };
-  const rows = claims.flatMap(({ cluster, bundle, objectIds }) => objectIds.map((objectId) => ({ cluster, objectId, bundle })));
-  await client.query("CREATE TEMPORARY TABLE IF NOT EXISTS wanted_claims (cluster text, object_id text, bundle text) ON COMMIT DELETE ROWS");
-  for (const part of inBatches(rows, batchRowsMax * 10)) {
-    await client.query({
-      name: "want-claims",
-      text: "INSERT INTO wanted_claims SELECT * FROM unnest($1::text[], $2::text[], $3::text[])",
-      values: [part.map(({ cluster }) => cluster), part.map(({ objectId }) => objectId), part.map(({ bundle }) => bundle)],
-    });
-  }
-  const freed = await client.query<{ cluster: string; object_id: string }>({
-    name: "free-claims",
-    text: `DELETE FROM claims c WHERE c.fleet = $1 AND c.cluster = ANY($2::text[])
-             AND NOT EXISTS (SELECT 1 FROM wanted_claims w WHERE w.cluster = c.cluster AND w.object_id = c.object_id AND w.bundle = c.bundle) RETURNING cluster, object_id`,
-    values: [fleet, clusters],
-  });
-  await client.query({
-    name: "take-claims",
-    text: "INSERT INTO claims (cluster, object_id, fleet, bundle) SELECT cluster, object_id, $1, bundle FROM wanted_claims ORDER BY cluster, object_id ON CONFLICT DO NOTHING",
-    values: [fleet],
-  });
-  const late = await client.query({
-    name: "late-claims",
-    text: "SELECT 1 FROM wanted_claims w JOIN claims c USING (cluster, object_id) WHERE c.fleet <> $1 LIMIT 1",
-    values: [fleet],
-  });
-  const waiting = await client.query<{ claimant_fleet: string }>({
-    name: "claimants-of-freed",
-    text: `SELECT DISTINCT x.claimant_fleet FROM contests x JOIN unnest($2::text[], $3::text[]) AS r (cluster, object_id) USING (cluster, object_id)
-           WHERE x.owner_fleet = $1 AND x.claimant_fleet <> $1`,
-    values: [fleet, freed.rows.map(({ cluster }) => cluster), freed.rows.map(({ object_id: objectId }) => objectId)],
-  });
-  return { fleets: [...waiting.rows.map((row) => row.claimant_fleet), ...(late.rows.length > 0 ? [fleet] : [])] };
 }
 
 /** What other fleets are told about objects that this one wanted. All are kept, for placing again when one is let go; the message is cut per owner. */

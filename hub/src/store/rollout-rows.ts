@@ -2,6 +2,7 @@ import type pg from "pg";
 import { clusterNameLabel } from "@flotilla/proto/names";
 import type { FleetCluster, FleetRollout, KeptRollout, KeptTarget, Pin } from "../domain/fleet-rollout.ts";
 import type { ClusterMark, Observation, Word } from "../domain/rollout.ts";
+import { readSpecs } from "./target-specs.ts";
 
 /** Fleets of a repository of which something is to be decided: a rollout is open or waits, or a person's word is not carried out everywhere. */
 export async function listRollingFleets(pool: pg.Pool, repositoryId: string): Promise<readonly { readonly name: string; readonly untilMs: number | null }[]> {
@@ -171,16 +172,22 @@ export async function readKeptTargets(
   fleet: string,
   wanted: readonly { readonly cluster: string; readonly revision: string }[],
 ): Promise<readonly KeptTarget[]> {
-  const { rows } = await pool.query<KeptTarget>({
+  const { rows } = await pool.query<Omit<KeptTarget, "bundles"> & { spec: string }>({
     name: "read-kept-targets",
-    text: `SELECT w.cluster, w.revision, x.bundles FROM unnest($2::text[], $3::text[]) AS w (cluster, revision)
+    text: `SELECT w.cluster, w.revision, k.spec FROM unnest($2::text[], $3::text[]) AS w (cluster, revision)
            JOIN LATERAL (
              SELECT spec FROM placements p WHERE p.fleet = $1 AND p.revision = w.revision AND p.cluster = w.cluster
-             UNION ALL (SELECT spec FROM releases r WHERE r.fleet = $1 AND r.cluster = w.cluster AND r.revision = w.revision ORDER BY generation DESC LIMIT 1) LIMIT 1) k ON true
-           JOIN target_specs x ON x.digest = k.spec`,
+             UNION ALL (SELECT spec FROM releases r WHERE r.fleet = $1 AND r.cluster = w.cluster AND r.revision = w.revision ORDER BY generation DESC LIMIT 1) LIMIT 1) k ON true`,
     values: [fleet, wanted.map(({ cluster }) => cluster), wanted.map(({ revision }) => revision)],
   });
-  return rows;
+  const specs = await readSpecs(
+    pool,
+    rows.map(({ spec }) => spec),
+  );
+  return rows.flatMap(({ cluster, revision, spec }) => {
+    const bundles = specs.get(spec);
+    return bundles === undefined ? [] : [{ cluster, revision, bundles }];
+  });
 }
 
 /** Object ids of bodies by digest; those that are not here any more are left out. */

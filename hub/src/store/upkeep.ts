@@ -109,6 +109,7 @@ async function dropUnusedPlacements(pool: pg.Pool): Promise<void> {
     `DELETE FROM target_specs WHERE digest = ANY(ARRAY(
        SELECT s.digest FROM target_specs s WHERE s.created_at < now() - $1 * interval '1 ms'
          AND NOT EXISTS (SELECT 1 FROM placements p WHERE p.spec = s.digest) AND NOT EXISTS (SELECT 1 FROM releases r WHERE r.spec = s.digest)
+         AND NOT EXISTS (SELECT 1 FROM targets t WHERE t.digest = s.digest)
        LIMIT ${upkeepRowsMax})) AND created_at < now() - $1 * interval '1 ms'`,
     [bodyGraceMs],
   );

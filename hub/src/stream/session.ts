@@ -1,11 +1,11 @@
 import { create } from "@bufbuild/protobuf";
 import { type BodyRequest, type ConnectRequest, type ConnectResponse, ConnectResponseSchema, type Hello, type TargetReceipt } from "@flotilla/proto/gen/link";
-import type { Encoded } from "@flotilla/proto/grpc";
+import { type Encoded, encodeOnce } from "@flotilla/proto/grpc";
 import { maxBodiesPerRequest, maxGrpcMessageBytes } from "@flotilla/proto/limits";
-import { toBinary } from "@bufbuild/protobuf";
 import { type ServerDuplexStream, status } from "@grpc/grpc-js";
 import { type Span, SpanStatusCode, type Tracer } from "@opentelemetry/api";
 import type { CommandAnswer, HeldTargetRow, LinkState, PendingCommand, ReleasedTarget, SendPhase, SessionKey } from "../domain/link-rows.ts";
+import type { TargetBundle } from "../domain/target.ts";
 import { commandsInFlightMax, drainMs, helloDeadlineMs } from "../limits.ts";
 import { contextOf, traceparentOf } from "../telemetry.ts";
 import type { EncodedBody } from "./body-cache.ts";
@@ -57,6 +57,15 @@ interface Sending {
   readonly target: ReleasedTarget;
   readonly span: Span;
   readonly startedAt: Date;
+}
+
+const digests = new WeakMap<readonly TargetBundle[], ReadonlySet<string>>();
+
+/** Shared by all clusters that get the same. */
+function digestsOf(bundles: readonly TargetBundle[]): ReadonlySet<string> {
+  const known = digests.get(bundles) ?? new Set(bundles.map(({ digest }) => digest));
+  digests.set(bundles, known);
+  return known;
 }
 
 /** Bodies that one agent may have waiting: two requests' worth. */
@@ -146,7 +155,7 @@ export class Session {
     for (const target of targets) {
       const newest = this.#targets.get(target.fleet)?.generation ?? this.#sending.get(target.fleet)?.target.generation ?? 0n;
       if (target.generation < newest) continue;
-      this.#digests.set(target.fleet, new Set(target.bundles.map((bundle) => bundle.digest)));
+      this.#digests.set(target.fleet, digestsOf(target.bundles));
       const held = this.#holds.get(target.fleet);
       if (held?.generation === target.generation && held.digest === target.digest) continue;
       // The agent would refuse it: a generation goes up, and stands for one content.
@@ -340,15 +349,15 @@ export class Session {
     return refused && create(ConnectResponseSchema, { message: { case: "bodyUnavailable", value: refused } });
   }
 
-  #nextTarget(): ConnectResponse | undefined {
+  #nextTarget(): Encoded | undefined {
     for (const [fleet, target] of this.#targets) {
       this.#targets.delete(fleet);
       this.#holds.set(fleet, { generation: target.generation, digest: target.digest });
       this.#sending.get(fleet)?.span.end();
       const attributes = { "flotilla.fleet": fleet, "flotilla.cluster": this.peer.cluster, "flotilla.revision": target.revision };
       const span = this.#holder.tracer.startSpan("send", { attributes }, contextOf(target.traceparent));
-      const message = create(ConnectResponseSchema, { message: { case: "target", value: wireTarget(target, traceparentOf(span)) } });
-      if (toBinary(ConnectResponseSchema, message).byteLength > maxGrpcMessageBytes) {
+      const message = encodeOnce(ConnectResponseSchema, { message: { case: "target", value: wireTarget(target, traceparentOf(span)) } });
+      if (message.bytes.byteLength > maxGrpcMessageBytes) {
         span.end();
         this.#holder.log.error(
           { cluster: this.peer.cluster, fleet, generation: String(target.generation) },

@@ -7,7 +7,8 @@ import {
   type SuspensionSchema,
   type SyncWindowsSchema,
   type Target,
-  type TargetBundleSchema,
+  type TargetBundle as TargetBundleMessage,
+  TargetBundleSchema,
   TargetSchema,
   WhenClosed,
 } from "@flotilla/proto/gen/target";
@@ -31,7 +32,7 @@ export function wireTarget(target: ReleasedTarget, traceparent: string): Target 
     revision,
     digest,
     complete: true,
-    bundles: tombstone === null ? target.bundles.map((bundle) => wireBundle(bundle, wireActs(bundle.name, suspensions, overrides))) : [],
+    bundles: tombstone === null ? wireBundles(target, suspensions, overrides) : [],
     ...(whole && { suspension: wireSuspension(whole) }),
     suspendedBundles: Object.fromEntries(ofBundles),
     ...(tombstone !== null && { tombstone: { policy: policies[tombstone], reason: `the cluster no longer belongs to fleet ${fleet}` } }),
@@ -41,6 +42,18 @@ export function wireTarget(target: ReleasedTarget, traceparent: string): Target 
       pruneApproval: { ...target.pruneApproval, approvedAt: timestampFromDate(new Date(target.pruneApproval.approvedAt)) },
     }),
   });
+}
+
+const plain = new WeakMap<readonly TargetBundle[], TargetBundleMessage[]>();
+
+/** Clusters that get the same share the bundles; where nobody suspended or overrode anything they share the message too. */
+function wireBundles({ bundles }: ReleasedTarget, suspensions: readonly SuspensionRow[], overrides: readonly OverrideRow[]): TargetBundleMessage[] {
+  const made = (acts: (name: string) => ReturnType<typeof wireActs>) =>
+    bundles.map((bundle) => create(TargetBundleSchema, wireBundle(bundle, acts(bundle.name))));
+  if (overrides.length > 0 || suspensions.some(({ bundle }) => bundle !== "")) return made((name) => wireActs(name, suspensions, overrides));
+  const known = plain.get(bundles) ?? made(() => ({}));
+  plain.set(bundles, known);
+  return known;
 }
 
 function wireSuspension({ reason, by, since }: SuspensionRow): MessageInitShape<typeof SuspensionSchema> {

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { maxDryRunBodyBytes } from "@flotilla/proto/limits";
-import type { Owner } from "../domain/claims.ts";
+import { wantedTwice, type Owner } from "../domain/claims.ts";
 import type { LabelSelector } from "../domain/fleet-spec.ts";
 import { placeBundles } from "../domain/place-bundles.ts";
 import { type DryRunAnswer, type DryRunQuestion, emptyPreview, groupAnswers, type PreviewFound, type PreviewSilence, wavesOf } from "../domain/preview.ts";
@@ -12,7 +12,7 @@ import { previewClustersMax, previewGroupsMax, previewLookMs } from "../limits.t
 import { renderFleet, type RenderCache } from "../render/render-fleet.ts";
 import type { RenderTools } from "../render/render-tools.ts";
 import type { SurveyMemory } from "../render/survey-bundle.ts";
-import { readSpecOf } from "./sync-fleet.ts";
+import { bodiesOf, readSpecOf } from "./sync-fleet.ts";
 
 /** What the change is: something in the fleet's repository, or files that somebody has on disk. */
 export type PreviewedChange =
@@ -48,7 +48,7 @@ export interface PreviewPorts {
   ): Promise<{ readonly name: string; readonly path: string; readonly selector: LabelSelector | null; readonly revision: string | null } | undefined>;
   openChange(fleet: string, change: PreviewedChange, signal: AbortSignal): Promise<OpenedChange | readonly Problem[]>;
   readClusters(): Promise<readonly PlacedCluster[]>;
-  readOwners(clusters: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<string, Owner>>>;
+  readOwners(clusters: readonly string[], fleet: string, objectIds: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<string, Owner>>>;
   readPresentTargets(fleet: string): Promise<readonly { readonly cluster: string; readonly digest: string; readonly bundles: readonly TargetBundle[] }[]>;
   readAway(clusters: readonly string[]): Promise<ReadonlyMap<string, Date | null>>;
   readLastRolloutMs(fleet: string): Promise<number | null>;
@@ -121,14 +121,14 @@ async function place(
   const { tools, memory, cache } = ports;
   const render = await renderFleet({ tree, root: fleet.path, spec, clusters, tools, memory, cache, signal: job.signal });
   if (render.problems.length > 0) return render.problems;
-  const bodies = new Map(render.rendered.map((body) => [`${body.bundle} ${body.inputs}`, body]));
-  const owners = await ports.readOwners(clusters.map(({ name }) => name));
+  const names = clusters.map(({ name }) => name);
+  const owners = await ports.readOwners(names, fleet.name, wantedTwice(render.rendered));
   const placement = placeBundles({
     fleet: fleet.name,
     revision: tree.revision,
     spec,
     clusters,
-    bodyOf: (cluster, bundle) => bodies.get(`${bundle} ${render.inputsOf(cluster, bundle) ?? ""}`),
+    bodyOf: bodiesOf(render),
     ownersIn: (cluster) => owners.get(cluster),
   });
   const problems = [...render.held].flatMap(([cluster, held]) => held.map((problem) => ({ ...problem, message: `cluster ${cluster}: ${problem.message}` })));

@@ -1,5 +1,5 @@
 import { failpoint } from "@flotilla/proto/failpoint";
-import type { Claim, Contest, Owner } from "../domain/claims.ts";
+import { wantedTwice, type ClusterClaims, type Contest, type Owner } from "../domain/claims.ts";
 import { homeOf, type FleetCluster, type FleetRollout, type KeptRollout, type KeptTarget } from "../domain/fleet-rollout.ts";
 import { nextWave, waveOf } from "../domain/next-wave.ts";
 import { placeKept } from "../domain/place-kept.ts";
@@ -13,7 +13,7 @@ export interface WaveRelease {
   readonly fleet: string;
   readonly revision: string;
   readonly placed: readonly PlacedTarget[];
-  readonly claims: readonly Claim[];
+  readonly claims: readonly ClusterClaims[];
   readonly contests: ReadonlyMap<string, readonly Contest[]>;
   readonly removals: readonly never[];
   readonly isCurrent: boolean;
@@ -47,7 +47,7 @@ export interface ReleaseWavePorts {
   readFleetRollout(fleet: string): Promise<FleetRollout | undefined>;
   readKeptTargets(fleet: string, wanted: readonly { readonly cluster: string; readonly revision: string }[]): Promise<readonly KeptTarget[]>;
   readObjectIds(digests: readonly string[]): Promise<ReadonlyMap<string, readonly string[]>>;
-  readOwners(clusters: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<string, Owner>>>;
+  readOwners(clusters: readonly string[], fleet: string, objectIds: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<string, Owner>>>;
   /** By cluster why it cannot go back to a revision. */
   readHazards(fleet: string, wanted: ReadonlyMap<string, string>): Promise<ReadonlyMap<string, string>>;
   /** False when the rollout is another than the one that was decided about. */
@@ -322,7 +322,8 @@ async function prepare(
     [...wanted].map(([cluster, revision]) => ({ cluster, revision })),
   );
   const objectIds = await ports.readObjectIds([...new Set(kept.flatMap(({ bundles }) => bundles.map(({ digest }) => digest)))]);
-  const owners = await ports.readOwners([...wanted.keys()]);
+  const claimants = kept.flatMap(({ bundles }) => bundles.map(({ name, digest }) => ({ bundle: name, objectIds: objectIds.get(digest) ?? [] })));
+  const owners = await ports.readOwners([...wanted.keys()], fleet, wantedTwice(claimants));
   const missing = new Set(wanted.keys());
   const byRevision = new Map<string, ReturnType<typeof emptyRelease>>();
   for (const target of kept) {
@@ -332,7 +333,7 @@ async function prepare(
     const release = byRevision.get(target.revision) ?? emptyRelease();
     byRevision.set(target.revision, release);
     release.placed.push(placed.target);
-    release.claims.push(...placed.claims);
+    if (placed.owned.length > 0) release.claims.push({ cluster: target.cluster, owned: placed.owned });
     if (placed.contests.length > 0) release.contests.set(target.cluster, placed.contests);
   }
   if (missing.size > 0) await ports.wantPlacement(fleet);
@@ -350,6 +351,6 @@ async function prepare(
   return { releases, missing: [...missing] };
 }
 
-function emptyRelease(): { readonly placed: PlacedTarget[]; readonly claims: Claim[]; readonly contests: Map<string, readonly Contest[]> } {
+function emptyRelease(): { readonly placed: PlacedTarget[]; readonly claims: ClusterClaims[]; readonly contests: Map<string, readonly Contest[]> } {
   return { placed: [], claims: [], contests: new Map() };
 }

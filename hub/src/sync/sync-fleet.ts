@@ -1,5 +1,5 @@
 import type { Tracer } from "@opentelemetry/api";
-import type { Claim, Contest, Owner } from "../domain/claims.ts";
+import { wantedTwice, type ClusterClaims, type Contest, type Owner } from "../domain/claims.ts";
 import type { FleetSpec } from "../domain/fleet-spec.ts";
 import { fleetFileName, fleetWithoutFile, parseFleet } from "../domain/parse-fleet.ts";
 import { defaultRemoval, type HeldRemoval, planRemovals, type RemovalPlan } from "../domain/plan-removals.ts";
@@ -9,7 +9,7 @@ import { describeProblem, type Problem } from "../domain/problem.ts";
 import { RefusedPathError, type SourceTree } from "../domain/source-tree.ts";
 import type { PlacedCluster, PlacedTarget } from "../domain/target.ts";
 import { warningsPerFleetMax } from "../limits.ts";
-import { renderFleet, type RenderCache, type RenderedInputs } from "../render/render-fleet.ts";
+import { renderFleet, type RenderCache, type RenderedFleet, type RenderedInputs } from "../render/render-fleet.ts";
 import type { RenderTools } from "../render/render-tools.ts";
 import type { SurveyMemory } from "../render/survey-bundle.ts";
 import { PhaseRecorder, type PhaseTime } from "./phase-recorder.ts";
@@ -23,8 +23,8 @@ export interface SyncFleetPorts {
   readonly cache: RenderCache;
   openTree(revision: string): Promise<{ readonly ok: true; readonly tree: SourceTree } | { readonly ok: false; readonly problem: Problem }>;
   readClusters(): Promise<readonly PlacedCluster[]>;
-  /** Who owns which object, by cluster. */
-  readOwners(clusters: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<string, Owner>>>;
+  /** Who else than the fleet owns which object, by cluster; and who owns these objects, the fleet too. */
+  readOwners(clusters: readonly string[], fleet: string, objectIds: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<string, Owner>>>;
   readTargeted(fleet: string): Promise<Targeted>;
   /** Root traceparent of a revision that was rendered before. */
   readTraceparent(fleet: string, revision: string): Promise<string | null>;
@@ -69,7 +69,7 @@ export interface Release {
   readonly revision: string;
   readonly placed: readonly PlacedTarget[];
   /** What the fleet owns from now on in the clusters placed on. */
-  readonly claims: readonly Claim[];
+  readonly claims: readonly ClusterClaims[];
   /** Objects that another fleet or bundle owns, by cluster. */
   readonly contests: ReadonlyMap<string, readonly Contest[]>;
   readonly removals: readonly Removal[];
@@ -339,14 +339,15 @@ async function place(
   clusters: readonly PlacedCluster[],
   render: Awaited<ReturnType<typeof renderFleet>>,
 ): Promise<Omit<Release, "traceparent">> {
-  const bodies = new Map(render.rendered.map((body) => [`${body.bundle} ${body.inputs}`, body]));
-  const owners = await ports.readOwners(clusters.map(({ name }) => name));
+  const bodyOf = bodiesOf(render);
+  const names = clusters.map(({ name }) => name);
+  const owners = await ports.readOwners(names, fleet.name, wantedTwice(render.rendered));
   const placement = placeBundles({
     fleet: fleet.name,
     revision,
     spec,
     clusters,
-    bodyOf: (cluster, bundle) => bodies.get(`${bundle} ${render.inputsOf(cluster, bundle) ?? ""}`),
+    bodyOf,
     ownersIn: (cluster) => owners.get(cluster),
   });
   const staying = new Set([...placement.targets.map(({ cluster }) => cluster), ...placement.held]);
@@ -359,6 +360,16 @@ async function place(
     ...(await planLeaving(ports, fleet.name, spec, clusters, staying)),
     isCurrent: revision === gitRevision,
   };
+}
+
+/** What a bundle rendered to for a cluster. */
+export function bodiesOf(render: Pick<RenderedFleet, "rendered" | "inputsOf">): (cluster: string, bundle: string) => RenderedInputs | undefined {
+  const byBundle = new Map<string, Map<string, RenderedInputs>>();
+  for (const body of render.rendered) {
+    const bodies = byBundle.get(body.bundle) ?? new Map<string, RenderedInputs>();
+    byBundle.set(body.bundle, bodies.set(body.inputs, body));
+  }
+  return (cluster, bundle) => byBundle.get(bundle)?.get(render.inputsOf(cluster, bundle) ?? "");
 }
 
 /** What becomes of clusters that hold a target of the fleet and are not selected any more. */
