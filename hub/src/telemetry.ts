@@ -1,3 +1,4 @@
+import { monitorEventLoopDelay } from "node:perf_hooks";
 import { context, trace, type Meter, type Span, type SpanContext, type Tracer } from "@opentelemetry/api";
 import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-proto";
 import { PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
@@ -36,6 +37,7 @@ export function startTelemetry(options: { version: string; hubId: string; otlpEn
   });
   const reader = new ScrapedReader();
   const metrics = new MeterProvider({ resource, readers: [reader] });
+  observeProcess(metrics.getMeter("flotilla"));
   const serializer = new PrometheusSerializer("flotilla", false, undefined, true, true);
   return {
     tracer: traces.getTracer("flotilla"),
@@ -48,6 +50,27 @@ export function startTelemetry(options: { version: string; hubId: string; otlpEn
       await Promise.allSettled([traces.shutdown(), metrics.shutdown()]);
     },
   };
+}
+
+/** What this process takes of its machine, by the names of OpenTelemetry's semantic conventions. */
+function observeProcess(meter: Meter): void {
+  const memory = (name: string, description: string, value: (usage: NodeJS.MemoryUsage) => number) =>
+    meter.createObservableGauge(name, { description, unit: "By" }).addCallback((result) => result.observe(value(process.memoryUsage())));
+  memory("process.memory.usage", "Resident memory of the hub.", ({ rss }) => rss);
+  memory("v8js.memory.heap.used", "Memory that objects take, garbage among them.", ({ heapUsed }) => heapUsed);
+  memory("v8js.memory.heap.committed", "Memory that the heap has of the system.", ({ heapTotal }) => heapTotal);
+  memory("v8js.memory.external", "Memory of buffers.", ({ external }) => external);
+  meter
+    .createObservableCounter("process.cpu.time", { description: "CPU that the hub has used.", unit: "s" })
+    .addCallback((result) => result.observe((process.cpuUsage().user + process.cpuUsage().system) / 1e6));
+  const delays = monitorEventLoopDelay({ resolution: 20 });
+  delays.enable();
+  meter
+    .createObservableGauge("nodejs.eventloop.delay.p99", { description: "How late the hub's event loop was since it was last asked: 99 % were sooner.", unit: "s" })
+    .addCallback((result) => {
+      result.observe(delays.percentile(99) / 1e9);
+      delays.reset();
+    });
 }
 
 function tracesUrl(endpoint: string): string {
