@@ -57,7 +57,7 @@ async function startOnce(options: HubProcessOptions): Promise<HubProcess> {
       name,
       file: process.execPath,
       args: [...programArgs("hub", build), ...flags],
-      env: { ...process.env, DATABASE_URL: "", NATS_URL: "", ...env },
+      env: { ...process.env, MALLOC_ARENA_MAX: "2", DATABASE_URL: "", NATS_URL: "", ...env },
       folder,
       ready: async () => (await fetch(`${url}/readyz`)).ok,
     });

@@ -16,9 +16,13 @@ const files = {
 export function programArgs(name: keyof typeof files, build: ProgramBuild): string[] {
   const file = root + files[name][build];
   if (!existsSync(file)) throw new Error(`${files[name][build]} is missing; run 'npm run build'`);
-  // What ships sets these in its image and its bin script: a small young generation and no optimizing compilers keep the resident set small.
-  const small = name === "agent" ? ["--max-semi-space-size=1", "--optimize-for-size", "--no-opt", "--no-maglev"] : [];
-  return [...(build === "bundle" ? small : ["--disable-warning=ExperimentalWarning"]), file];
+  // What ships sets these in its image and its bin script: a small young generation, and for the agent no optimizing compilers, keep the resident set small.
+  const flags = {
+    agent: ["--max-semi-space-size=1", "--optimize-for-size", "--no-opt", "--no-maglev"],
+    hub: ["--max-semi-space-size=8", "--optimize-for-size"],
+    cli: [],
+  };
+  return [...(build === "bundle" ? flags[name] : ["--disable-warning=ExperimentalWarning"]), file];
 }
 
 export const repositoryRoot = root;
