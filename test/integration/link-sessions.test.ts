@@ -192,7 +192,7 @@ describe("commands", () => {
 });
 
 describe("time", () => {
-  it("renews a certificate at two thirds of its life, and the stream goes on with the new one", async () => {
+  it("renews a certificate at two thirds of its life, and the stream goes on with the new one (fault 34)", async () => {
     const enrolled = await rig.enrol(hub, "timed");
     const request = newCertificateRequest();
     // Backdated by five minutes as all are: two thirds of its life are over in six seconds, without the chance of half a minute more or less.
@@ -257,7 +257,7 @@ describe("watermarks", () => {
 });
 
 describe("the end of a stream", () => {
-  it("comes within 5 s when its cluster is revoked, and no new one opens", async () => {
+  it("comes within 5 s when its cluster is revoked, and no new one opens (fault 38)", async () => {
     const agent = await joined("revoked");
     const started = Date.now();
     await revokeCredentials(rig.pool, "revoked");
@@ -275,7 +275,7 @@ describe("the end of a stream", () => {
     await waitFor(() => agent.ends.length > 0, { timeoutMs: 5_000 });
   });
 
-  it("is seen on both sides when the wire goes dead without a word", async () => {
+  it("is seen on both sides when the wire goes dead without a word (fault 28)", async () => {
     const proxy = await startTcpProxy({ target: { host: "127.0.0.1", port: hub.link.port } });
     const identity = { ...(await rig.enrol(hub, "halfopen")), linkAddress: `localhost:${proxy.port}` };
     const agent = await rig.agent(identity);
