@@ -140,7 +140,7 @@ describe("reports", () => {
     await intake.stop();
   });
 
-  it("all arrive, once and in order, though the broker is killed, and then loses its store (faults 16, 20)", async () => {
+  it("all arrive, once and in order, though the broker is killed, and then loses its store (fault 16, fault 20)", async () => {
     const agent = await publishing("survivor");
     const intake = startIntake("survivor");
     const names: string[] = [];
