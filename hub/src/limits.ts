@@ -358,6 +358,9 @@ export const refusalsPerSecond = 1 / 60;
 /** Certificates of the hub's own listeners, renewed at half their life by each replica for itself. */
 export const serverCertificateMs = 30 * 24 * 3_600_000;
 
+/** Agents judge the hub's certificates by their own clocks: one that is two days behind still comes in. Their keys are no older for it. */
+export const serverBackdateMs = 2 * 24 * 3_600_000;
+
 /** The CA's own life. Its key never leaves the database unsealed. */
 export const caLifetimeMs = 10 * 365 * 24 * 3_600_000;
 

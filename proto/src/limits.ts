@@ -70,7 +70,10 @@ export const clusterLeaseMs = 45_000;
 export const reconnectMinMs = 500;
 export const reconnectMaxMs = 30_000;
 
-/** Client certificates: a day; renewed at two thirds of it. Not-before is set back for skewed clocks. */
+/** A clock that is off by more than this is told: NTP keeps clocks closer, and a slow handshake makes about as much. */
+export const clockWorthTellingMs = 10_000;
+
+/** Client certificates: a day; renewed at two thirds of it. Not-before is set back: two hubs' clocks may differ. */
 export const certificateLifetimeMs = 24 * 3_600_000;
 export const certificateBackdateMs = 5 * 60_000;
 

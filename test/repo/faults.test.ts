@@ -9,7 +9,6 @@ const untested: Readonly<Record<number, string>> = {
   27: "not tried yet",
   29: "not tried yet",
   30: "not tried yet",
-  35: "not tried yet",
   36: "the hub has one CA of ten years and cannot change it under its agents",
 };
 
@@ -18,9 +17,9 @@ interface TestName {
   readonly name: string;
 }
 
-/** The first argument of it(), describe() and their tables: a string after `it(`, or after the `)(` that ends a table. */
+/** The first string of it(), describe() and their tables: after `it(`, after the `)(` that ends a table, or after the `],` of describeWith's tools. */
 function testNames(file: string, text: string): TestName[] {
-  return [...text.matchAll(/(?:\b(?:it|describe)(?:\.\w+)*|\))\(\s*(["`])(.+?)\1/g)].map((match) => ({ file, name: match[2] ?? "" }));
+  return [...text.matchAll(/(?:(?:\b(?:it|describe)(?:\.\w+)*|\))\(|\],)\s*(["`])(.+?)\1/g)].map((match) => ({ file, name: match[2] ?? "" }));
 }
 
 /** "(fault 7)", "fault 7: …", "(fault 16, fault 20)". */
@@ -68,8 +67,8 @@ describe("the faults", () => {
 
   it("are read from every form of a test's name", () => {
     const text =
-      'describe("a (fault 4)", () => { it("fault 3: b", go); it.each([\n["x"],\n])("c %s (fault 16, fault 20)", go); it.skipIf(!has)(`d ${seed} (G8, fault 15)`, go); });';
-    expect(testNames("x.test.ts", text).flatMap(({ name }) => faultsOf(name))).toEqual([4, 3, 16, 20, 15]);
+      'describe("a (fault 4)", () => { it("fault 3: b", go); it.each([\n["x"],\n])("c %s (fault 16, fault 20)", go); it.skipIf(!has)(`d ${seed} (G8, fault 15)`, go); }); describeWith(["cc"], "e (fault 35)", go);';
+    expect(testNames("x.test.ts", text).flatMap(({ name }) => faultsOf(name))).toEqual([4, 3, 16, 20, 15, 35]);
   });
 });
 

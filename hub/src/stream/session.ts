@@ -3,6 +3,7 @@ import { type BodyRequest, type ConnectRequest, type ConnectResponse, ConnectRes
 import type { Encoded } from "@flotilla/proto/grpc";
 import { maxBodiesPerRequest, maxGrpcMessageBytes } from "@flotilla/proto/limits";
 import { toBinary } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type ServerDuplexStream, status } from "@grpc/grpc-js";
 import { type Span, SpanStatusCode, type Tracer } from "@opentelemetry/api";
 import type { CommandAnswer, HeldTargetRow, LinkState, PendingCommand, ReleasedTarget, SendPhase, SessionKey } from "../domain/link-rows.ts";
@@ -134,6 +135,7 @@ export class Session {
           heartbeatInterval: durationOf(heartbeatIntervalMs),
           heartbeatDeadline: durationOf(heartbeatDeadlineMs),
           watermark: { epoch: hello.epoch, seq: watermark },
+          now: timestampFromMs(Date.now()),
         },
       },
     });

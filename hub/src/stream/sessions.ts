@@ -1,4 +1,5 @@
-import { protocolVersion, clusterLeaseMs, heartbeatDeadlineMs, heartbeatIntervalMs, maxFactsPerCluster } from "@flotilla/proto/limits";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { protocolVersion, clockWorthTellingMs, clusterLeaseMs, heartbeatDeadlineMs, heartbeatIntervalMs, maxFactsPerCluster } from "@flotilla/proto/limits";
 import type { Hello } from "@flotilla/proto/gen/link";
 import { status } from "@grpc/grpc-js";
 import type { Tracer } from "@opentelemetry/api";
@@ -169,7 +170,7 @@ export class Sessions implements SessionHolder {
       epoch: hello.epoch,
       agentVersion: hello.agentVersion,
       kubernetesVersion: hello.kubernetesVersion,
-      facts: hello.facts,
+      facts: { ...hello.facts, ...clockFact(hello) },
     };
     this.#store.openSession(opening, clusterLeaseMs).then(
       (row) => this.#opened(session, hello, row),
@@ -328,6 +329,13 @@ export class Sessions implements SessionHolder {
       this.#flushing = false;
     }
   }
+}
+
+/** What people should know of an agent whose clock is another than the hub's. */
+function clockFact({ now }: Hello): Record<string, string> {
+  const aheadMs = now === undefined ? 0 : timestampMs(now) - Date.now();
+  if (Math.abs(aheadMs) < clockWorthTellingMs) return {};
+  return { clock: `${Math.round(Math.abs(aheadMs) / 1_000)} s ${aheadMs > 0 ? "ahead of" : "behind"} the hub's` };
 }
 
 /** Why a Hello is refused, or undefined. */
