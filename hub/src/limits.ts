@@ -317,9 +317,16 @@ export const sessionAgeMs = 3_600_000;
 export const sessionAgeJitter = 0.1;
 export const sessionMoveWithinMs = 5_000;
 
-/** A draining hub gives its agents this long to leave; they come back spread over a time that grows with their number. */
+/** A draining hub gives its agents this long to leave. */
 export const drainMs = 5_000;
+
+/** Agents that lost their hub all at once come back spread over a time that grows with their number: 4,000 handshakes took a core 17 to 25 s. */
 export const reconnectPerSessionMs = 5;
+export const reconnectWithinMaxMs = 120_000;
+
+/** How often agents are counted for it, and who counts: one that was heard lately. */
+export const countAgentsMs = 60_000;
+export const countedAgentsMs = 24 * 3_600_000;
 
 /** Encoded bodies kept for the next agents of a fan-out, and bodies read at once. */
 export const bodyCacheBytesMax = 64 * 1024 ** 2;

@@ -130,6 +130,8 @@ class HubLink implements Link {
   readonly #fetch: TargetFetch;
   #identity: Identity;
   #state: LinkState = { name: "closed" };
+  /** What the hub wants its agents to spread over when it lost them all at once. */
+  #reconnectWithinMs = 0;
   /** Tries since the last good stream. */
   #tries = 0;
   #heardAt = 0;
@@ -288,6 +290,7 @@ class HubLink implements Link {
     this.#state = { name: "open", stream, beat, since: performance.now(), hubId: welcome.hubId };
     this.#lastReason = "";
     this.#log.info({ hub: welcome.hubId, hubVersion: welcome.hubVersion }, "connected to the hub");
+    this.#reconnectWithinMs = welcome.reconnectWithin ? within(durationMs(welcome.reconnectWithin), 0, linkLimits.reconnectWithinMaxMs) : 0;
     if (welcome.now) this.#onClock(timestampMs(welcome.now));
     // A renewal that failed has its own pause.
     if (this.#renewTries === 0) this.#planRenewal();
@@ -339,7 +342,7 @@ class HubLink implements Link {
   }
 
   #onGoodbye(stream: HubStream, { reason, reconnectWithin }: Goodbye): void {
-    const withinMs = within(reconnectWithin ? durationMs(reconnectWithin) : reconnectMaxMs, 0, 10 * 60_000);
+    const withinMs = within(reconnectWithin ? durationMs(reconnectWithin) : reconnectMaxMs, 0, linkLimits.reconnectWithinMaxMs);
     stream.call.end();
     this.#drop(stream, reason, Math.random() * withinMs);
   }
@@ -360,7 +363,7 @@ class HubLink implements Link {
     this.#leave(state);
     if (state.name === "open" && performance.now() - state.since > linkLimits.stableMs) this.#tries = 0;
     // Full jitter also before the first try: a hub that ended left all its agents behind at the same moment.
-    const cap = Math.min(reconnectMaxMs, reconnectMinMs * 2 ** Math.min(this.#tries, 16));
+    const cap = Math.max(this.#reconnectWithinMs, Math.min(reconnectMaxMs, reconnectMinMs * 2 ** Math.min(this.#tries, 16)));
     this.#tries += 1;
     const waitMs = delayMs ?? Math.random() * cap;
     this.#state = { name: "waiting", reason, timer: setTimeout(() => this.#connect(), waitMs) };

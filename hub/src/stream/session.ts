@@ -35,6 +35,7 @@ export interface SessionHolder {
   readonly hubVersion: string;
   readonly heartbeatIntervalMs: number;
   readonly heartbeatDeadlineMs: number;
+  readonly reconnectWithinMs: number;
   readonly log: StreamLog;
   readonly tracer: Tracer;
   greet(session: Session, hello: Hello): void;
@@ -136,6 +137,7 @@ export class Session {
           heartbeatDeadline: durationOf(heartbeatDeadlineMs),
           watermark: { epoch: hello.epoch, seq: watermark },
           now: timestampFromMs(Date.now()),
+          reconnectWithin: durationOf(this.#holder.reconnectWithinMs),
         },
       },
     });

@@ -8,6 +8,8 @@ import {
   batchRowsMax,
   bodyCacheBytesMax,
   bodyLoadsAtOnce,
+  countAgentsMs,
+  countedAgentsMs,
   drainMs,
   heldTargetsMax,
   hintFoldMs,
@@ -15,6 +17,7 @@ import {
   leaseFlushMs,
   recentTargetsMs,
   reconnectPerSessionMs,
+  reconnectWithinMaxMs,
   sendPhasesFoldMs,
   sendPhasesMax,
   sessionAgeJitter,
@@ -32,6 +35,7 @@ import type { StreamLog } from "./stream-log.ts";
 /** The rows that sessions need; hub/src/store/link-store.ts has them. */
 export interface SessionStore {
   openSession(opening: SessionOpening, leaseMs: number): Promise<{ readonly session: bigint; readonly watermark: bigint } | undefined>;
+  countAgents(withinMs: number): Promise<number>;
   closeSessions(keys: readonly SessionKey[]): Promise<void>;
   keepLeases(keys: readonly SessionKey[], leaseMs: number): Promise<void>;
   readLinkStates(keys: readonly SessionKey[]): Promise<LinkState[]>;
@@ -102,6 +106,7 @@ export class Sessions implements SessionHolder {
   #polling = false;
   #flushing = false;
   #acted = 0;
+  #agents = 0;
 
   constructor(options: SessionsOptions) {
     const { store, log } = options;
@@ -130,12 +135,19 @@ export class Sessions implements SessionHolder {
       setInterval(() => this.#tick(), sessionTickMs),
       setInterval(() => void this.#keepLeases(), leaseFlushMs),
       setInterval(() => this.#poll(), hintPollMs),
+      setInterval(() => void this.#countAgents(), countAgentsMs),
     ];
+    void this.#countAgents();
   }
 
   /** Streams that are open. */
   get size(): number {
     return this.#open.size;
+  }
+
+  /** What agents are told to spread over; those of other replicas count, since they may come here. */
+  get reconnectWithinMs(): number {
+    return Math.min(reconnectWithinMaxMs, Math.max(this.#agents, this.#all.size) * reconnectPerSessionMs);
   }
 
   /** A stream from this peer; undefined for a reason that the agent should hear. */
@@ -220,7 +232,7 @@ export class Sessions implements SessionHolder {
   /** Asks every agent to go elsewhere, and waits until they did. New streams are refused from now on. */
   async drain(): Promise<void> {
     this.#isDraining = true;
-    const withinMs = Math.max(1_000, this.#all.size * reconnectPerSessionMs);
+    const withinMs = Math.max(1_000, this.reconnectWithinMs);
     for (const session of [...this.#all]) session.sayGoodbye("the hub is going away", withinMs);
     const deadline = performance.now() + drainMs;
     while (this.#all.size > 0 && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20));
@@ -275,6 +287,14 @@ export class Sessions implements SessionHolder {
     if (open.length === 0) return;
     const commands = await this.#store.readCommands(open);
     for (const [cluster, own] of Map.groupBy(commands, (command) => command.cluster)) this.#open.get(cluster)?.offerCommands(own);
+  }
+
+  async #countAgents(): Promise<void> {
+    try {
+      this.#agents = await this.#store.countAgents(countedAgentsMs);
+    } catch (error) {
+      this.log.warn({ error: (error as Error).message }, "agents could not be counted; the last count goes on");
+    }
   }
 
   #tick(): void {
