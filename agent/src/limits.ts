@@ -190,6 +190,8 @@ export const reportLimits = {
 
 /** The link. */
 export const linkLimits = {
+  /** A hub that asks for more is misunderstood. */
+  reconnectWithinMaxMs: 10 * 60_000,
   /** TCP, TLS and Welcome together. */
   greetingMs: 15_000,
   /** A stream that lived this long was a good one: the next wait is short again. */

@@ -317,9 +317,16 @@ export const sessionAgeMs = 3_600_000;
 export const sessionAgeJitter = 0.1;
 export const sessionMoveWithinMs = 5_000;
 
-/** A draining hub gives its agents this long to leave; they come back spread over a time that grows with their number. */
+/** A draining hub gives its agents this long to leave. */
 export const drainMs = 5_000;
+
+/** Agents that lost their hub all at once come back spread over a time that grows with their number: 4,000 handshakes took a core 17 to 25 s. */
 export const reconnectPerSessionMs = 5;
+export const reconnectWithinMaxMs = 120_000;
+
+/** How often agents are counted for it, and who counts: one that was heard lately. */
+export const countAgentsMs = 60_000;
+export const countedAgentsMs = 24 * 3_600_000;
 
 /** Encoded bodies kept for the next agents of a fan-out, and bodies read at once. */
 export const bodyCacheBytesMax = 64 * 1024 ** 2;
@@ -360,6 +367,9 @@ export const refusalsPerSecond = 1 / 60;
 
 /** Certificates of the hub's own listeners, renewed at half their life by each replica for itself. */
 export const serverCertificateMs = 30 * 24 * 3_600_000;
+
+/** Agents judge the hub's certificates by their own clocks: one that is two days behind still comes in. Their keys are no older for it. */
+export const serverBackdateMs = 2 * 24 * 3_600_000;
 
 /** The CA's own life. Its key never leaves the database unsealed. */
 export const caLifetimeMs = 10 * 365 * 24 * 3_600_000;

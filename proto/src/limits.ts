@@ -66,11 +66,14 @@ export const heartbeatDeadlineMs = 30_000;
 /** How long the last word of a cluster counts. Past it everything about the cluster is Unknown. */
 export const clusterLeaseMs = 45_000;
 
-/** Reconnect: exponential from the first to the second, full jitter after the cap (a herd of 4,000 takes 20 s of handshakes). */
+/** Reconnect: exponential from the first to the second, or to what the hub said in Welcome when that is more; full jitter after the cap. */
 export const reconnectMinMs = 500;
 export const reconnectMaxMs = 30_000;
 
-/** Client certificates: a day; renewed at two thirds of it. Not-before is set back for skewed clocks. */
+/** A clock that is off by more than this is told: NTP keeps clocks closer, and a slow handshake makes about as much. */
+export const clockWorthTellingMs = 10_000;
+
+/** Client certificates: a day; renewed at two thirds of it. Not-before is set back: two hubs' clocks may differ. */
 export const certificateLifetimeMs = 24 * 3_600_000;
 export const certificateBackdateMs = 5 * 60_000;
 

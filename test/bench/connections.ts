@@ -46,7 +46,11 @@ async function measure(size: string, seconds: number): Promise<Figure[]> {
       { name: name("hub, part of one core per 1,000 agents"), value: ((cpuAfter.hub - cpuBefore.hub) / lasted / agents) * 100_000, unit: "%", target: 1 },
       { name: name("hub with Postgres and NATS, part of one core per 1,000 agents"), value: (used / lasted / agents) * 100_000, unit: "%" },
       { name: name("agent with its API server, resident"), value: residentMiB / agents, unit: "MiB" },
-      { name: name("agents with their API servers, part of one core per 1,000"), value: ((cpuAfter.crowd - cpuBefore.crowd) / lasted / agents) * 100_000, unit: "%" },
+      {
+        name: name("agents with their API servers, part of one core per 1,000"),
+        value: ((cpuAfter.crowd - cpuBefore.crowd) / lasted / agents) * 100_000,
+        unit: "%",
+      },
     ];
   } finally {
     await rig.stop();

@@ -51,7 +51,15 @@ export async function startCrowdRig({ files, hubEnv, hubArgs = [], ...options }:
     say(`starting a Git server, the hub and ${options.count} simulated clusters with their agents on ${availableParallelism()} cores …`);
     const git = kept(await startGitServer());
     const args = ["--enrol-per-second", "500", "--log-level", "warn", ...hubArgs];
-    const hub = kept(await startHub({ dataDir: join(folder, "hub"), folder, build: "bundle", args, env: { ...(profileArgs().length > 0 && { NODE_OPTIONS: profileArgs().join(" ") }), ...hubEnv } }));
+    const hub = kept(
+      await startHub({
+        dataDir: join(folder, "hub"),
+        folder,
+        build: "bundle",
+        args,
+        env: { ...(profileArgs().length > 0 && { NODE_OPTIONS: profileArgs().join(" ") }), ...hubEnv },
+      }),
+    );
     const repository = await git.createRepository("shop");
     await repository.commit(files, { message: "First" });
     const { webhook } = await hub.api.createFleet({ name: "shop", repository: repository.url, path: "deploy", ref: { branch: "main" }, selector: {} });
@@ -68,7 +76,11 @@ export async function startCrowdRig({ files, hubEnv, hubArgs = [], ...options }:
         const children = await descendantsOf(hub.pid);
         const servers = await Promise.all(children.map((pid) => cpuSecondsWithEnded(pid).catch(() => 0)));
         const crowds = await Promise.all(crowd.pids.map(cpuSeconds));
-        return { hub: await cpuSeconds(hub.pid), servers: servers.reduce((sum, value) => sum + value, 0), crowd: crowds.reduce((sum, value) => sum + value, 0) };
+        return {
+          hub: await cpuSeconds(hub.pid),
+          servers: servers.reduce((sum, value) => sum + value, 0),
+          crowd: crowds.reduce((sum, value) => sum + value, 0),
+        };
       },
       hubMiB: () => residentMiB(hub.pid),
       stop,
@@ -99,7 +111,7 @@ function everySecond(): (line: string) => void {
 /** Processes under one, at any depth, itself left out. */
 async function descendantsOf(root: number): Promise<number[]> {
   const found: number[] = [];
-  for (const waiting = [root]; ; ) {
+  for (const waiting = [root]; ;) {
     const pid = waiting.shift();
     if (pid === undefined) return found;
     const children = (await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "")).split(" ").filter(Boolean).map(Number);

@@ -25,7 +25,9 @@ async function measure(count: number, rounds: number): Promise<Figure[]> {
     const requestsBefore = (await rig.crowd.usage()).requests;
     for (let round = 1; round <= rounds; round += 1) {
       const times = await pushAndFollow(rig, { "deploy/app-0.yaml": app(0, `round-${round}`) }, { text: `"round-${round}"`, perCluster: 1 }, 120_000);
-      say(`  round ${round}: p50 ${percentile(times, 50).toFixed(0)} ms, p99 ${percentile(times, 99).toFixed(0)} ms, last ${(times.at(-1) ?? 0).toFixed(0)} ms`);
+      say(
+        `  round ${round}: p50 ${percentile(times, 50).toFixed(0)} ms, p99 ${percentile(times, 99).toFixed(0)} ms, last ${(times.at(-1) ?? 0).toFixed(0)} ms`,
+      );
       p50.push(percentile(times, 50));
       p99.push(percentile(times, 99));
       last.push(times.at(-1) ?? Number.NaN);
@@ -61,7 +63,12 @@ async function settled(rig: CrowdRig, count: number): Promise<void> {
 }
 
 const { values } = parseArgs({
-  options: { json: { type: "string" }, write: { type: "boolean" }, clusters: { type: "string", default: "100,1000" }, rounds: { type: "string", default: "7" } },
+  options: {
+    json: { type: "string" },
+    write: { type: "boolean" },
+    clusters: { type: "string", default: "100,1000" },
+    rounds: { type: "string", default: "7" },
+  },
 });
 const figures: Figure[] = [];
 for (const count of values.clusters.split(",").map(Number)) figures.push(...(await measure(count, Number(values.rounds))));

@@ -49,10 +49,15 @@ for (const [index, id] of profile.samples.entries()) {
 }
 
 process.stdout.write(`busy ${(busy / 1e6).toFixed(1)} s of ${((to - from) / 1e6).toFixed(1)} s\n`);
-for (const [title, table] of [["self", self], ["with what it called", whole], ["by file", files]] as const) {
+for (const [title, table] of [
+  ["self", self],
+  ["with what it called", whole],
+  ["by file", files],
+] as const) {
   process.stdout.write(`\n${title}\n`);
   const rows = [...table].toSorted(([, a], [, b]) => b - a).slice(0, Number(values.top));
-  for (const [name, time] of rows) process.stdout.write(`${((time / busy) * 100).toFixed(1).padStart(5)} % ${(time / 1e6).toFixed(2).padStart(7)} s  ${name}\n`);
+  for (const [name, time] of rows)
+    process.stdout.write(`${((time / busy) * 100).toFixed(1).padStart(5)} % ${(time / 1e6).toFixed(2).padStart(7)} s  ${name}\n`);
 }
 
 function add(table: Map<string, number>, key: string, value: number): void {

@@ -32,11 +32,15 @@ try {
     await rig.hub.kill9();
     await rig.hub.restart();
     const upAt = performance.timeOrigin + performance.now();
-    const links = await waitForValue(() => rig.crowd.links(), ({ connected, lastAt }) => connected === agents && lastAt > killedAt, {
-      what: "every agent linked again",
-      timeoutMs: 180_000,
-      everyMs: 50,
-    });
+    const links = await waitForValue(
+      () => rig.crowd.links(),
+      ({ connected, lastAt }) => connected === agents && lastAt > killedAt,
+      {
+        what: "every agent linked again",
+        timeoutMs: 180_000,
+        everyMs: 50,
+      },
+    );
     // What the hub finds to differ it sends within its polls.
     await delay(5_000);
     const after = await rig.crowd.links();
@@ -50,7 +54,11 @@ try {
     await rig.hub.restart();
     const began = performance.now();
     const { revision } = await rig.forge.push({ "deploy/apps/app-0/app.yaml": appManifest("app-0", round) });
-    await waitForValue(() => rig.hub.api.fleet("shop"), (fleet) => fleet.revision === revision, { what: "the new revision", timeoutMs: 60_000, everyMs: 20 });
+    await waitForValue(
+      () => rig.hub.api.fleet("shop"),
+      (fleet) => fleet.revision === revision,
+      { what: "the new revision", timeoutMs: 60_000, everyMs: 20 },
+    );
     accepted?.push((performance.now() - began) / 1_000);
     await settled(rig, agents);
   }

@@ -41,7 +41,8 @@ try {
   const settled = async (): Promise<void> => {
     await waitForValue(
       () => rig.hub.api.fleet("shop"),
-      ({ tally, revision, seenRevision }) => revision === seenRevision && tally.clusters === clusters && tally.synced === clusters && tally.current === clusters,
+      ({ tally, revision, seenRevision }) =>
+        revision === seenRevision && tally.clusters === clusters && tally.synced === clusters && tally.current === clusters,
       { what: "every agent's word for it", timeoutMs: 600_000, everyMs: 200 },
     );
   };

@@ -54,7 +54,12 @@ class Demo {
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
-    options: { headless: { type: "boolean", default: false }, json: { type: "string" }, story: { type: "string", default: "path" }, simulated: { type: "boolean", default: false } },
+    options: {
+      headless: { type: "boolean", default: false },
+      json: { type: "string" },
+      story: { type: "string", default: "path" },
+      simulated: { type: "boolean", default: false },
+    },
   });
   const story = stories.get(values.story);
   if (!story) {

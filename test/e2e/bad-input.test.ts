@@ -104,7 +104,7 @@ describe("bad input in Git", () => {
     expect((await platform.hub.api.fleet("empty")).problems).toEqual([]);
   });
 
-  it("credentials that were revoked, and Git that cannot be reached, leave the last good revision in place", async () => {
+  it("credentials that were revoked, and Git that cannot be reached, leave the last good revision in place (fault 31)", async () => {
     const { name, repository, revision } = await fleetOf({ "a.yaml": configMap("revoked") });
     await platform.converged(name, revision, { clusters: 1 });
     platform.git.requireToken("a-token-the-hub-does-not-have");

@@ -104,7 +104,7 @@ describe.skipIf(disk === undefined)(title, () => {
 
   const log = () => readFile(hub.logFile, "utf8");
 
-  it("says so, loses nothing, keeps its clusters as they are, and goes on by itself when there is room", async () => {
+  it("says so, loses nothing, keeps its clusters as they are, and goes on by itself when there is room (fault 21)", async () => {
     const healthy = (await hub.api.hub()).checks.find(({ name }) => name === "disk");
     expect(healthy).toMatchObject({ ok: true });
 

@@ -67,7 +67,7 @@ async function pidIn(file: string): Promise<number> {
   return Number.parseInt(await readFile(join(platform.hub.dataDir, file), "utf8"), 10);
 }
 
-describe("kill -9 in the middle of a sync", () => {
+describe("kill -9 in the middle of a sync (fault 37)", () => {
   it("of the hub: clusters go on, and it has every report when it is back", async () => {
     const { revision } = await forge.push(change());
     await inTheMiddle("one");
@@ -81,7 +81,7 @@ describe("kill -9 in the middle of a sync", () => {
     );
   });
 
-  it("of an agent: it goes on where it was, and nothing it recorded is lost", async () => {
+  it("of an agent: it goes on where it was, and nothing it recorded is lost (fault 15)", async () => {
     const { revision } = await forge.push(change());
     await inTheMiddle("one");
     await platform.member("one").agent.kill9();

@@ -71,7 +71,7 @@ async function untouched(): Promise<void> {
 }
 
 describe("repositories that cannot be followed", () => {
-  it("whose server hangs delay the others by less than 5 s, keep their last good revision, and say so", async () => {
+  it("whose server hangs delay the others by less than 5 s, keep their last good revision, and say so (fault 31)", async () => {
     broken.fail({ kind: "hang" });
     for (const { name } of bad) await platform.hub.api.sync(name);
     await waitForValue(

@@ -85,7 +85,7 @@ describe("two hubs on one Postgres and one NATS", () => {
     expect((await other.api.events({ reason: "ReportsLost" })).length).toBe(0);
   });
 
-  it("go on when a hub is stopped in the middle of a release for longer than its lease, and refuse what it writes when it wakes", async () => {
+  it("go on when a hub is stopped in the middle of a release for longer than its lease, and refuse what it writes when it wakes (fault 25)", async () => {
     const database = new pg.Client({ connectionString: databaseUrl });
     await database.connect();
     kept({ stop: () => database.end() });

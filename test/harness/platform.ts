@@ -9,7 +9,7 @@ import { removeFolder, scratchFolder } from "./scratch-folder.ts";
 import { waitForValue } from "./wait-for.ts";
 
 export interface PlatformOptions {
-  clusters: readonly { name: string; labels?: Record<string, string>; kube?: Omit<KubeClusterOptions, "name"> }[];
+  clusters: readonly { name: string; labels?: Record<string, string>; kube?: Omit<KubeClusterOptions, "name">; agentEnv?: NodeJS.ProcessEnv }[];
   build?: ProgramBuild;
   hubArgs?: readonly string[];
   hubEnv?: NodeJS.ProcessEnv;
@@ -67,12 +67,12 @@ export async function startPlatformOn<Kube extends PlatformCluster>(
     ] as const);
     say("agents, each with a token of its own");
     const members = await settled(
-      options.clusters.map(async ({ name, labels }, index) => {
+      options.clusters.map(async ({ name, labels, agentEnv }, index) => {
         const kube = kubes[index] as Kube;
         const enrolment = await hub.api.addCluster(name, labels ?? {});
         const stateDir = join(folder, `agent-${name}`);
         await mkdir(stateDir, { recursive: true });
-        const agent = kept(await startAgent({ api: hub.api, enrolment, cluster: kube, stateDir, folder, build, env: options.agentEnv ?? {} }));
+        const agent = kept(await startAgent({ api: hub.api, enrolment, cluster: kube, stateDir, folder, build, env: { ...options.agentEnv, ...agentEnv } }));
         return { name, kube, agent };
       }),
     );

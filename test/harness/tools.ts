@@ -14,6 +14,11 @@ export async function describeWith(names: readonly ToolName[], title: string, su
   for (const name of names) {
     if (!(await findToolWithoutBuild(name).catch(() => undefined))) missing.push(name);
   }
+  describeUnlessMissing(missing, title, suite);
+}
+
+/** The same, where the caller has looked for what the suite needs. */
+export function describeUnlessMissing(missing: readonly string[], title: string, suite: SuiteFactory): void {
   if (missing.length > 0 && process.env[skippedSuitesVariable])
     appendFileSync(process.env[skippedSuitesVariable], `${title}: ${missing.join(", ")} unavailable\n`);
   describe.skipIf(missing.length > 0)(title, suite);

@@ -129,7 +129,7 @@ await describeWith(["nats-server"], "intake", () => {
     await database.drop();
   });
 
-  it("folds reports of several clusters, each exactly once, also when they come twice and in disorder", async () => {
+  it("folds reports of several clusters, each exactly once, also when they come twice and in disorder (fault 18)", async () => {
     intake("one");
     for (const seq of [1, 3, 2, 1, 3]) await publish("berlin-1", seq, undefined, seq * 10 + Math.floor(Math.random() * 10) + seq);
     await say("paris-1", 1, { objects: { a: "x", b: "y" }, drifted: ["b"] });
@@ -185,7 +185,7 @@ await describeWith(["nats-server"], "intake", () => {
     ]);
   });
 
-  it("asks an agent to publish again when reports are missing, at most once in a while", async () => {
+  it("asks an agent to publish again when reports are missing, at most once in a while (fault 19)", async () => {
     intake("one");
     await publish("berlin-1", 1);
     await publish("berlin-1", 5);
@@ -199,7 +199,7 @@ await describeWith(["nats-server"], "intake", () => {
     await watermark("berlin-1", 6);
   });
 
-  it("keeps poison as dead letters, whatever it is, and goes on with the cluster and the others", async () => {
+  it("keeps poison as dead letters, whatever it is, and goes on with the cluster and the others (fault 23)", async () => {
     intake("one");
     const poisons: [number, Uint8Array][] = [
       [2, randomBytes(1_000)],
@@ -233,7 +233,7 @@ await describeWith(["nats-server"], "intake", () => {
     await watermark("berlin-1", 40);
   });
 
-  it("asks every enrolled agent to publish again when the broker lost its store", async () => {
+  it("asks every enrolled agent to publish again when the broker lost its store (fault 20)", async () => {
     intake("one");
     for (let seq = 1; seq <= 5; seq += 1) await publish("berlin-1", seq);
     await watermark("berlin-1", 5);
@@ -272,7 +272,7 @@ await describeWith(["nats-server"], "intake", () => {
     await releaseLease(pool, successor);
   });
 
-  it("goes on when its consumer is deleted under it", async () => {
+  it("goes on when its consumer is deleted under it (fault 22)", async () => {
     intake("one");
     await publish("berlin-1", 1);
     await watermark("berlin-1", 1);
@@ -281,7 +281,7 @@ await describeWith(["nats-server"], "intake", () => {
     await watermark("berlin-1", 2);
   });
 
-  it("goes on when Postgres is killed in the middle, and nothing is lost or doubled", async () => {
+  it("goes on when Postgres is killed in the middle, and nothing is lost or doubled (fault 24)", async () => {
     const server = await startPostgresForTest({ durable: true });
     const other = openPool({ url: server.url });
     try {

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type EnrolOptions, enrol } from "@flotilla/agent/link/enrol";
+import type { Log } from "@flotilla/agent/log";
 import { type Identity, type Link, type LinkHandlers, openLink } from "@flotilla/agent/link/link";
 import { idOnlyTracer, type StepTracer } from "@flotilla/agent/telemetry";
 import { openOutbox, type Outbox } from "@flotilla/agent/report/outbox";
@@ -61,7 +62,11 @@ export interface RigAgent {
   stop(): Promise<void>;
 }
 
-export type ReplicaOptions = Partial<Pick<LinkOptions, "heartbeatIntervalMs" | "heartbeatDeadlineMs" | "sessionAgeMs">> & { hubId?: string; tracer?: Tracer };
+export type ReplicaOptions = Partial<Pick<LinkOptions, "heartbeatIntervalMs" | "heartbeatDeadlineMs" | "sessionAgeMs">> & {
+  hubId?: string;
+  tracer?: Tracer;
+  port?: number;
+};
 
 export interface AgentOptions {
   readonly handlers?: Partial<LinkHandlers>;
@@ -69,6 +74,7 @@ export interface AgentOptions {
   /** Folder of its outbox; the same name again continues it. */
   readonly dir?: string;
   readonly tracer?: StepTracer;
+  readonly log?: Log;
 }
 
 /** Real Postgres, real nats-server in operator mode, and as many replicas and agents as a test wants. */
@@ -137,11 +143,12 @@ export async function startLinkRig(): Promise<LinkRig> {
     nats,
     hubNats,
     folder: (name) => join(folder, name),
-    async replica({ hubId = `hub-${++hubs}`, tracer = trace.getTracer("test"), ...beats } = {}) {
+    async replica({ hubId = `hub-${++hubs}`, tracer = trace.getTracer("test"), port = 0, ...beats } = {}) {
       const common = { host: "127.0.0.1", port: 0, ca, names: ["localhost"], tracer, log };
       const link = await startLink({
         ...common,
         ...beats,
+        port,
         hubId,
         hubVersion: "test",
         store: openLinkStore(pool, sealing),
@@ -167,7 +174,7 @@ export async function startLinkRig(): Promise<LinkRig> {
     },
     async agent(
       identity,
-      { handlers = {}, publishes = false, tracer = idOnlyTracer, dir = `outbox-${identity.cluster}-${randomBytes(4).toString("hex")}` } = {},
+      { handlers = {}, publishes = false, tracer = idOnlyTracer, log: ownLog = log, dir = `outbox-${identity.cluster}-${randomBytes(4).toString("hex")}` } = {},
     ) {
       await mkdir(join(folder, dir), { recursive: true });
       const outbox = await openOutbox({ dir: join(folder, dir), cluster: identity.cluster, log });
@@ -181,7 +188,7 @@ export async function startLinkRig(): Promise<LinkRig> {
         identityStore: { load: async () => agent.identity, save: async (next) => void (agent.identity = next) },
         bodies: { has: (digest) => bodies.has(digest), put: async (digest, content) => void bodies.set(digest, content) },
         outbox,
-        log,
+        log: ownLog,
         agentVersion: "test",
         tracer,
         handlers: {

@@ -1,10 +1,13 @@
 import type { Duplex } from "node:stream";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { create } from "@bufbuild/protobuf";
 import { newCertificateRequest } from "@flotilla/agent/link/certificate-request";
 import { linkClient } from "@flotilla/agent/link/hub-client";
 import { idOnlyTracer } from "@flotilla/agent/telemetry";
 import { revokeCredentials } from "@flotilla/hub/store/enrolment-store";
 import { FleetReportSchema } from "@flotilla/proto/gen/report";
+import type { Target } from "@flotilla/proto/gen/target";
 import { unpackBody } from "@flotilla/proto/body";
 import { certificateBackdateMs, maxChunkBytes } from "@flotilla/proto/limits";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
@@ -21,6 +24,16 @@ beforeAll(async () => {
 });
 
 afterAll(() => rig.stop());
+
+setFlagsFromString("--expose-gc");
+const collectGarbage = runInNewContext("gc") as () => void;
+
+/** What this process, and the hub in it, holds after garbage went. */
+function liveBytes(): number {
+  collectGarbage();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
 
 const joined = async (cluster: string, replica = hub) => {
   const agent = await rig.agent(await rig.enrol(replica, cluster));
@@ -104,6 +117,43 @@ describe("targets", () => {
     expect(answers.some(({ message }) => message.case === "bodyChunk")).toBe(false);
     call.destroy();
     client.close();
+  });
+
+  it("do not queue up for an agent behind a slow wire: it gets the newest, the hub's memory stays, and others do not wait (fault 29)", async () => {
+    const replica = await rig.replica({ heartbeatIntervalMs: 500, heartbeatDeadlineMs: 20_000 });
+    const proxy = await startTcpProxy({ target: { host: "127.0.0.1", port: replica.link.port } });
+    // Only the newest is kept: what this process holds is to be the hub's.
+    const behind = async (name: string, port: number) => {
+      const seen = { count: 0, newest: 0n };
+      const onTarget = ({ generation }: Target) => Object.assign(seen, { count: seen.count + 1, newest: generation });
+      const agent = await rig.agent({ ...(await rig.enrol(replica, name)), linkAddress: `localhost:${port}` }, { handlers: { onTarget } });
+      await waitFor(() => agent.link.isConnected, { what: `${name} to connect` });
+      return { agent, seen };
+    };
+    const quick = await behind("quick", replica.link.port);
+    const slow = await behind("slow", proxy.port);
+    // 64 kbit/s: a target of 300 bundles takes seconds, and all of them would be tens of megabytes.
+    proxy.limitRate(8_000);
+    const bodies = Array.from({ length: 300 }, (_, index) => bodyOf(`part-${index}`, 20));
+    for (const body of bodies) await rig.saveBody(body);
+    const releases = 300;
+    let before = 0;
+    for (let generation = 1; generation <= releases; generation += 1) {
+      if (generation === 100) before = liveBytes();
+      const revision = generation.toString(16).padStart(40, "0");
+      for (const cluster of ["quick", "slow"]) await rig.release({ fleet: "shop", cluster, generation, bodies, revision });
+    }
+    await waitFor(() => quick.seen.newest === BigInt(releases), { what: "the quick agent's newest target", timeoutMs: 5_000 });
+    const grownBytes = liveBytes() - before;
+    // 1 to 3 MB were seen here, and 41 MB with a queue planted.
+    expect(grownBytes).toBeLessThan(15_000_000);
+    proxy.heal();
+    await waitFor(() => slow.seen.newest === BigInt(releases), { what: "the slow agent's newest target", timeoutMs: 30_000 });
+    expect(slow.seen.count).toBeLessThan(releases / 10);
+    expect(slow.agent.ends).toEqual([]);
+    for (const { agent } of [quick, slow]) await agent.stop();
+    await proxy.stop();
+    await replica.close();
   });
 
   it("with a tombstone carry no bundles", async () => {
@@ -193,7 +243,7 @@ describe("commands", () => {
 });
 
 describe("time", () => {
-  it("renews a certificate at two thirds of its life, and the stream goes on with the new one", async () => {
+  it("renews a certificate at two thirds of its life, and the stream goes on with the new one (fault 34)", async () => {
     const enrolled = await rig.enrol(hub, "timed");
     const request = newCertificateRequest();
     // Backdated by five minutes as all are: two thirds of its life are over in six seconds, without the chance of half a minute more or less.
@@ -258,7 +308,7 @@ describe("watermarks", () => {
 });
 
 describe("the end of a stream", () => {
-  it("comes within 5 s when its cluster is revoked, and no new one opens", async () => {
+  it("comes within 5 s when its cluster is revoked, and no new one opens (fault 38)", async () => {
     const agent = await joined("revoked");
     const started = Date.now();
     await revokeCredentials(rig.pool, "revoked");
@@ -276,7 +326,7 @@ describe("the end of a stream", () => {
     await waitFor(() => agent.ends.length > 0, { timeoutMs: 5_000 });
   });
 
-  it("is seen on both sides when the wire goes dead without a word", async () => {
+  it("is seen on both sides when the wire goes dead without a word (fault 28)", async () => {
     const proxy = await startTcpProxy({ target: { host: "127.0.0.1", port: hub.link.port } });
     const identity = { ...(await rig.enrol(hub, "halfopen")), linkAddress: `localhost:${proxy.port}` };
     const agent = await rig.agent(identity);

@@ -142,7 +142,7 @@ describe("a cluster that its fleet no longer selects", () => {
     expect(await tombstones()).toEqual({ "c-3": "delete" });
   });
 
-  it("does not go when its labels were set right while the fleet was placed", async () => {
+  it("does not go when its labels were set right while the fleet was placed (fault 42)", async () => {
     await flip(["c-3"], "false");
     await place();
     await passed(2 * hour);

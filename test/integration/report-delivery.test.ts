@@ -103,7 +103,7 @@ describe("rights at the broker", () => {
     expect(state.subjects ?? {}).toEqual({});
   });
 
-  it("are gone within 5 s of a revocation, and stay gone when the broker restarts", async () => {
+  it("are gone within 5 s of a revocation, and stay gone when the broker restarts (fault 38)", async () => {
     const agent = await publishing("cutoff");
     const enter = await brokerUser(agent);
     const own = await enter();
@@ -140,7 +140,7 @@ describe("reports", () => {
     await intake.stop();
   });
 
-  it("all arrive, once and in order, though the broker is killed, and then loses its store", async () => {
+  it("all arrive, once and in order, though the broker is killed, and then loses its store (fault 16, fault 20)", async () => {
     const agent = await publishing("survivor");
     const intake = startIntake("survivor");
     const names: string[] = [];

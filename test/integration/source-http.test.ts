@@ -171,7 +171,7 @@ describe("a repository over smart HTTP", () => {
     expect(missing.ok && missing.revisions.get("branch:mian")).toMatchObject({ ok: false, problem: { code: "unknown-ref", hint: "did you mean 'main'?" } });
   });
 
-  it("tells a force push, a moved tag and a deleted branch", async () => {
+  it("tells a force push, a moved tag and a deleted branch (fault 32)", async () => {
     const first = await repository.commit({ "a.yaml": "a: 1\n" });
     const second = await repository.commit({ "a.yaml": "a: 2\n" });
     await repository.tag("stable", { message: "annotated" });
@@ -228,7 +228,7 @@ describe("a repository over smart HTTP", () => {
     await proxy.stop();
   });
 
-  it("comes back whole after kill -9 at any moment of a fetch", async () => {
+  it("comes back whole after kill -9 at any moment of a fetch (fault 33)", async () => {
     const expected = noise(300_000);
     await repository.commit({ "a.yaml": "a: 0\n" });
     const random = seededRandom(7);

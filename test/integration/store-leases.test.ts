@@ -44,7 +44,7 @@ describe("migrate", () => {
     expect(await failure(migrate(pool, edited))).toMatchObject({ code: "schema", message: expect.stringContaining("was edited after it ran") });
   });
 
-  it("refuses the database of a newer version", async () => {
+  it("refuses the database of a newer version (fault 40)", async () => {
     expect(await failure(migrate(pool, []))).toMatchObject({ code: "schema", message: expect.stringContaining("does not know") });
   });
 
@@ -84,7 +84,7 @@ describe("leases", () => {
     expect(await renewLease(pool, one!)).toBe(false);
   });
 
-  it("refuse the write of a replica that slept past its lease", async () => {
+  it("refuse the write of a replica that slept past its lease (fault 25)", async () => {
     const sleeper = await acquireLease(pool, "slept", "sleeper", 1);
     const successor = await waitFor(() => acquireLease(pool, "slept", "successor"));
     const stale = inFencedTransaction(pool, sleeper!, (client) => client.query("CREATE TABLE stale (id int)"));
@@ -114,7 +114,7 @@ describe("leases", () => {
 });
 
 describe("listen", () => {
-  it("hears what is said after a commit, and a resync after its connection was killed", async () => {
+  it("hears what is said after a commit, and a resync after its connection was killed (fault 26)", async () => {
     const heard: Hint[] = [];
     const listener = listen(pool, ["flotilla_targets", "flotilla_commands"], (hint) => heard.push(hint));
     try {

@@ -25,8 +25,7 @@ export class CommandGate {
    */
   async run(command: Command, act: (command: Command) => Promise<CommandReply | void>): Promise<CommandAnswer | undefined> {
     if (this.#answers.has(command.id)) return this.#answers.get(command.id);
-    if (command.expiresAt !== undefined && timestampMs(command.expiresAt) < Date.now())
-      return { error: "the command expired before it arrived; look at the clocks of hub and agent if it was new" };
+    if (command.expiresAt !== undefined && timestampMs(command.expiresAt) < Date.now()) return { error: "the command expired before it arrived" };
     this.#remember(command.id, undefined);
     const answer = await act(command).then(
       (reply): CommandAnswer => ({ error: "", ...reply }),

@@ -1,6 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { durationMs, timestampDate } from "@bufbuild/protobuf/wkt";
+import { durationMs, timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import {
   type Command,
   type ConnectRequest,
@@ -15,7 +15,15 @@ import {
   type Welcome,
 } from "@flotilla/proto/gen/link";
 import type { Target } from "@flotilla/proto/gen/target";
-import { heartbeatDeadlineMs, heartbeatIntervalMs, maxFactsPerCluster, protocolVersion, reconnectMaxMs, reconnectMinMs } from "@flotilla/proto/limits";
+import {
+  clockWorthTellingMs,
+  heartbeatDeadlineMs,
+  heartbeatIntervalMs,
+  maxFactsPerCluster,
+  protocolVersion,
+  reconnectMaxMs,
+  reconnectMinMs,
+} from "@flotilla/proto/limits";
 import { type Client, type ClientDuplexStream, type ServiceError, status } from "@grpc/grpc-js";
 import { linkLimits } from "../limits.ts";
 import type { Log } from "../log.ts";
@@ -23,6 +31,7 @@ import type { StepTracer } from "../telemetry.ts";
 import { newCertificateRequest } from "./certificate-request.ts";
 import { CommandGate, type CommandReply } from "./command-gate.ts";
 import { checkCertificate } from "./enrol.ts";
+import { HubClock } from "./hub-clock.ts";
 import { callUnary, codeOf, detailsOf, linkClient } from "./hub-client.ts";
 import type { Identity, IdentityStore } from "./identity.ts";
 import { type BodyStore, TargetFetch } from "./target-fetch.ts";
@@ -34,7 +43,7 @@ export type { BodyStore } from "./target-fetch.ts";
 export interface LinkHandlers {
   /** A target whose every body is held. */
   onTarget(target: Target): void;
-  /** A person's act, or a rollout's question; renewal of certificates is the link's own. What it throws is the answer. */
+  /** A person's act, or a rollout's question, its expiry by the agent's own clock; renewal of certificates is the link's own. What it throws is the answer. */
   onCommand(command: Command): Promise<CommandReply | void>;
   onConnected(): void;
   onDisconnected(reason: string): void;
@@ -59,6 +68,7 @@ export interface IssuedBrokerCredentials {
   readonly ca: string;
   readonly reportSubject: string;
   readonly inboxPrefix: string;
+  /** By the agent's own clock. */
   readonly notAfter: Date;
 }
 
@@ -116,14 +126,19 @@ class HubLink implements Link {
   readonly #options: LinkOptions;
   readonly #log: Log;
   readonly #commands = new CommandGate();
+  readonly #clock = new HubClock();
   readonly #fetch: TargetFetch;
   #identity: Identity;
   #state: LinkState = { name: "closed" };
+  /** What the hub wants its agents to spread over when it lost them all at once. */
+  #reconnectWithinMs = 0;
   /** Tries since the last good stream. */
   #tries = 0;
   #heardAt = 0;
   #beats = 0n;
   #renewal: NodeJS.Timeout | undefined;
+  /** When the certificate is due, by the hub's clock. */
+  #renewAtMs: number;
   #renewing: Promise<void> | undefined;
   #renewTries = 0;
   #lastReason = "";
@@ -135,6 +150,7 @@ class HubLink implements Link {
     this.#options = options;
     this.#log = log;
     this.#identity = identity;
+    this.#renewAtMs = renewalOf(identity.certificatePem);
     this.#fetch = new TargetFetch({
       cluster: identity.cluster,
       bodies,
@@ -156,7 +172,6 @@ class HubLink implements Link {
 
   start(): void {
     this.#connect();
-    this.#planRenewal();
   }
 
   async issueBrokerCredentials(userPublicKey: string): Promise<IssuedBrokerCredentials> {
@@ -167,7 +182,8 @@ class HubLink implements Link {
       },
     );
     const { userJwt, urls, ca, reportSubject, inboxPrefix, notAfter } = response;
-    return { userJwt, urls, ca, reportSubject, inboxPrefix, notAfter: notAfter ? timestampDate(notAfter) : new Date(0) };
+    const until = notAfter ? this.#clock.inOwnTime(timestampMs(notAfter)) : 0;
+    return { userJwt, urls, ca, reportSubject, inboxPrefix, notAfter: new Date(until) };
   }
 
   renewCertificate(): Promise<void> {
@@ -231,6 +247,7 @@ class HubLink implements Link {
       oldestSeq: outbox.oldestSeq,
       targets: handlers.held(),
       facts,
+      now: timestampFromMs(Date.now()),
     });
     this.#send({ case: "hello", value: hello });
   }
@@ -273,8 +290,19 @@ class HubLink implements Link {
     this.#state = { name: "open", stream, beat, since: performance.now(), hubId: welcome.hubId };
     this.#lastReason = "";
     this.#log.info({ hub: welcome.hubId, hubVersion: welcome.hubVersion }, "connected to the hub");
+    this.#reconnectWithinMs = welcome.reconnectWithin ? within(durationMs(welcome.reconnectWithin), 0, linkLimits.reconnectWithinMaxMs) : 0;
+    if (welcome.now) this.#onClock(timestampMs(welcome.now));
+    // A renewal that failed has its own pause.
+    if (this.#renewTries === 0) this.#planRenewal();
     if (welcome.watermark) this.#onWatermark(stream, welcome.watermark);
     this.#options.handlers.onConnected();
+  }
+
+  #onClock(hubMs: number): void {
+    this.#clock.hear(hubMs);
+    const aheadS = Math.round(this.#clock.aheadMs / 1_000);
+    if (Math.abs(aheadS) * 1_000 < clockWorthTellingMs) return;
+    this.#log.warn({ aheadS }, "this agent's clock is not the hub's: times in its reports and its sync windows are off by as much");
   }
 
   #beat(stream: HubStream, deadlineMs: number): void {
@@ -295,6 +323,7 @@ class HubLink implements Link {
   }
 
   #onCommand(command: Command): void {
+    if (command.expiresAt) command.expiresAt = timestampFromMs(this.#clock.inOwnTime(timestampMs(command.expiresAt)));
     void this.#commands
       .run(command, async (due) => {
         if (due.kind.case !== "renew") return await this.#options.handlers.onCommand(due);
@@ -313,7 +342,7 @@ class HubLink implements Link {
   }
 
   #onGoodbye(stream: HubStream, { reason, reconnectWithin }: Goodbye): void {
-    const withinMs = within(reconnectWithin ? durationMs(reconnectWithin) : reconnectMaxMs, 0, 10 * 60_000);
+    const withinMs = within(reconnectWithin ? durationMs(reconnectWithin) : reconnectMaxMs, 0, linkLimits.reconnectWithinMaxMs);
     stream.call.end();
     this.#drop(stream, reason, Math.random() * withinMs);
   }
@@ -334,7 +363,7 @@ class HubLink implements Link {
     this.#leave(state);
     if (state.name === "open" && performance.now() - state.since > linkLimits.stableMs) this.#tries = 0;
     // Full jitter also before the first try: a hub that ended left all its agents behind at the same moment.
-    const cap = Math.min(reconnectMaxMs, reconnectMinMs * 2 ** Math.min(this.#tries, 16));
+    const cap = Math.max(this.#reconnectWithinMs, Math.min(reconnectMaxMs, reconnectMinMs * 2 ** Math.min(this.#tries, 16)));
     this.#tries += 1;
     const waitMs = delayMs ?? Math.random() * cap;
     this.#state = { name: "waiting", reason, timer: setTimeout(() => this.#connect(), waitMs) };
@@ -354,21 +383,18 @@ class HubLink implements Link {
     else clearInterval(state.beat);
   }
 
-  /** Two thirds into the certificate's life, a tenth earlier or later. */
+  /** Not before the first Welcome: only then is the hub's time known, and nothing can be renewed without a stream. */
   #planRenewal(delayMs?: number): void {
     clearTimeout(this.#renewal);
     if (this.#state.name === "closed") return;
-    const { validFrom, validTo } = new X509Certificate(this.#identity.certificatePem);
-    const from = Date.parse(validFrom);
-    const life = Date.parse(validTo) - from;
-    const at = from + life * linkLimits.renewAt * (1 + (Math.random() * 2 - 1) * linkLimits.renewJitter);
-    const dueMs = Math.max(0, delayMs ?? at - Date.now());
+    const dueMs = Math.max(0, delayMs ?? this.#renewAtMs - this.#clock.now());
     this.#renewal = setTimeout(
       () => {
         if (dueMs > linkLimits.renewLookMaxMs) return this.#planRenewal(dueMs - linkLimits.renewLookMaxMs);
         this.renewCertificate().catch((error: unknown) => {
           this.#renewTries += 1;
           const cap = Math.min(linkLimits.renewRetryMaxMs, linkLimits.renewRetryMinMs * 2 ** Math.min(this.#renewTries, 10));
+          const { validTo } = new X509Certificate(this.#identity.certificatePem);
           this.#log.warn({ error: (error as Error).message, validTo }, "the certificate could not be renewed; trying again");
           this.#planRenewal((cap / 2) * (1 + Math.random()));
         });
@@ -399,11 +425,19 @@ class HubLink implements Link {
     // Kept first: an agent that dies here comes back with the new one, and the old one is valid until it expires.
     await this.#options.identityStore.save(renewed);
     this.#identity = renewed;
+    this.#renewAtMs = renewalOf(renewed.certificatePem);
     this.#renewTries = 0;
     this.#log.info({ notAfter: new X509Certificate(issued.certificate).validTo }, "certificate renewed");
     this.#planRenewal();
     if (this.#state.name === "open") this.#drop(this.#state.stream, "the certificate was renewed", 0);
   }
+}
+
+/** Two thirds into the certificate's life, a tenth earlier or later; by the hub's clock. */
+function renewalOf(certificatePem: string): number {
+  const { validFrom, validTo } = new X509Certificate(certificatePem);
+  const from = Date.parse(validFrom);
+  return from + (Date.parse(validTo) - from) * linkLimits.renewAt * (1 + (Math.random() * 2 - 1) * linkLimits.renewJitter);
 }
 
 const within = (value: number, least: number, most: number): number => Math.min(most, Math.max(least, value));

@@ -107,7 +107,7 @@ describe("the outbox", () => {
     expect(asked).toBe(2);
   });
 
-  it("makes one gap of what does not fit, counts its events, and wants a snapshot once the hub has the gap", async () => {
+  it("makes one gap of what does not fit, counts its events, and wants a snapshot once the hub has the gap (fault 17)", async () => {
     const outbox = await openIn(dir, 32 * 1024);
     await outbox.record(snapshot());
     await outbox.acknowledge({ epoch: outbox.epoch, seq: 1n });
@@ -198,7 +198,7 @@ describe("the outbox", () => {
     }
   });
 
-  it("behaves as its model: whatever happens, all that is neither committed nor in a gap is held, in order", { timeout: 60_000 }, async () => {
+  it("behaves as its model: whatever happens, all that is neither committed nor in a gap is held, in order (fault 17)", { timeout: 60_000 }, async () => {
     const step = fc.oneof(
       {
         weight: 6,

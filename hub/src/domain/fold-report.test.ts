@@ -178,7 +178,7 @@ describe("foldReports", () => {
     expect([...(fold?.objects.keys() ?? [])]).toEqual(["/ConfigMap/x/b"]);
   });
 
-  it("gives the same rows however the reports are duplicated, reordered and batched", () => {
+  it("gives the same rows however the reports are duplicated, reordered and batched (fault 18)", () => {
     const state = fc.constantFrom("fine", "drifted", "failed") as fc.Arbitrary<"fine" | "drifted" | "failed">;
     const name = fc.constantFrom("a", "b", "c");
     const saying = fc.record({

@@ -86,6 +86,16 @@ export function openLinkStore(pool: pg.Pool, sealing: Sealing) {
       return rows[0] && { session: BigInt(rows[0].session), watermark: BigInt(rows[0].watermark) };
     },
 
+    /** Agents that were heard within so long, at any replica. */
+    async countAgents(withinMs: number): Promise<number> {
+      const { rows } = await pool.query<{ agents: number }>({
+        name: "count-agents",
+        text: "SELECT count(*)::integer AS agents FROM clusters WHERE removed_at IS NULL AND last_seen_at > now() - $1 * interval '1 ms'",
+        values: [withinMs],
+      });
+      return rows[0]?.agents ?? 0;
+    },
+
     /** Lets go of a session; its lease runs out by itself. */
     async closeSessions(keys: readonly SessionKey[]): Promise<void> {
       await pool.query({

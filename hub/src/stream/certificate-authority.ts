@@ -4,7 +4,7 @@ import { isIP } from "node:net";
 import { certificateBackdateMs, certificateLifetimeMs } from "@flotilla/proto/limits";
 import { clusterSpiffeId, hubServerName } from "@flotilla/proto/names";
 import * as x509 from "@peculiar/x509";
-import { caLifetimeMs, csrBytesMax, serverCertificateMs } from "../limits.ts";
+import { caLifetimeMs, csrBytesMax, serverBackdateMs, serverCertificateMs } from "../limits.ts";
 import type { HubSecrets } from "./hub-secrets.ts";
 
 /** A request for a certificate that is refused; the message is for the one who sent it. */
@@ -81,7 +81,7 @@ export async function openCertificateAuthority(secrets: HubSecrets): Promise<Cer
     },
     async issueServer(names) {
       const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-      const { notBefore, notAfter } = validity(serverCertificateMs);
+      const { notBefore, notAfter } = validity(serverCertificateMs, serverBackdateMs);
       const sans = [...new Set([hubServerName, ...names])].map((name) => ({ type: isIP(name) ? ("ip" as const) : ("dns" as const), value: name }));
       const certificate = await x509.X509CertificateGenerator.create({
         serialNumber: newSerial(),
@@ -107,7 +107,7 @@ export async function openCertificateAuthority(secrets: HubSecrets): Promise<Cer
 
 async function createAuthority(): Promise<string> {
   const keys = await crypto.subtle.generateKey(signing, true, ["sign", "verify"]);
-  const { notBefore, notAfter } = validity(caLifetimeMs);
+  const { notBefore, notAfter } = validity(caLifetimeMs, serverBackdateMs);
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     serialNumber: newSerial(),
     name: [{ CN: ["Flotilla hub CA"] }],
@@ -146,9 +146,9 @@ async function publicKeyOf(csr: Uint8Array): Promise<x509.PublicKey> {
   return request.publicKey;
 }
 
-function validity(lifetimeMs: number): { notBefore: Date; notAfter: Date } {
+function validity(lifetimeMs: number, backdateMs = certificateBackdateMs): { notBefore: Date; notAfter: Date } {
   const now = Date.now();
-  return { notBefore: new Date(now - certificateBackdateMs), notAfter: new Date(now + lifetimeMs) };
+  return { notBefore: new Date(now - backdateMs), notAfter: new Date(now + lifetimeMs) };
 }
 
 /** 127 random bits whose first digit is never zero, so that every library prints it alike. */

@@ -2,6 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { type BodyRequest, type ConnectRequest, type ConnectResponse, ConnectResponseSchema, type Hello, type TargetReceipt } from "@flotilla/proto/gen/link";
 import { type Encoded, encodeOnce } from "@flotilla/proto/grpc";
 import { maxBodiesPerRequest, maxGrpcMessageBytes } from "@flotilla/proto/limits";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type ServerDuplexStream, status } from "@grpc/grpc-js";
 import { type Span, SpanStatusCode, type Tracer } from "@opentelemetry/api";
 import type { CommandAnswer, HeldTargetRow, LinkState, PendingCommand, ReleasedTarget, SendPhase, SessionKey } from "../domain/link-rows.ts";
@@ -34,6 +35,7 @@ export interface SessionHolder {
   readonly hubVersion: string;
   readonly heartbeatIntervalMs: number;
   readonly heartbeatDeadlineMs: number;
+  readonly reconnectWithinMs: number;
   readonly log: StreamLog;
   readonly tracer: Tracer;
   greet(session: Session, hello: Hello): void;
@@ -143,6 +145,8 @@ export class Session {
           heartbeatInterval: durationOf(heartbeatIntervalMs),
           heartbeatDeadline: durationOf(heartbeatDeadlineMs),
           watermark: { epoch: hello.epoch, seq: watermark },
+          now: timestampFromMs(Date.now()),
+          reconnectWithin: durationOf(this.#holder.reconnectWithinMs),
         },
       },
     });

@@ -1,4 +1,5 @@
-import { protocolVersion, clusterLeaseMs, heartbeatDeadlineMs, heartbeatIntervalMs, maxFactsPerCluster } from "@flotilla/proto/limits";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { protocolVersion, clockWorthTellingMs, clusterLeaseMs, heartbeatDeadlineMs, heartbeatIntervalMs, maxFactsPerCluster } from "@flotilla/proto/limits";
 import type { Hello } from "@flotilla/proto/gen/link";
 import { status } from "@grpc/grpc-js";
 import type { Tracer } from "@opentelemetry/api";
@@ -7,6 +8,8 @@ import {
   batchRowsMax,
   bodyCacheBytesMax,
   bodyLoadsAtOnce,
+  countAgentsMs,
+  countedAgentsMs,
   drainMs,
   heldTargetsMax,
   hintFoldMs,
@@ -14,6 +17,7 @@ import {
   leaseFlushMs,
   recentTargetsMs,
   reconnectPerSessionMs,
+  reconnectWithinMaxMs,
   sendPhasesFoldMs,
   sendPhasesMax,
   sessionAgeJitter,
@@ -31,6 +35,7 @@ import type { StreamLog } from "./stream-log.ts";
 /** The rows that sessions need; hub/src/store/link-store.ts has them. */
 export interface SessionStore {
   openSession(opening: SessionOpening, leaseMs: number): Promise<{ readonly session: bigint; readonly watermark: bigint } | undefined>;
+  countAgents(withinMs: number): Promise<number>;
   closeSessions(keys: readonly SessionKey[]): Promise<void>;
   keepLeases(keys: readonly SessionKey[], leaseMs: number): Promise<void>;
   readLinkStates(keys: readonly SessionKey[]): Promise<LinkState[]>;
@@ -101,6 +106,7 @@ export class Sessions implements SessionHolder {
   #polling = false;
   #flushing = false;
   #acted = 0;
+  #agents = 0;
 
   constructor(options: SessionsOptions) {
     const { store, log } = options;
@@ -129,12 +135,19 @@ export class Sessions implements SessionHolder {
       setInterval(() => this.#tick(), sessionTickMs),
       setInterval(() => void this.#keepLeases(), leaseFlushMs),
       setInterval(() => this.#poll(), hintPollMs),
+      setInterval(() => void this.#countAgents(), countAgentsMs),
     ];
+    void this.#countAgents();
   }
 
   /** Streams that are open. */
   get size(): number {
     return this.#open.size;
+  }
+
+  /** What agents are told to spread over; those of other replicas count, since they may come here. */
+  get reconnectWithinMs(): number {
+    return Math.min(reconnectWithinMaxMs, Math.max(this.#agents, this.#all.size) * reconnectPerSessionMs);
   }
 
   /** A stream from this peer; undefined for a reason that the agent should hear. */
@@ -169,7 +182,7 @@ export class Sessions implements SessionHolder {
       epoch: hello.epoch,
       agentVersion: hello.agentVersion,
       kubernetesVersion: hello.kubernetesVersion,
-      facts: hello.facts,
+      facts: { ...hello.facts, ...clockFact(hello) },
     };
     this.#store.openSession(opening, clusterLeaseMs).then(
       (row) => this.#opened(session, hello, row),
@@ -219,7 +232,7 @@ export class Sessions implements SessionHolder {
   /** Asks every agent to go elsewhere, and waits until they did. New streams are refused from now on. */
   async drain(): Promise<void> {
     this.#isDraining = true;
-    const withinMs = Math.max(1_000, this.#all.size * reconnectPerSessionMs);
+    const withinMs = Math.max(1_000, this.reconnectWithinMs);
     for (const session of [...this.#all]) session.sayGoodbye("the hub is going away", withinMs);
     const deadline = performance.now() + drainMs;
     while (this.#all.size > 0 && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20));
@@ -276,6 +289,14 @@ export class Sessions implements SessionHolder {
     for (const [cluster, own] of Map.groupBy(commands, (command) => command.cluster)) this.#open.get(cluster)?.offerCommands(own);
   }
 
+  async #countAgents(): Promise<void> {
+    try {
+      this.#agents = await this.#store.countAgents(countedAgentsMs);
+    } catch (error) {
+      this.log.warn({ error: (error as Error).message }, "agents could not be counted; the last count goes on");
+    }
+  }
+
   #tick(): void {
     const now = performance.now();
     for (const session of [...this.#all]) {
@@ -328,6 +349,13 @@ export class Sessions implements SessionHolder {
       this.#flushing = false;
     }
   }
+}
+
+/** What people should know of an agent whose clock is another than the hub's. */
+function clockFact({ now }: Hello): Record<string, string> {
+  const aheadMs = now === undefined ? 0 : timestampMs(now) - Date.now();
+  if (Math.abs(aheadMs) < clockWorthTellingMs) return {};
+  return { clock: `${Math.round(Math.abs(aheadMs) / 1_000)} s ${aheadMs > 0 ? "ahead of" : "behind"} the hub's` };
 }
 
 /** Why a Hello is refused, or undefined. */

@@ -190,7 +190,7 @@ await describeWith(kubeTools, "the agent is killed", async () => {
   const cases = workloads.flatMap((workload) =>
     names.filter((name) => !workload.skips?.test(name)).flatMap((name) => hits(name).map((hit) => ({ workload, failpoint: `${name}:${hit}` }))),
   );
-  it(`at each of ${names.length} failpoints in each of ${workloads.length} workloads, and leaves no orphan and no forgotten object (G8)`, async () => {
+  it(`at each of ${names.length} failpoints in each of ${workloads.length} workloads, and leaves no orphan and no forgotten object (G8, fault 15)`, async () => {
     const queue = cases.entries();
     const failures: string[] = [];
     const worker = async () => {

@@ -4,7 +4,17 @@ import type { KubeEndpoint } from "@flotilla/agent/cluster/kube-endpoint";
 import { runAgent } from "@flotilla/agent/run-agent";
 import { pino } from "pino";
 import { ApiServer } from "./api-server.ts";
-import { type CrowdAnswers, type CrowdBehaviour, type CrowdLinks, type CrowdMember, type CrowdQuestion, type CrowdUsage, epochNow, type Mark, type Through } from "./crowd-words.ts";
+import {
+  type CrowdAnswers,
+  type CrowdBehaviour,
+  type CrowdLinks,
+  type CrowdMember,
+  type CrowdQuestion,
+  type CrowdUsage,
+  epochNow,
+  type Mark,
+  type Through,
+} from "./crowd-words.ts";
 import { faultsOf } from "./faults.ts";
 import { memorySession } from "./memory-session.ts";
 import type { HostedCluster } from "./simulated-host.ts";
@@ -46,9 +56,11 @@ async function addMember(member: CrowdMember, index: number): Promise<void> {
   await mkdir(stateDir, { recursive: true });
   const stop = new AbortController();
   const options = { hub: member.hub, token: member.token, caHash: member.caHash, cluster: name, stateDir, identity: "secret", onLink: noteLink } as const;
-  const done = runAgent({ ...options, endpoint: endpointOf(cluster, name), log: log.child({ cluster: name }), stopping: stop.signal }).catch((error: unknown) => {
-    if (!stop.signal.aborted) log.error({ err: error, cluster: name }, "an agent ended");
-  });
+  const done = runAgent({ ...options, endpoint: endpointOf(cluster, name), log: log.child({ cluster: name }), stopping: stop.signal }).catch(
+    (error: unknown) => {
+      if (!stop.signal.aborted) log.error({ err: error, cluster: name }, "an agent ended");
+    },
+  );
   agents.push({ stop, done });
 }
 
@@ -115,7 +127,15 @@ const answers: { [Ask in keyof CrowdAnswers]: (question: Extract<CrowdQuestion, 
 
 function patch(api: ApiServer, path: string, body: object): void {
   const query = new URLSearchParams("fieldManager=somebody");
-  api.handle({ method: "PATCH", path, query, contentType: "application/merge-patch+json", accept: "application/json", userAgent: "somebody", body: JSON.stringify(body) });
+  api.handle({
+    method: "PATCH",
+    path,
+    query,
+    contentType: "application/merge-patch+json",
+    accept: "application/json",
+    userAgent: "somebody",
+    body: JSON.stringify(body),
+  });
 }
 
 process.on("unhandledRejection", (error) => log.error({ err: error }, "an error nobody waited for"));

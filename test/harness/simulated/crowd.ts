@@ -111,7 +111,11 @@ export async function startCrowd(options: CrowdOptions): Promise<Crowd> {
     const all = await Promise.all(parts.map((part) => part.ask({ ask: "through" })));
     const missing = all.flatMap((part) => part.missing);
     // A failed wait prints what it saw last: a few names tell as much as thousands.
-    return { at: all.flatMap(({ at }) => at), missing: missing.length > 20 ? [...missing.slice(0, 20), `and ${missing.length - 20} more`] : missing, objects: sum(all.map(({ objects }) => objects)) };
+    return {
+      at: all.flatMap(({ at }) => at),
+      missing: missing.length > 20 ? [...missing.slice(0, 20), `and ${missing.length - 20} more`] : missing,
+      objects: sum(all.map(({ objects }) => objects)),
+    };
   }
 
   /** Tokens are asked for a few at a time, and no more agents join at once than the hub's limits let through. */

@@ -159,7 +159,8 @@ async function selfSigned(): Promise<{ certificate: string; key: string }> {
     name: "CN=simulated",
     keys,
     signingAlgorithm: algorithm,
-    notBefore: new Date(Date.now() - 60_000),
+    // Also for agents whose clocks are behind.
+    notBefore: new Date(Date.now() - 3 * 24 * 3_600_000),
     notAfter: new Date(Date.now() + 7 * 24 * 3_600_000),
     extensions: [new x509.BasicConstraintsExtension(true, undefined, true), new x509.SubjectAlternativeNameExtension([{ type: "ip", value: "127.0.0.1" }])],
   });

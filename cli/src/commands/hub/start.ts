@@ -39,7 +39,11 @@ export const startCommand = buildCommand({
       listen: { ...optional, placeholder: "HOST:PORT", brief: "API (default: 127.0.0.1:7420)" },
       linkListen: { ...optional, placeholder: "HOST:PORT", brief: "Agents' link, mutual TLS (default: 127.0.0.1:7421)" },
       enrolListen: { ...optional, placeholder: "HOST:PORT", brief: "Agents' enrolment (default: 127.0.0.1:7422)" },
-      enrolPerSecond: { ...optional, placeholder: "N", brief: "Enrolments a second from one address (default: 1); more while many clusters behind one address join" },
+      enrolPerSecond: {
+        ...optional,
+        placeholder: "N",
+        brief: "Enrolments a second from one address (default: 1); more while many clusters behind one address join",
+      },
       publicAddress: { ...optional, placeholder: "HOST", brief: "Name that agents and people reach it by (default: localhost)" },
       databaseUrl: { ...optional, placeholder: "URL", brief: "Postgres (default: its own, in the data folder)" },
       natsUrl: { ...optional, placeholder: "URL", brief: "NATS with JetStream (default: its own, in the data folder)" },
