@@ -17,7 +17,7 @@ const node24 = join(binFolder, "node");
 const commands = {
   test: { servers: true, argv: (rest) => [join(root, "node_modules/vitest/vitest.mjs"), "run", "--config", "test/vitest.config.ts", ...rest] },
   demo: { servers: true, argv: (rest) => ["--disable-warning=ExperimentalWarning", "test/demo/demo.ts", ...rest] },
-  bench: { servers: true, argv: ([name = "", ...rest]) => ["--disable-warning=ExperimentalWarning", benchFile(name), ...rest] },
+  bench: { servers: true, argv: (rest) => ["--disable-warning=ExperimentalWarning", ...benchOf(rest)] },
   check: { servers: false, argv: (rest) => ["test/check.mjs", ...rest] },
   tools: { servers: true, argv: undefined },
 };
@@ -159,6 +159,11 @@ async function build() {
 /** Found, or built with Go into the user's cache; says so itself. A missing one is told, and its tests are skipped. */
 async function prepareServers() {
   await mustRun(node24, ["--disable-warning=ExperimentalWarning", "test/harness/prepare-tools.ts"]);
+}
+
+/** A bench by name with its flags; all of them without a name. */
+function benchOf([name = "", ...rest]) {
+  return name === "" || name.startsWith("-") ? [benchFile("all"), ...(name === "" ? [] : [name]), ...rest] : [benchFile(name), ...rest];
 }
 
 function benchFile(name) {

@@ -66,7 +66,10 @@ function observeProcess(meter: Meter): void {
   const delays = monitorEventLoopDelay({ resolution: 20 });
   delays.enable();
   meter
-    .createObservableGauge("nodejs.eventloop.delay.p99", { description: "How late the hub's event loop was since it was last asked: 99 % were sooner.", unit: "s" })
+    .createObservableGauge("nodejs.eventloop.delay.p99", {
+      description: "How late the hub's event loop was since it was last asked: 99 % were sooner.",
+      unit: "s",
+    })
     .addCallback((result) => {
       result.observe(delays.percentile(99) / 1e9);
       delays.reset();

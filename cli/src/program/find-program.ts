@@ -17,7 +17,10 @@ const nodeFlags: Readonly<Record<ProgramName, readonly string[]>> = {
 };
 
 /** Variables per program, as the images set them: without them glibc keeps an arena per thread. */
-export const programVariables: Readonly<Record<ProgramName, Readonly<Record<string, string>>>> = { hub: { MALLOC_ARENA_MAX: "2" }, agent: { MALLOC_ARENA_MAX: "1" } };
+export const programVariables: Readonly<Record<ProgramName, Readonly<Record<string, string>>>> = {
+  hub: { MALLOC_ARENA_MAX: "2" },
+  agent: { MALLOC_ARENA_MAX: "1" },
+};
 
 /**
  * What Node runs for the hub or the agent: the bundle beside the packed CLI; in a clone the sources, which are always as

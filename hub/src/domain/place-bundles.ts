@@ -134,7 +134,12 @@ function placerOf(request: PlaceRequest, order: readonly BundleSpec[]): (cluster
 
 const noOwners: ReadonlyMap<string, Owner> = new Map();
 
-function settle({ fleet, spec }: PlaceRequest, order: readonly BundleSpec[], bodies: ReadonlyMap<string, PlacedBody>, owners: ReadonlyMap<string, Owner>): Placed {
+function settle(
+  { fleet, spec }: PlaceRequest,
+  order: readonly BundleSpec[],
+  bodies: ReadonlyMap<string, PlacedBody>,
+  owners: ReadonlyMap<string, Owner>,
+): Placed {
   const claimants = spec.bundles.map(({ name }) => ({ bundle: name, objectIds: bodies.get(name)?.objectIds ?? [] }));
   const { owned, contests } = settleClaims(fleet, claimants, owners);
   const bundles = order.flatMap((bundle) => toTargetBundle(bundle, bodies.get(bundle.name), contests));

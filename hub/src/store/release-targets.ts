@@ -108,15 +108,7 @@ async function upsertTargets(client: pg.ClientBase, release: TargetRelease): Pro
                , held_generation = CASE WHEN $7 THEN NULL ELSE t.held_generation END
              WHERE t.digest <> EXCLUDED.digest OR t.revision <> EXCLUDED.revision OR t.tombstone IS NOT NULL OR ($7 AND t.held_generation IS NOT NULL)
              RETURNING cluster, generation::text AS generation, digest`,
-      values: [
-        fleet,
-        revision,
-        traceparent,
-        clusters,
-        part.map(({ digest }) => digest),
-        problems,
-        isCurrent,
-      ],
+      values: [fleet, revision, traceparent, clusters, part.map(({ digest }) => digest), problems, isCurrent],
     });
     released.push(...rows.map(({ cluster }) => cluster));
     await saveHistory(client, release, rows);

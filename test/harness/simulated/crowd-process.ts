@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { mkdir } from "node:fs/promises";
 import type { KubeEndpoint } from "@flotilla/agent/cluster/kube-endpoint";
+import type { Log } from "@flotilla/agent/log";
 import { runAgent } from "@flotilla/agent/run-agent";
-import { pino } from "pino";
 import { ApiServer } from "./api-server.ts";
 import {
   type CrowdAnswers,
@@ -26,7 +26,7 @@ import type { HostedCluster } from "./simulated-host.ts";
 
 const [stateFolder = "", behaviourText = "{}"] = process.argv.slice(2);
 const behaviour = JSON.parse(behaviourText) as CrowdBehaviour;
-const log = pino({ level: process.env.FLOTILLA_LOG_LEVEL ?? "error" }, pino.destination({ dest: 2, sync: false }));
+const log = logOf("");
 const clusters = new Map<string, ApiServer>();
 const agents: { readonly stop: AbortController; readonly done: Promise<void> }[] = [];
 let requests = 0;
@@ -56,12 +56,25 @@ async function addMember(member: CrowdMember, index: number): Promise<void> {
   await mkdir(stateDir, { recursive: true });
   const stop = new AbortController();
   const options = { hub: member.hub, token: member.token, caHash: member.caHash, cluster: name, stateDir, identity: "secret", onLink: noteLink } as const;
-  const done = runAgent({ ...options, endpoint: endpointOf(cluster, name), log: log.child({ cluster: name }), stopping: stop.signal }).catch(
-    (error: unknown) => {
-      if (!stop.signal.aborted) log.error({ err: error, cluster: name }, "an agent ended");
-    },
-  );
+  const done = runAgent({ ...options, endpoint: endpointOf(cluster, name), log: logOf(name), stopping: stop.signal }).catch((error: unknown) => {
+    if (!stop.signal.aborted) log.error({ err: error, cluster: name }, "an agent ended");
+  });
   agents.push({ stop, done });
+}
+
+/** Errors alone, unless FLOTILLA_LOG_LEVEL=debug: what thousands of agents say in a normal day is nothing to keep. */
+function logOf(cluster: string): Log {
+  const write = (level: string) => (fields: object, message: string) => {
+    const { err } = fields as { err?: unknown };
+    process.stderr.write(`${JSON.stringify({ level, cluster, message, ...fields, ...(err instanceof Error && { err: err.stack }) }, plain)}\n`);
+  };
+  const all = process.env.FLOTILLA_LOG_LEVEL === "debug";
+  const silent = () => undefined;
+  return { error: write("error"), warn: all ? write("warn") : silent, info: all ? write("info") : silent, debug: all ? write("debug") : silent };
+}
+
+function plain(_key: string, value: unknown): unknown {
+  return typeof value === "bigint" ? String(value) : value;
 }
 
 function noteLink(what: "connected" | "disconnected" | "target"): void {
