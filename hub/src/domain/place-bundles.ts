@@ -48,8 +48,9 @@ export function placeBundles(request: PlaceRequest): Placement {
   const claims: Claim[] = [];
   const contests = new Map<string, readonly Contest[]>();
   const held: string[] = [];
+  const shared: SharedBundles = new Map();
   for (const cluster of selectClusters(request.spec.clusters, request.clusters)) {
-    const placed = placeCluster(request, cluster.name, order);
+    const placed = placeCluster(request, cluster.name, order, shared);
     if (placed === undefined) {
       held.push(cluster.name);
       continue;
@@ -100,10 +101,14 @@ export function problemsOfContest(contest: Contest): { readonly forClaimant: Pro
   };
 }
 
+/** Bundles with their digest, by the bodies that they are made of: most clusters of a large fleet get what many others get, and need it once. */
+type SharedBundles = Map<string, { readonly bundles: readonly TargetBundle[]; readonly digest: string }>;
+
 function placeCluster(
   request: PlaceRequest,
   cluster: string,
   order: readonly BundleSpec[],
+  shared: SharedBundles,
 ): { target: PlacedTarget; claims: Claim[]; contests: readonly Contest[] } | undefined {
   const { fleet, revision, spec } = request;
   const bodies = new Map<string, PlacedBody>();
@@ -114,12 +119,21 @@ function placeCluster(
   }
   const claimants = spec.bundles.map(({ name }) => ({ bundle: name, objectIds: bodies.get(name)?.objectIds ?? [] }));
   const settled = settleClaims(fleet, claimants, request.ownersIn(cluster) ?? new Map<string, Owner>());
-  const bundles = order.flatMap((bundle) => toTargetBundle(bundle, bodies.get(bundle.name), settled.contests));
-  const digest = digestOfBundles(bundles);
+  const { bundles, digest } = bundlesFor(order, bodies, settled.contests, shared);
   const claims = spec.bundles
     .map(({ name }) => ({ cluster, fleet, bundle: name, objectIds: settled.owned.get(name) ?? [] }))
     .filter(({ objectIds }) => objectIds.length > 0);
   return { target: { fleet, cluster, revision, digest, bundles, problems: tellContests(fleet, settled.contests) }, claims, contests: settled.contests };
+}
+
+function bundlesFor(order: readonly BundleSpec[], bodies: ReadonlyMap<string, PlacedBody>, contests: readonly Contest[], shared: SharedBundles) {
+  const key = contests.length === 0 ? order.map(({ name }) => bodies.get(name)?.digest ?? "").join(" ") : undefined;
+  const known = key === undefined ? undefined : shared.get(key);
+  if (known !== undefined) return known;
+  const bundles = order.flatMap((bundle) => toTargetBundle(bundle, bodies.get(bundle.name), contests));
+  const made = { bundles, digest: digestOfBundles(bundles) };
+  if (key !== undefined) shared.set(key, made);
+  return made;
 }
 
 /** targetDigest, with what is left to others as a part of each bundle's policy. */

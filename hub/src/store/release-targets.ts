@@ -93,26 +93,22 @@ async function upsertTargets(client: pg.ClientBase, release: TargetRelease): Pro
     await saveSpecs(client, part);
     const { rows } = await client.query<ReleasedRow>({
       name: "release-targets",
+      // What a target is made of goes to Postgres once for all clusters that get the same; and most of a large fleet are as they were: a row that conflicts is locked and
+      // written to disk even where nothing is set.
       text: `INSERT INTO targets AS t (fleet, cluster, generation, revision, digest, bundles, problems, traceparent, released_at)
-             SELECT $1, r.cluster, 1, $2, r.digest, r.bundles, r.problems, $3, clock_timestamp()
-             FROM unnest($4::text[], $5::text[], $6::jsonb[], $7::jsonb[]) AS r (cluster, digest, bundles, problems)
+             SELECT $1, r.cluster, 1, $2, r.digest, s.bundles, r.problems, $3, clock_timestamp()
+             FROM unnest($4::text[], $5::text[], $6::jsonb[]) AS r (cluster, digest, problems)
+             JOIN target_specs s ON s.digest = r.digest
              JOIN clusters c ON c.name = r.cluster AND c.removed_at IS NULL
-             ON CONFLICT (fleet, cluster) DO UPDATE SET generation = CASE WHEN $8 THEN GREATEST(t.generation, t.held_generation) ELSE t.generation END + 1, revision = EXCLUDED.revision, digest = EXCLUDED.digest, bundles = EXCLUDED.bundles,
+             LEFT JOIN targets k ON k.fleet = $1 AND k.cluster = r.cluster
+             WHERE k.fleet IS NULL OR k.digest <> r.digest OR k.revision <> $2 OR k.tombstone IS NOT NULL OR ($7 AND k.held_generation IS NOT NULL)
+             ON CONFLICT (fleet, cluster) DO UPDATE SET generation = CASE WHEN $7 THEN GREATEST(t.generation, t.held_generation) ELSE t.generation END + 1, revision = EXCLUDED.revision, digest = EXCLUDED.digest, bundles = EXCLUDED.bundles,
                problems = EXCLUDED.problems, traceparent = EXCLUDED.traceparent, released_at = EXCLUDED.released_at, tombstone = NULL, removed_at = NULL, left_at = NULL,
                prune_approval = CASE WHEN t.revision = EXCLUDED.revision AND t.tombstone IS NULL THEN t.prune_approval END
-               , held_generation = CASE WHEN $8 THEN NULL ELSE t.held_generation END
-             WHERE t.digest <> EXCLUDED.digest OR t.revision <> EXCLUDED.revision OR t.tombstone IS NOT NULL OR ($8 AND t.held_generation IS NOT NULL)
+               , held_generation = CASE WHEN $7 THEN NULL ELSE t.held_generation END
+             WHERE t.digest <> EXCLUDED.digest OR t.revision <> EXCLUDED.revision OR t.tombstone IS NOT NULL OR ($7 AND t.held_generation IS NOT NULL)
              RETURNING cluster, generation::text AS generation, digest`,
-      values: [
-        fleet,
-        revision,
-        traceparent,
-        clusters,
-        part.map(({ digest }) => digest),
-        part.map(({ bundles }) => JSON.stringify(bundles)),
-        problems,
-        isCurrent,
-      ],
+      values: [fleet, revision, traceparent, clusters, part.map(({ digest }) => digest), problems, isCurrent],
     });
     released.push(...rows.map(({ cluster }) => cluster));
     await saveHistory(client, release, rows);
