@@ -23,7 +23,20 @@ const commands = {
 };
 
 /** What the benches share, and no bench itself. */
-const benchParts = new Set(["figures.ts", "bench-objects.ts", "proc-usage.ts", "answering-links.ts", "crowd-rig.ts", "crowd-fleet.ts", "read-profile.ts"]);
+const benchParts = new Set([
+  "figures.ts",
+  "bench-objects.ts",
+  "proc-usage.ts",
+  "answering-links.ts",
+  "crowd-rig.ts",
+  "crowd-fleet.ts",
+  "grown-hub.ts",
+  "api-questions.ts",
+  "asked-process.ts",
+  "event-process.ts",
+  "event-words.ts",
+  "read-profile.ts",
+]);
 
 main().catch((error) => {
   process.stderr.write(`\nflotilla: ${error.message}\n`);

@@ -416,6 +416,10 @@ export const auditPageRows = 1_000;
 export const pageRowsDefault = 100;
 export const pageRowsMax = 500;
 
+/** `total` of a list is counted up to this: ten times the clusters of the largest fleet. Of events, of which there are millions, up to the second. */
+export const countedRowsMax = 100_000;
+export const countedEventsMax = 10_000;
+
 /** Largest request body: a fleet with an SSH key and known hosts. */
 export const apiBodyBytesMax = 128 * 1024;
 

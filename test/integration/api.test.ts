@@ -291,6 +291,44 @@ describe("reading", () => {
     expect((await page(EventRow, `/api/v1/events?limit=2&order=asc&cursor=${events.next}`)).items[0].id).toBeGreaterThan(events.items[1].id);
   });
 
+  it("pages and counts by what is seen: a silent cluster's bundles and objects are Unknown, whatever they told last", async () => {
+    await call("POST", "/api/v1/fleets", { body: { name: "wide", repository: "https://git.example.com/wide.git" } });
+    await pool.query(
+      "INSERT INTO clusters (name, enrolled_at, lease_until) SELECT 'w-' || n, now(), now() + CASE WHEN n = 3 THEN -1 ELSE 1 END * interval '1 hour' FROM generate_series(1, 4) n",
+    );
+    await pool.query(`INSERT INTO bundle_states (fleet, cluster, bundle, digest, sync, health, as_of)
+      SELECT 'wide', 'w-' || n, 'b-' || b, 'd', CASE WHEN b = 2 THEN 'OutOfSync' ELSE 'Synced' END, CASE WHEN n = 2 AND b = 1 THEN 'Failed' ELSE 'Current' END, now()
+      FROM generate_series(1, 4) n, generate_series(1, 3) b`);
+    await pool.query(`INSERT INTO object_states (fleet, cluster, object_id, api_group, version, kind, namespace, name, bundle, sync, health, as_of)
+      SELECT fleet, cluster, '/ConfigMap/default/' || bundle, '', 'v1', 'ConfigMap', 'default', bundle, bundle, sync, health, now() FROM bundle_states WHERE fleet = 'wide'`);
+    const all = async (path: string, schema: typeof BundleRow | typeof ObjectRow) => {
+      const seen: string[] = [];
+      for (let cursor = ""; ;) {
+        const { items, next, total } = await page(schema, `${path}&limit=2${cursor}`);
+        seen.push(...items.map((row: Loose) => `${row.cluster} ${row.bundle}`));
+        if (next === null) {
+          expect(total).toBe(seen.length);
+          return seen;
+        }
+        cursor = `&cursor=${next}`;
+      }
+    };
+    for (const [list, schema] of [
+      ["bundles", BundleRow],
+      ["objects", ObjectRow],
+    ] as const) {
+      expect((await all(`/api/v1/${list}?fleet=wide`, schema)).length).toBe(12);
+      expect(await all(`/api/v1/${list}?fleet=wide&cluster=w-1`, schema)).toEqual(["w-1 b-1", "w-1 b-2", "w-1 b-3"]);
+      expect(await all(`/api/v1/${list}?fleet=wide&bundle=b-3`, schema)).toEqual(["w-1 b-3", "w-2 b-3", "w-3 b-3", "w-4 b-3"]);
+      expect(await all(`/api/v1/${list}?sync=OutOfSync`, schema)).toEqual(["w-1 b-2", "w-2 b-2", "w-4 b-2"]);
+      expect(await all(`/api/v1/${list}?fleet=wide&health=Unknown`, schema)).toEqual(["w-3 b-1", "w-3 b-2", "w-3 b-3"]);
+      expect(await all(`/api/v1/${list}?fleet=wide&health=Failed`, schema)).toEqual(["w-2 b-1"]);
+    }
+    expect(await all("/api/v1/objects?fleet=wide&troubled=true", ObjectRow)).toEqual(
+      ["w-1 b-2", "w-2 b-1", "w-2 b-2", "w-3 b-1", "w-3 b-2", "w-3 b-3", "w-4 b-2"],
+    ); // prettier-ignore
+  });
+
   it("finds a revision by a prefix that names one", async () => {
     await seed();
     await problem(get("/api/v1/fleets/shop/revisions/abcd/trace"), 409, "ambiguous");

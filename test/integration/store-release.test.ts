@@ -85,6 +85,20 @@ describe("releaseTargets", () => {
     expect(await generations()).toEqual({ "berlin-1": 2, "paris-1": 2 });
   });
 
+  it("writes nothing where nothing changed", async () => {
+    const versions = async () => (await pool.query("SELECT cluster, xmin, xmax FROM targets ORDER BY cluster")).rows;
+    await release([target("berlin-1", "d1"), target("paris-1", "d1")]);
+    const before = await versions();
+    expect(await release([target("berlin-1", "d1"), target("paris-1", "d1")])).toEqual({ released: 0 });
+    expect(await versions()).toEqual(before);
+    await release([target("berlin-1", "d1"), target("paris-1", "d2")]);
+    expect((await versions())[0]).toEqual(before[0]);
+    expect((await pool.query("SELECT bundles -> 0 ->> 'digest' AS digest FROM targets ORDER BY cluster")).rows).toEqual([
+      { digest: "body of d1" },
+      { digest: "body of d2" },
+    ]);
+  });
+
   it("leaves a tombstone where a cluster leaves, once, and goes on from its generation when it comes back", async () => {
     await release([target("berlin-1", "d1")]);
     const removals = [

@@ -24,7 +24,7 @@ const tags = ["approvals"];
 export function addApprovalRoutes(app: ApiApp, { store }: ApiOptions): void {
   /** @throws ApiProblem 404. */
   const checkFleet = async (name: string): Promise<void> => {
-    if ((await store.readFleet(name)) === undefined) throw notFound("fleet", name, "`fleet list` shows those there are");
+    if (!(await store.hasFleet(name))) throw notFound("fleet", name, "`fleet list` shows those there are");
   };
 
   app.get(

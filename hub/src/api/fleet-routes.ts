@@ -22,6 +22,11 @@ export function addFleetRoutes(app: ApiApp, options: ApiOptions): void {
     return row;
   };
 
+  /** @throws ApiProblem 404. */
+  const mustExist = async (name: string): Promise<void> => {
+    if (!(await store.hasFleet(name))) throw notFound("fleet", name, "`fleet list` shows those there are");
+  };
+
   app.get(
     `${apiPrefix}/fleets`,
     { schema: { operationId: "listFleets", summary: "Fleets by name", tags, querystring: listQuery(["name"]), response: answers({ 200: pageOf(FleetRow) }) } },
@@ -116,7 +121,7 @@ export function addFleetRoutes(app: ApiApp, options: ApiOptions): void {
       },
     },
     async (request) => {
-      await fleetOf(request.params.fleet);
+      await mustExist(request.params.fleet);
       return store.readTargets({ ...boundsOf(request.query), fleet: request.params.fleet });
     },
   );
@@ -134,7 +139,7 @@ export function addFleetRoutes(app: ApiApp, options: ApiOptions): void {
       },
     },
     async (request) => {
-      await fleetOf(request.params.fleet);
+      await mustExist(request.params.fleet);
       return store.readRevisions({ ...boundsOf(request.query), fleet: request.params.fleet });
     },
   );
@@ -156,7 +161,7 @@ export function addFleetRoutes(app: ApiApp, options: ApiOptions): void {
       },
     },
     async (request) => {
-      await fleetOf(request.params.fleet);
+      await mustExist(request.params.fleet);
       return store.readTrace(request.params.fleet, request.params.revision);
     },
   );
@@ -179,7 +184,7 @@ export function addFleetRoutes(app: ApiApp, options: ApiOptions): void {
     },
     async (request) => {
       const { fleet, cluster } = request.params;
-      await fleetOf(fleet);
+      await mustExist(fleet);
       const rendered = await store.readRendered(fleet, cluster, request.query.revision);
       if (rendered !== undefined) return rendered;
       if ((await store.readCluster(cluster)) === undefined) throw notFound("cluster", cluster, "`fleet cluster list` shows those there are");

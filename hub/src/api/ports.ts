@@ -72,6 +72,7 @@ export interface ApiStore {
   /** Somebody tried to act with a token that was valid once: for the audit log. Nothing for any other token. */
   recordExpiredToken(token: string, source: string, request: string): Promise<void>;
   readFleets(query: Filters<"name">): Promise<Page<FleetRow>>;
+  hasFleet(name: string): Promise<boolean>;
   readFleet(name: string): Promise<FleetRow | undefined>;
   createFleet(actor: Actor, fleet: NewFleet): Promise<{ readonly repositoryId: string; readonly webhookSecret: string | undefined }>;
   deleteFleet(actor: Actor, name: string, policy: "orphan" | "delete"): Promise<void>;

@@ -36,7 +36,7 @@ export function pageOf<Row extends Type.TSchema>(row: Row) {
   return Type.Object({
     items: Type.Array(row),
     next: Type.Union([Type.String(), Type.Null()], { description: "Goes into ?cursor=; null on the last page" }),
-    total: Type.Integer({ description: "Rows that match the filters, on all pages" }),
+    total: Type.Integer({ description: "Rows that match the filters, on all pages; counted up to 100,000, events up to 10,000" }),
   });
 }
 

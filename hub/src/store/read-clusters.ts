@@ -37,6 +37,10 @@ const from = `seen_clusters c CROSS JOIN LATERAL (
            (array_agg(t.health ORDER BY health_rank(t.health)))[1] AS health, min(t.as_of) AS as_of
     FROM seen_targets t WHERE t.cluster = c.name AND t.tombstone IS NULL) s`;
 
+/** The same as being among its fleets, without adding those up for every cluster there is. */
+const holdsFleet =
+  "EXISTS (SELECT FROM targets t WHERE t.fleet = ¤ AND t.cluster = c.name AND t.tombstone IS NULL AND t.removed_at IS NULL AND c.removed_at IS NULL)";
+
 /** A connected cluster without a fleet lacks nothing; whatever is not connected is Unknown. */
 const select = `c.name, c.labels, c.facts, c.phase, c.created_at, c.enrolled_at, c.last_seen_at, c.agent_version, c.kubernetes_version, c.hub_id, s.fleets, suspension_of('', c.name, '') AS suspended,
   CASE WHEN c.phase <> 'Connected' OR s.unknown > 0 AND s.out_of_sync = 0 THEN 'Unknown' WHEN s.out_of_sync > 0 THEN 'OutOfSync' ELSE 'Synced' END AS sync,
@@ -45,10 +49,18 @@ const select = `c.name, c.labels, c.facts, c.phase, c.created_at, c.enrolled_at,
 
 /** Clusters by name; removed ones only when their phase is asked for. */
 export async function readClusters(pool: pg.Pool, query: ClusterFilter): Promise<PageOf<ClusterRow>> {
-  const where = new Conditions().add("c.name = ¤", query.name).add("c.phase = ¤", query.phase).add("¤ = ANY(s.fleets)", query.fleet);
+  const where = new Conditions().add("c.name = ¤", query.name).add("c.phase = ¤", query.phase).add(holdsFleet, query.fleet);
   if (query.phase !== "Removed") where.always("c.phase <> 'Removed'");
   for (const expression of query.labels ?? []) addLabel(where, expression);
-  const page = await readPage<StoredCluster>(pool, { from, select, where, keys: [["c.name", "text"]], limit: query.limit, cursor: query.cursor });
+  const page = await readPage<StoredCluster>(pool, {
+    from,
+    select,
+    where,
+    keys: [["c.name", "text"]],
+    countFrom: "seen_clusters c",
+    limit: query.limit,
+    cursor: query.cursor,
+  });
   return { ...page, items: page.items.map(clusterRow) };
 }
 

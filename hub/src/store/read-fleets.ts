@@ -37,13 +37,15 @@ interface StoredFleet {
 /** Clusters that leave the fleet count only while the whole fleet is being deleted. */
 const from = `fleets f JOIN repositories r ON r.id = f.repository_id
   CROSS JOIN LATERAL (
-    SELECT count(*)::integer AS clusters,
-           count(*) FILTER (WHERE sync = 'Synced')::integer AS synced, count(*) FILTER (WHERE sync = 'OutOfSync')::integer AS out_of_sync,
-           count(*) FILTER (WHERE sync = 'Unknown')::integer AS unknown, count(*) FILTER (WHERE health = 'Current')::integer AS current,
-           count(*) FILTER (WHERE health = 'InProgress')::integer AS in_progress, count(*) FILTER (WHERE health IN ('Failed', 'NotFound'))::integer AS failed,
-           count(*) FILTER (WHERE drifted > 0)::integer AS drifted,
+    SELECT COALESCE(sum(n), 0)::integer AS clusters,
+           COALESCE(sum(n) FILTER (WHERE sync = 'Synced'), 0)::integer AS synced, COALESCE(sum(n) FILTER (WHERE sync = 'OutOfSync'), 0)::integer AS out_of_sync,
+           COALESCE(sum(n) FILTER (WHERE sync = 'Unknown'), 0)::integer AS unknown, COALESCE(sum(n) FILTER (WHERE health = 'Current'), 0)::integer AS current,
+           COALESCE(sum(n) FILTER (WHERE health = 'InProgress'), 0)::integer AS in_progress,
+           COALESCE(sum(n) FILTER (WHERE health IN ('Failed', 'NotFound')), 0)::integer AS failed, COALESCE(sum(n) FILTER (WHERE is_drifted), 0)::integer AS drifted,
            (array_agg(health ORDER BY health_rank(health)))[1] AS health, min(as_of) AS as_of
-    FROM seen_targets t WHERE t.fleet = f.name AND (t.tombstone IS NULL OR f.deleting IS NOT NULL)) s`;
+    -- The same words are said of thousands of clusters: each is looked at once, and the sums are made of what is left.
+    FROM (SELECT sync, health, drifted > 0 AS is_drifted, count(*) AS n, min(as_of) AS as_of FROM seen_targets t
+          WHERE t.fleet = f.name AND (t.tombstone IS NULL OR f.deleting IS NOT NULL) GROUP BY 1, 2, 3) t) s`;
 
 /** What single clusters of the fleet do not get, and what other fleets want of its objects: so many are shown, each with its cluster. */
 const clusterProblemsShown = 50;
@@ -66,8 +68,13 @@ const select = `f.name, r.url, f.ref, f.path, f.selector, f.created_at, f.revisi
 
 export async function readFleets(pool: pg.Pool, query: ListBounds & { readonly name?: string | undefined }): Promise<PageOf<FleetRow>> {
   const where = new Conditions().add("f.name = ¤", query.name);
-  const page = await readPage<StoredFleet>(pool, { from, select, where, keys: [["f.name", "text"]], ...query });
+  const page = await readPage<StoredFleet>(pool, { from, select, where, keys: [["f.name", "text"]], countFrom: "fleets f", ...query });
   return { ...page, items: page.items.map(fleetRow) };
+}
+
+/** Whether there is such a fleet: nothing is added up for that. */
+export async function hasFleet(pool: pg.Pool, name: string): Promise<boolean> {
+  return (await pool.query({ name: "has-fleet", text: "SELECT FROM fleets WHERE name = $1", values: [name] })).rows.length > 0;
 }
 
 export async function readFleet(pool: pg.Pool, name: string): Promise<FleetRow | undefined> {

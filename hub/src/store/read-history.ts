@@ -1,5 +1,6 @@
 import type { DriftRow, EventRow, RevisionRow, Trace } from "@flotilla/proto/rest/contract";
 import type pg from "pg";
+import { countedEventsMax } from "../limits.ts";
 import { isoOrNull } from "./iso-time.ts";
 import type { ListBounds } from "./read-fleets.ts";
 import { Conditions, readPage, type PageOf } from "./read-page.ts";
@@ -20,18 +21,28 @@ export async function readRevisions(pool: pg.Pool, query: ListBounds & { readonl
     readonly clusters: RevisionRow["clusters"];
     readonly rollout: RevisionRow["rollout"];
   }
-  const from = `revisions r CROSS JOIN LATERAL (
-      SELECT json_build_object('wanted', count(*), 'synced', count(*) FILTER (WHERE t.sync = 'Synced'), 'healthy', count(*) FILTER (WHERE t.health = 'Current')) AS clusters
-      FROM seen_targets t WHERE t.fleet = r.fleet AND t.revision = r.revision AND t.tombstone IS NULL) s
+  const from = `revisions r LEFT JOIN (
+      SELECT t.fleet, t.revision, count(*) AS wanted, count(*) FILTER (WHERE t.sync = 'Synced') AS synced, count(*) FILTER (WHERE t.health = 'Current') AS healthy
+      FROM seen_targets t WHERE t.tombstone IS NULL GROUP BY t.fleet, t.revision) s ON s.fleet = r.fleet AND s.revision = r.revision
     LEFT JOIN LATERAL (SELECT json_build_object('id', o.id, 'phase', o.phase, 'reason', o.reason) AS rollout FROM rollouts o
       WHERE o.fleet = r.fleet AND o.revision = r.revision ORDER BY o.id DESC LIMIT 1) l ON true`;
-  const select = "r.fleet, r.revision, r.author, r.subject, r.committed_at, r.seen_at, r.outcome, r.problems, r.trace_id, s.clusters, l.rollout";
+  const select = `r.fleet, r.revision, r.author, r.subject, r.committed_at, r.seen_at, r.outcome, r.problems, r.trace_id, l.rollout,
+    json_build_object('wanted', COALESCE(s.wanted, 0), 'synced', COALESCE(s.synced, 0), 'healthy', COALESCE(s.healthy, 0)) AS clusters`;
   const where = new Conditions().add("r.fleet = ¤", query.fleet);
   const keys = [
     ["r.seen_at", "timestamptz"],
     ["r.revision", "text"],
   ] as const;
-  const page = await readPage<StoredRevision>(pool, { from, select, where, keys, descending: true, limit: query.limit, cursor: query.cursor });
+  const page = await readPage<StoredRevision>(pool, {
+    from,
+    select,
+    where,
+    keys,
+    countFrom: "revisions r",
+    descending: true,
+    limit: query.limit,
+    cursor: query.cursor,
+  });
   return {
     ...page,
     items: page.items.map(({ fleet, revision, author, subject, outcome, problems, clusters, rollout, ...row }) => ({
@@ -124,6 +135,7 @@ export async function readDrifts(pool: pg.Pool, query: ListBounds & DriftFilter)
   const page = await readPage<StoredDrift>(pool, {
     from,
     select: "d.*, s.as_of",
+    countFrom: "drifts d",
     where,
     keys: [["d.id", "bigint"]],
     descending: true,
@@ -166,6 +178,7 @@ export async function readEvents(pool: pg.Pool, query: EventFilter): Promise<Pag
   const page = await readPage<StoredEvent>(pool, {
     from: "events e",
     select: "e.*",
+    countMax: countedEventsMax,
     where,
     keys: [["e.id", "bigint"]],
     descending: query.order !== "asc",

@@ -1,4 +1,5 @@
 import type pg from "pg";
+import { countedRowsMax } from "../limits.ts";
 import { StoreError } from "./store-error.ts";
 
 /** Conditions of a query, with their parameters numbered as they come. */
@@ -32,6 +33,12 @@ export interface PageQuery {
   readonly where: Conditions;
   /** What orders the rows, unique together: columns with their types, in the order's sequence. */
   readonly keys: readonly (readonly [column: string, type: string])[];
+  /** Of the keys' columns those that `where` holds to one value: a bound that names them too would be looked for from the first row on. */
+  readonly fixed?: readonly string[];
+  /** What is counted, where that is less than what is read: without what only adds columns. */
+  readonly countFrom?: string;
+  /** Rows are counted up to here; countedRowsMax when left out. */
+  readonly countMax?: number;
   readonly descending?: boolean;
   readonly limit: number;
   readonly cursor?: string | undefined;
@@ -52,16 +59,7 @@ export async function readPage<Row extends object>(pool: pg.Pool, query: PageQue
   const columns = query.keys.map(([column]) => column);
   const after = query.cursor === undefined ? undefined : readCursor(query.cursor, query.keys.length);
   const values = [...query.where.values];
-  const keyset =
-    after === undefined
-      ? "true"
-      : `(${columns.join(", ")}) ${query.descending === true ? "<" : ">"} (${query.keys.map(([, type]) => `¤::${type}`).join(", ")})`;
-  let at = 0;
-  const bound = keyset.replaceAll("¤", () => {
-    values.push(after?.[at]);
-    at += 1;
-    return `$${values.length}`;
-  });
+  const bound = after === undefined ? "true" : boundAfter(query, after, values);
   const order = columns.map((column) => `${column} ${query.descending === true ? "DESC" : "ASC"}`).join(", ");
   const pageKey = `json_build_array(${columns.map((column) => `${column}::text`).join(", ")})::text AS page_key`;
   const [page, count] = await Promise.all([
@@ -75,12 +73,24 @@ export async function readPage<Row extends object>(pool: pg.Pool, query: PageQue
         if (after !== undefined && (error as { code?: string }).code?.startsWith("22") === true) throw badCursor();
         throw error;
       }),
-    pool.query<{ total: number }>(`SELECT count(*)::integer AS total FROM ${query.from} WHERE ${query.where.text}`, [...query.where.values]),
+    pool.query<{ total: number }>(
+      `SELECT count(*)::integer AS total FROM (SELECT FROM ${query.countFrom ?? query.from} WHERE ${query.where.text} LIMIT ${query.countMax ?? countedRowsMax}) c`,
+      [...query.where.values],
+    ),
   ]);
   const items = page.rows.slice(0, query.limit);
   const last = items.at(-1);
   const next = page.rows.length > query.limit && last !== undefined ? Buffer.from(last.page_key).toString("base64url") : null;
   return { items, next, total: count.rows[0]?.total ?? 0 };
+}
+
+/** The condition for what comes after a row; its parameters are added to the values. */
+function boundAfter({ keys, fixed = [], descending }: PageQuery, after: readonly string[], values: unknown[]): string {
+  const open = keys.flatMap(([column, type], index) => (fixed.includes(column) ? [] : [{ column, type, value: after[index] }]));
+  // One row at most: it was on the page before.
+  if (open.length === 0) return "false";
+  const parameters = open.map(({ type, value }) => `$${values.push(value)}::${type}`);
+  return `(${open.map(({ column }) => column).join(", ")}) ${descending === true ? "<" : ">"} (${parameters.join(", ")})`;
 }
 
 function readCursor(cursor: string, length: number): readonly string[] {

@@ -217,6 +217,7 @@ export async function readReleases(
       ["r.cluster", "text"],
       ["r.generation", "bigint"],
     ],
+    ...(query.fleet !== undefined && { fixed: ["r.fleet"] }),
     descending: true,
     limit: query.limit,
     cursor: query.cursor,

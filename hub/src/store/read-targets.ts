@@ -49,10 +49,8 @@ export async function readTargets(
     .add("t.sync = ¤", query.sync)
     .add("t.health = ¤", query.health);
   const page = await readPage<StoredTarget>(pool, {
-    from: "seen_targets t JOIN targets w ON w.fleet = t.fleet AND w.cluster = t.cluster",
-    select: `t.*, w.leaving_since, w.leaves_at, suspension_of(t.fleet, t.cluster, '') AS suspended,
-      (SELECT s.health_counts FROM target_states s WHERE s.fleet = t.fleet AND s.cluster = t.cluster) AS health_counts,
-      CASE WHEN w.held_generation IS NOT NULL THEN ${behindProblem("w")} END AS behind`,
+    from: "seen_targets t",
+    select: `t.*, suspension_of(t.fleet, t.cluster, '') AS suspended, CASE WHEN t.held_generation IS NOT NULL THEN ${behindProblem("t")} END AS behind`,
     where,
     keys: [["t.cluster", "text"]],
     limit: query.limit,
@@ -102,10 +100,10 @@ export async function readBundles(pool: pg.Pool, query: StateFilter): Promise<Pa
   ] as const;
   const page = await readPage<Omit<BundleRow, "asOf" | "healthCounts"> & { as_of: Date | null; health_counts: BundleRow["healthCounts"] | null }>(pool, {
     from: "seen_bundles b",
-    select:
-      "b.*, (SELECT s.health_counts FROM bundle_states s WHERE s.fleet = b.fleet AND s.cluster = b.cluster AND s.bundle = b.bundle) AS health_counts, suspension_of(b.fleet, b.cluster, b.bundle) AS suspended",
+    select: "b.*, suspension_of(b.fleet, b.cluster, b.bundle) AS suspended",
     where: stateConditions("b", query),
     keys,
+    fixed: fixedBy("b", query),
     limit: query.limit,
     cursor: query.cursor,
   });
@@ -132,18 +130,22 @@ export async function readObjects(pool: pg.Pool, query: ObjectFilter): Promise<P
     .add("o.kind = ¤", query.kind)
     .add("o.namespace = ¤", query.namespace)
     .add("o.name = ¤", query.name)
-    .add("p.prune = ¤", query.prune);
-  if (query.troubled === true) where.always("(o.sync <> 'Synced' OR o.health <> 'Current')");
+    .add("o.prune = ¤", query.prune);
+  if (query.troubled === true) {
+    where.always("(o.sync <> 'Synced' OR o.health <> 'Current')");
+    where.always(`(o.told_sync <> 'Synced' OR o.told_health <> 'Current' OR ${isSilent("o")})`);
+  }
   const keys = [
     ["o.fleet", "text"],
     ["o.cluster", "text"],
     ["o.object_id", "text"],
   ] as const;
   const page = await readPage<Omit<ObjectRow, "asOf" | "group" | "protection"> & { api_group: string; as_of: Date | null }>(pool, {
-    from: "seen_objects o JOIN object_states p ON p.fleet = o.fleet AND p.cluster = o.cluster AND p.object_id = o.object_id",
-    select: "o.*, p.prune",
+    from: "seen_objects o",
+    select: "o.*",
     where,
     keys,
+    fixed: fixedBy("o", query),
     limit: query.limit,
     cursor: query.cursor,
   });
@@ -157,10 +159,23 @@ export async function readObjects(pool: pg.Pool, query: ObjectFilter): Promise<P
 }
 
 function stateConditions(alias: string, query: StateFilter): Conditions {
-  return new Conditions()
-    .add(`${alias}.fleet = ¤`, query.fleet)
-    .add(`${alias}.cluster = ¤`, query.cluster)
-    .add(`${alias}.bundle = ¤`, query.bundle)
-    .add(`${alias}.sync = ¤`, query.sync)
-    .add(`${alias}.health = ¤`, query.health);
+  const where = new Conditions().add(`${alias}.fleet = ¤`, query.fleet).add(`${alias}.cluster = ¤`, query.cluster).add(`${alias}.bundle = ¤`, query.bundle);
+  addWord(where, alias, "sync", query.sync);
+  addWord(where, alias, "health", query.health);
+  return where;
+}
+
+/** What is seen is also what was told, unless the cluster is silent: that is what the indexes know. */
+function addWord(where: Conditions, alias: string, column: "sync" | "health", word: string | undefined): void {
+  where.add(`${alias}.${column} = ¤`, word);
+  if (word === "Unknown") where.always(`(${alias}.told_${column} = 'Unknown' OR ${isSilent(alias)})`);
+  else where.add(`${alias}.told_${column} = ¤`, word);
+}
+
+function isSilent(alias: string): string {
+  return `${alias}.cluster = ANY (ARRAY(SELECT name FROM seen_clusters WHERE phase NOT IN ('Connected', 'Removed')))`;
+}
+
+function fixedBy(alias: string, query: StateFilter): string[] {
+  return (["fleet", "cluster", "bundle"] as const).filter((column) => query[column] !== undefined).map((column) => `${alias}.${column}`);
 }

@@ -95,6 +95,8 @@ async function upsertTargets(client: pg.ClientBase, release: TargetRelease): Pro
     await saveSpecs(client, part);
     const { rows } = await client.query<ReleasedRow>({
       name: "release-targets",
+      // What a target is made of goes to Postgres once for all clusters that get the same; and most of a large fleet are as they were: a row that conflicts is locked and
+      // written to disk even where nothing is set.
       text: `INSERT INTO targets AS t (fleet, cluster, generation, revision, digest, bundles, problems, traceparent, released_at)
              SELECT $1, r.cluster, 1, $2, r.digest, s.bundles, r.problems, $3, clock_timestamp()
              FROM unnest($4::text[], $5::text[], $6::jsonb[]) AS r (cluster, digest, problems)

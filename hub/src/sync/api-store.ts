@@ -24,7 +24,7 @@ import {
 } from "../store/forges.ts";
 import { readApprovals, readHeldPrunes } from "../store/read-approvals.ts";
 import { readCluster, readClusters } from "../store/read-clusters.ts";
-import { readFleet, readFleets, readHeldRemoval, readTallies } from "../store/read-fleets.ts";
+import { hasFleet, readFleet, readFleets, readHeldRemoval, readTallies } from "../store/read-fleets.ts";
 import { readPreview } from "../store/previews.ts";
 import { readRendered } from "../store/read-rendered.ts";
 import { readBundles, readObjects, readTargets } from "../store/read-targets.ts";
@@ -44,6 +44,7 @@ export function apiStore(pool: pg.Pool, sealing: Sealing): ApiStore {
     revokeToken: (actor, id) => revokeApiToken(pool, actor, id),
     recordExpiredToken: (token, source, request) => recordExpiredToken(pool, token, source, request),
     readFleets: (query) => readFleets(pool, query),
+    hasFleet: (name) => hasFleet(pool, name),
     readFleet: (name) => readFleet(pool, name),
     createFleet: (actor, fleet) => createFleet(pool, sealing, actor, fleet),
     deleteFleet: (actor, name, policy) => deleteFleet(pool, actor, name, policy),
