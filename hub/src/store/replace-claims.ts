@@ -69,7 +69,8 @@ interface WantedClaims {
 
 /** By cluster; what leaves, and what is placed without an object, claims nothing. */
 async function changedClaims(client: pg.ClientBase, { fleet, placed, claims, removals }: ClaimsRelease): Promise<Map<string, WantedClaims>> {
-  const wanted = new Map<string, WantedClaims>([...placed, ...removals].map(({ cluster }) => [cluster, { digest: "", owned: [] }]));
+  const wanted = new Map<string, WantedClaims>(removals.map(({ cluster }) => [cluster, { digest: "", owned: nothing }]));
+  for (const { cluster } of placed) wanted.set(cluster, { digest: digestOfClaims(nothing), owned: nothing });
   for (const { cluster, owned } of claims) wanted.set(cluster, { digest: digestOfClaims(owned), owned });
   if (wanted.size === 0) return wanted;
   const { rows } = await client.query<{ cluster: string }>({
@@ -81,6 +82,8 @@ async function changedClaims(client: pg.ClientBase, { fleet, placed, claims, rem
   for (const { cluster } of rows) wanted.delete(cluster);
   return wanted;
 }
+
+const nothing: readonly Claimant[] = [];
 
 async function sendWanted(client: pg.ClientBase, wanted: ReadonlyMap<string, WantedClaims>): Promise<void> {
   await client.query("CREATE TEMPORARY TABLE IF NOT EXISTS wanted_claims (digest text, object_id text, bundle text) ON COMMIT DELETE ROWS");
@@ -118,7 +121,7 @@ function digestOfClaims(owned: readonly Claimant[]): string {
     for (const objectId of objectIds.toSorted()) hash.update(`${objectId}\0`);
     hash.update("\0");
   }
-  const digest = owned.length === 0 ? "" : hash.digest("hex");
+  const digest = hash.digest("hex");
   digests.set(owned, digest);
   return digest;
 }
