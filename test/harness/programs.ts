@@ -19,7 +19,7 @@ export function programArgs(name: keyof typeof files, build: ProgramBuild): stri
   // What ships sets these in its image and its bin script: a small young generation, and for the agent no optimizing compilers, keep the resident set small.
   const flags = {
     agent: ["--max-semi-space-size=1", "--optimize-for-size", "--no-opt", "--no-maglev"],
-    hub: ["--max-semi-space-size=8", "--optimize-for-size"],
+    hub: ["--max-semi-space-size=8", "--heap-growing-percent=30"],
     cli: [],
   };
   return [...(build === "bundle" ? flags[name] : ["--disable-warning=ExperimentalWarning"]), file];

@@ -8,11 +8,11 @@ export type ProgramName = "hub" | "agent";
 /**
  * Node's own flags per program. A small young generation, and no optimizing compilers (their code, and what they make, are 12 MiB), keep an
  * agent's resident set small; it costs a quarter of its CPU, which is a small part of what an apply costs the API server.
- * A hub's heap grows by what a placement of many clusters leaves behind, and V8 does not give it back by itself: told to be sparing, it takes
- * a third (184 instead of 509 MiB with 200 clusters of 100 bundles each).
+ * A hub's heap grows by what a placement of many clusters leaves behind, and V8 does not give it back by itself: told to grow in small steps, it takes
+ * half (198 instead of 399 MiB while 100 clusters of 100 bundles each joined), for about a tenth more CPU.
  */
 const nodeFlags: Readonly<Record<ProgramName, readonly string[]>> = {
-  hub: ["--max-semi-space-size=8", "--optimize-for-size"],
+  hub: ["--max-semi-space-size=8", "--heap-growing-percent=30"],
   agent: ["--max-semi-space-size=1", "--optimize-for-size", "--no-opt", "--no-maglev"],
 };
 
