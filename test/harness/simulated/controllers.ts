@@ -2,12 +2,15 @@ import { createHash } from "node:crypto";
 import { type ApiServer, timestamp } from "./api-server.ts";
 import { apiVersionOf, type ServedKind, storageKey } from "./kinds.ts";
 import type { StoreEvent } from "./object-store.ts";
+import { parseLabelSelector } from "./selectors.ts";
 import { type Fields, isFields, textOf } from "./typed-value.ts";
 import { parse } from "./write-object.ts";
 
 /** What kube-controller-manager, scheduler and kubelet would do, as far as agents see it. Every act is a request like anybody's. */
 
 type Act = (api: ApiServer, object: Fields) => void;
+
+const budgets = "policy/poddisruptionbudgets";
 
 const acts: Readonly<Record<string, Act>> = {
   "/namespaces": finishNamespace,
@@ -19,6 +22,7 @@ const acts: Readonly<Record<string, Act>> = {
   "/pods": runPod,
   "/persistentvolumeclaims": bindClaim,
   "/services": giveAddress,
+  [budgets]: countDisruptions,
 };
 
 /** @returns how to stop them. */
@@ -46,6 +50,8 @@ export function startControllers(api: ApiServer): () => void {
   };
   const stop = api.store.listen((event) => {
     look(event.storage, event.object.namespace, event.object.name);
+    // Whose pods they are is told by a selector.
+    if (event.storage === "/pods") for (const { name } of api.store.list(budgets, event.object.namespace)) look(budgets, event.object.namespace, name);
     for (const [storage, name] of ownersOf(event)) look(storage, event.object.namespace, name);
     if (event.type === "DELETED") later(`collect ${event.object.version}`, () => collect(api, parse(event.object)));
     // What is in a namespace keeps it.
@@ -415,4 +421,39 @@ function giveAddress(api: ApiServer, service: Fields): void {
   const loadBalancer = ((service.status ?? {}) as Fields).loadBalancer as Fields | undefined;
   if (specOf(service).type === "LoadBalancer" && loadBalancer?.ingress === undefined)
     writeStatus(api, service, { loadBalancer: { ingress: [{ ip: "192.0.2.1" }] } });
+}
+
+/** The disruption controller: how many of the pods that a budget selects may go now. */
+function countDisruptions(api: ApiServer, budget: Fields): void {
+  const { namespace, generation } = budget.metadata as { namespace: string; generation?: number };
+  const { selector, minAvailable, maxUnavailable } = specOf(budget) as { selector?: Fields; minAvailable?: unknown; maxUnavailable?: unknown };
+  const isMeant = parseLabelSelector(
+    Object.entries((selector?.matchLabels ?? {}) as Record<string, string>)
+      .map(([key, value]) => `${key}=${value}`)
+      .join(","),
+  );
+  const pods = api.store.list("/pods", namespace).filter(({ labels }) => isMeant(labels));
+  const expectedPods = pods.length;
+  const currentHealthy = pods.filter((pod) => isReady(parse(pod))).length;
+  const desiredHealthy =
+    maxUnavailable === undefined ? partOf(minAvailable ?? 1, expectedPods) : Math.max(0, expectedPods - partOf(maxUnavailable, expectedPods));
+  const disruptionsAllowed = Math.max(0, currentHealthy - desiredHealthy);
+  const status = { observedGeneration: generation ?? 1, disruptionsAllowed, currentHealthy, desiredHealthy, expectedPods };
+  const { observedGeneration, ...before } = (budget.status ?? {}) as Fields;
+  const isSame = Object.entries(status).every(([field, value]) => (field === "observedGeneration" ? observedGeneration : before[field]) === value);
+  if (isSame) return;
+  const isEnough = disruptionsAllowed > 0;
+  const condition = {
+    type: "DisruptionAllowed",
+    status: isEnough ? "True" : "False",
+    reason: isEnough ? "SufficientPods" : "InsufficientPods",
+    message: "",
+    lastTransitionTime: timestamp(),
+  };
+  writeStatus(api, budget, { ...status, conditions: [condition] });
+}
+
+/** A number, or a percentage, which is rounded up. */
+function partOf(value: unknown, of: number): number {
+  return typeof value === "string" && value.endsWith("%") ? Math.ceil((Number.parseFloat(value) / 100) * of) : Number(value);
 }
