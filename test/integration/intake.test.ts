@@ -101,6 +101,14 @@ await describeWith(["nats-server"], "intake", () => {
       (value) => value === seq,
       { what: `watermark ${seq} of ${name}`, timeoutMs: 30_000 },
     );
+  /** What each table holds of berlin-1, as a checksum. */
+  const tableSums = () =>
+    Promise.all(
+      ["object_states", "target_states", "bundle_states", "drifts", "events", "phases"].map(async (table) => {
+        const { rows } = await pool.query(`SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) AS sum FROM ${table} t WHERE cluster = 'berlin-1'`);
+        return rows[0].sum as string | null;
+      }),
+    );
   const addClusters = async (names: readonly string[], into = pool): Promise<void> => {
     for (const name of names) await into.query("INSERT INTO clusters (name, epoch, enrolled_at) VALUES ($1, $2, now())", [name, epoch]);
   };
@@ -154,6 +162,22 @@ await describeWith(["nats-server"], "intake", () => {
       { cluster: "berlin-1", phase: "apply" },
       { cluster: "paris-1", phase: "apply" },
     ]);
+  });
+
+  it("changes no row when the whole stream comes once more (fault 18)", async () => {
+    intake("one");
+    const objects = (seq: number) => ({ [`web-${seq % 7}`]: `seq ${seq}`, [`db-${seq % 3}`]: "same" });
+    const sayAll = async (round: number): Promise<void> => {
+      for (let seq = 1; seq <= 60; seq += 1) await say("berlin-1", seq, { objects: objects(seq), drifted: seq % 5 === 0 ? [`web-${seq % 7}`] : [] }, round);
+    };
+    await sayAll(0);
+    await watermark("berlin-1", 60);
+    const before = await tableSums();
+    expect(before).not.toContain(null);
+    await sayAll(1);
+    await say("paris-1", 1, {});
+    await watermark("paris-1", 1);
+    expect(await tableSums()).toEqual(before);
   });
 
   it("writes nothing for objects that did not change, and heals drift that is gone", async () => {

@@ -6,8 +6,13 @@ import { inboxPrefix, reportStream, reportSubject } from "@flotilla/proto/subjec
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { connect, jwtAuthenticator, type NatsConnection, nkeys } from "@nats-io/transport-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { seededRandom } from "../harness/random.ts";
+import { startTcpProxy } from "../harness/tcp-proxy.ts";
 import { waitFor } from "../harness/wait-for.ts";
 import { type LinkRig, type Replica, type RigAgent, startLinkRig } from "./link-rig.ts";
+
+/** Which wire breaks when, and how; FLOTILLA_WIRE_SEED plays one again. */
+const seed = Number(process.env.FLOTILLA_WIRE_SEED ?? Math.floor(Math.random() * 1_000_000));
 
 let rig: LinkRig;
 let hub: Replica;
@@ -168,6 +173,37 @@ describe("reports", () => {
     // The hub here asks again for every report out of order: that must not multiply them without end.
     expect(state.last_seq).toBeLessThan(8 * names.length);
     await intake.stop();
+  });
+
+  it(`all arrive, once and in order, though the wires to hub and broker are reset again and again, also in the middle of a message (fault 16, seed ${seed})`, async () => {
+    const random = seededRandom(seed);
+    const toBroker = await startTcpProxy({ target: { host: "127.0.0.1", port: rig.nats.port } });
+    const replica = await rig.replica({ brokerUrl: `nats://127.0.0.1:${toBroker.port}` });
+    const toHub = await startTcpProxy({ target: { host: "127.0.0.1", port: replica.link.port } });
+    const identity = { ...(await rig.enrol(replica, "wired")), linkAddress: `localhost:${toHub.port}` };
+    const agent = await rig.agent(identity, { publishes: { stallMinMs: 1_000, ackMs: 1_000 } });
+    await waitFor(() => agent.link.isConnected && agent.publisher!.isConnected, { what: "an agent that publishes" });
+    const intake = startIntake("wired");
+    const names: string[] = [];
+    for (let faults = 0; faults < 40; faults += 1) {
+      for (let count = 0; count < 10; count += 1) {
+        names.push(`w${names.length}`);
+        await agent.outbox.record(report(names.at(-1)!));
+      }
+      const proxy = random() < 0.5 ? toHub : toBroker;
+      if (random() < 0.5) proxy.reset();
+      else proxy.cutAfter(Math.floor(200 + random() * 5_000));
+      // The next fault's moment is drawn, too.
+      await new Promise((resolve) => setTimeout(resolve, 20 + random() * 300));
+      proxy.cutAfter(undefined);
+    }
+    await waitFor(() => agent.outbox.watermark === BigInt(names.length), { timeoutMs: 90_000, what: "every report to be committed" });
+    expect(intake.committed).toEqual(names);
+    expect(agent.ends.length, "streams that were broken").toBeGreaterThan(3);
+    await intake.stop();
+    await agent.stop();
+    for (const proxy of [toHub, toBroker]) await proxy.stop();
+    await replica.close();
   });
 
   it("that a full stream refuses wait in their outboxes, and all arrive in order when there is room (fault 21)", async () => {
