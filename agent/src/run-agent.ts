@@ -11,6 +11,7 @@ import { type AgentConfig, UsageError } from "./config.ts";
 import { mainLimits, reportLimits } from "./limits.ts";
 import type { CommandReply } from "./link/command-gate.ts";
 import { enrol, EnrolError } from "./link/enrol.ts";
+import { enrolAgain, tokenHashOf } from "./link/enrol-again.ts";
 import { type Identity, type LinkHandlers, openLink } from "./link/link.ts";
 import type { Log } from "./log.ts";
 import { answerPreview } from "./reconcile/answer-preview.ts";
@@ -88,7 +89,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
 }
 
 /**
- * The identity that is kept, or a new one for the token.
+ * The identity that is kept, or a new one for the token: for the first, or for one that is not the token that the kept one came by.
  *
  * @throws UsageError when there is neither; EnrolError when the hub refuses the token.
  */
@@ -101,11 +102,19 @@ async function establishIdentity(options: AgentOptions, state: StateObjects, hom
       `this agent is enrolled as "${kept.cluster}", --cluster says "${cluster}": remove the Secret flotilla-agent-identity to enrol it anew`,
     );
   }
-  if (kept) return kept;
+  const enrolWith = (options: { hub: string; token: string; caHash: string }) =>
+    enrol({ address: options.hub, token: options.token, caHash: options.caHash, agentVersion, tracer: idOnlyTracer });
+  if (kept) {
+    if (hub === undefined || token === undefined || caHash === undefined) return kept;
+    const next = await enrolAgain(kept, token, () => enrolWith({ hub, token, caHash }), log);
+    if (next !== kept) await untilDone(() => home.save(next), "keep its identity", log, stopping);
+    return next;
+  }
   if (hub === undefined || token === undefined || caHash === undefined) {
     throw new UsageError("this agent has no identity yet: give --hub, --token and --ca-hash as printed by 'fleet cluster add'");
   }
-  const identity = await untilDone(() => enrol({ address: hub, token, caHash, agentVersion, tracer: idOnlyTracer }), "enrol at the hub", log, stopping);
+  const enrolled = await untilDone(() => enrolWith({ hub, token, caHash }), "enrol at the hub", log, stopping);
+  const identity = { ...enrolled, tokenHash: tokenHashOf(token) };
   if (cluster !== undefined && identity.cluster !== cluster)
     throw new UsageError(`the token is for cluster "${identity.cluster}", --cluster says "${cluster}"`);
   await untilDone(() => home.save(identity), "keep its identity", log, stopping);

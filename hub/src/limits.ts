@@ -284,6 +284,9 @@ export const intakeStallsMax = 2;
 
 /** What is committed is purged from the stream this often: the broker is a pipe, and a full one refuses reports. */
 export const intakePurgeMs = 30_000;
+/** Sooner when so many wait for it: a tenth of what one cluster may have in the stream, so that one which catches up sends thousands a second. */
+export const intakePurgeReports = 100;
+export const intakePurgeLookMs = 250;
 
 /** A cluster is asked at most this often to publish again: what was on its way meanwhile is no new loss. */
 export const resendAskMs = 5_000;
@@ -379,6 +382,11 @@ export const handshakeMs = 10_000;
 
 /** Disk for reports on their way: half of what the embedded broker has; when it is full agents keep their own. */
 export const reportStreamBytesMax = 2 * 1024 ** 3;
+/**
+ * Reports of one cluster in the stream, committed or not: the hub takes them in the order in which they came, so that this is what others wait for
+ * behind a cluster that floods. An honest agent has 64 on their way.
+ */
+export const reportsPerClusterMax = 1_000;
 export const reportStreamAgeMs = 7 * 24 * 3_600_000;
 
 /** The broker forgets message ids after this; the intake does not need them. */

@@ -81,6 +81,31 @@ describe("kill -9 in the middle of a sync (fault 37)", () => {
     );
   });
 
+  it("of the hub between a commit of reports and its acknowledgement: they come again, and count once (fault 18)", async () => {
+    await platform.hub.stop();
+    const { repository } = forge;
+    let revision = "";
+    for (let kills = 0; kills < 2; kills += 1) {
+      // It may die before it is ready: agents have something to say as soon as they are connected.
+      await platform.hub.restart({ FLOTILLA_FAILPOINT: "after-commit-before-ack:2" }).catch(() => undefined);
+      revision = await repository.commit(change());
+      if (platform.hub.running) await platform.hub.api.sync("kills").catch(() => undefined);
+      await waitForValue(
+        () => platform.hub.running,
+        (running) => !running,
+        { what: "the hub dies at its second batch", timeoutMs: 60_000, everyMs: 20 },
+      );
+    }
+    await platform.hub.restart();
+    await servedEqualsClusters(revision);
+    await waitForValue(
+      () => appliedEvents(revision),
+      (clusters) => clusters.length >= 2,
+      { what: "both clusters' Applied events", timeoutMs: 60_000 },
+    );
+    expect((await appliedEvents(revision)).toSorted()).toEqual(["one", "two"]);
+  }, 240_000);
+
   it("of an agent: it goes on where it was, and nothing it recorded is lost (fault 15)", async () => {
     const { revision } = await forge.push(change());
     await inTheMiddle("one");

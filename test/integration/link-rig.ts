@@ -66,6 +66,8 @@ export type ReplicaOptions = Partial<Pick<LinkOptions, "heartbeatIntervalMs" | "
   hubId?: string;
   tracer?: Tracer;
   port?: number;
+  /** Where agents find the broker, when not where it is. */
+  brokerUrl?: string;
 };
 
 export interface AgentOptions {
@@ -143,7 +145,7 @@ export async function startLinkRig(): Promise<LinkRig> {
     nats,
     hubNats,
     folder: (name) => join(folder, name),
-    async replica({ hubId = `hub-${++hubs}`, tracer = trace.getTracer("test"), port = 0, ...beats } = {}) {
+    async replica({ hubId = `hub-${++hubs}`, tracer = trace.getTracer("test"), port = 0, brokerUrl = nats.url, ...beats } = {}) {
       const common = { host: "127.0.0.1", port: 0, ca, names: ["localhost"], tracer, log };
       const link = await startLink({
         ...common,
@@ -153,7 +155,7 @@ export async function startLinkRig(): Promise<LinkRig> {
         hubVersion: "test",
         store: openLinkStore(pool, sealing),
         credentials: enrolmentStore,
-        broker: { identity: broker, urls: [nats.url], ca: "" },
+        broker: { identity: broker, urls: [brokerUrl], ca: "" },
         hints: (channels, onHint) => listen(database.url, channels, onHint),
         onRevoked: () => claims.hint(),
       });

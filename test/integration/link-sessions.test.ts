@@ -4,12 +4,14 @@ import { runInNewContext } from "node:vm";
 import { create } from "@bufbuild/protobuf";
 import { newCertificateRequest } from "@flotilla/agent/link/certificate-request";
 import { linkClient } from "@flotilla/agent/link/hub-client";
+import type { Identity } from "@flotilla/agent/link/link";
+import { silentLog } from "@flotilla/agent/log";
 import { idOnlyTracer } from "@flotilla/agent/telemetry";
 import { revokeCredentials } from "@flotilla/hub/store/enrolment-store";
 import { FleetReportSchema } from "@flotilla/proto/gen/report";
 import type { Target } from "@flotilla/proto/gen/target";
 import { unpackBody } from "@flotilla/proto/body";
-import { certificateBackdateMs, maxChunkBytes } from "@flotilla/proto/limits";
+import { certificateBackdateMs, maxChunkBytes, protocolVersion } from "@flotilla/proto/limits";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { startTcpProxy } from "../harness/tcp-proxy.ts";
 import { waitFor } from "../harness/wait-for.ts";
@@ -40,6 +42,45 @@ const joined = async (cluster: string, replica = hub) => {
   await waitFor(() => agent.link.isConnected, { what: `${cluster} to connect` });
   return agent;
 };
+
+interface RawAnswer {
+  readonly message: { readonly case: string; readonly value: { readonly digest?: string; readonly reason?: string } };
+}
+
+/** A stream that says what a test wants, with an agent's identity. */
+function rawStream(identity: Identity) {
+  const client = linkClient(identity, idOnlyTracer);
+  const call = (client as unknown as { connect(): Duplex }).connect();
+  const answers: RawAnswer[] = [];
+  const stream = {
+    answers,
+    end: undefined as string | undefined,
+    say: (message: { readonly case: string; readonly value: object }) => void call.write({ message }),
+    close() {
+      call.destroy();
+      client.close();
+    },
+  };
+  call.on("data", (answer: RawAnswer) => answers.push(answer));
+  call.on("error", (error: Error) => (stream.end ??= error.message));
+  return stream;
+}
+
+describe("an agent of another version (fault 40)", () => {
+  it.each([
+    [protocolVersion, undefined],
+    [protocolVersion + 1, `the agent speaks protocol ${protocolVersion + 1}; this hub serves ${protocolVersion} and the one before`],
+    [0, `the agent speaks protocol 0; this hub serves ${protocolVersion} and the one before`],
+    [99, `the agent speaks protocol 99; this hub serves ${protocolVersion} and the one before`],
+  ])("that speaks protocol %i is served, or told why not", async (version, refusal) => {
+    const cluster = `speaks-${version}`;
+    const stream = rawStream(await rig.enrol(hub, cluster));
+    stream.say({ case: "hello", value: { cluster, protocolVersion: version, epoch: "a".repeat(32) } });
+    const heard = await waitFor(() => stream.end ?? stream.answers[0]?.message.case, { what: "the hub's answer" });
+    expect(heard).toContain(refusal ?? "welcome");
+    stream.close();
+  });
+});
 
 describe("targets", () => {
   it("arrive whole, a 3 MB body in chunks, each body once", async () => {
@@ -103,20 +144,15 @@ describe("targets", () => {
     const spy = await joined("spy");
     const mine = bodyOf("mine");
     await rig.saveBody(mine);
-    const client = linkClient(spy.identity, idOnlyTracer);
-    const call = (client as unknown as { connect(): Duplex }).connect();
-    const answers: { message: { case: string; value: { digest?: string; reason?: string } } }[] = [];
-    call.on("data", (answer) => answers.push(answer));
-    call.on("error", () => undefined);
     await spy.stop();
-    call.write({ message: { case: "hello", value: { cluster: "spy", protocolVersion: 1, epoch: "a".repeat(32) } } });
+    const { answers, say, close } = rawStream(spy.identity);
+    say({ case: "hello", value: { cluster: "spy", protocolVersion, epoch: "a".repeat(32) } });
     await waitFor(() => answers.some(({ message }) => message.case === "welcome"));
-    call.write({ message: { case: "bodyRequest", value: { digests: [secret.digest] } } });
+    say({ case: "bodyRequest", value: { digests: [secret.digest] } });
     const refused = await waitFor(() => answers.find(({ message }) => message.case === "bodyUnavailable"));
     expect(refused.message.value).toMatchObject({ digest: secret.digest, reason: "it is not part of a target of this cluster" });
     expect(answers.some(({ message }) => message.case === "bodyChunk")).toBe(false);
-    call.destroy();
-    client.close();
+    close();
   });
 
   it("do not queue up for an agent behind a slow wire: it gets the newest, the hub's memory stays, and others do not wait (fault 29)", async () => {
@@ -263,6 +299,42 @@ describe("time", () => {
     await waitFor(() => agent.link.isConnected, { what: "the next stream" });
     const { rows } = await rig.pool.query("SELECT reason FROM events WHERE cluster = 'timed' AND reason = 'CertificateRenewed'");
     expect(rows).toHaveLength(1);
+  });
+
+  it("ends a stream when its certificate has expired, and a new token brings the agent back with its outbox (fault 34)", async () => {
+    const enrolled = await rig.enrol(hub, "expired");
+    const first = await rig.agent(enrolled, { dir: "expired" });
+    await waitFor(() => first.link.isConnected);
+    await first.outbox.record({ case: "fleet", value: create(FleetReportSchema, { fleet: "shop" }) });
+    await first.stop();
+    const request = newCertificateRequest();
+    const issued = await rig.ca.issueClient(request.csr, "expired", 4_000);
+    await rig.pool.query("INSERT INTO certificates (serial, cluster, spki_hash, not_after) VALUES ($1, 'expired', $2, $3)", [
+      issued.serial,
+      issued.spkiHash,
+      issued.notAfter,
+    ]);
+    const identity = { ...enrolled, certificatePem: issued.certificatePem, privateKeyPem: request.privateKeyPem };
+    // A stream without an agent: an agent would renew in time.
+    const stream = rawStream(identity);
+    stream.say({ case: "hello", value: { cluster: "expired", protocolVersion, epoch: first.outbox.epoch } });
+    await waitFor(() => stream.answers.some(({ message }) => message.case === "welcome"));
+    const beat = setInterval(() => stream.say({ case: "heartbeat", value: { count: 1n } }), 100);
+    const end = await waitFor(() => stream.end, { what: "the end of the stream", timeoutMs: 10_000 });
+    clearInterval(beat);
+    expect(end).toContain("the client certificate has expired");
+    expect(Date.now()).toBeGreaterThanOrEqual(issued.notAfter.getTime());
+    stream.close();
+
+    const reasons: string[] = [];
+    const log = { ...silentLog, warn: (fields: object) => void reasons.push((fields as { reason?: string }).reason ?? "") };
+    const late = await rig.agent(identity, { dir: "expired", log });
+    await waitFor(() => reasons.length > 0, { what: "the late agent's first refusal" });
+    expect(late.link.isConnected).toBe(false);
+    await late.stop();
+    const back = await rig.agent(await rig.enrol(hub, "expired"), { dir: "expired" });
+    await waitFor(() => back.link.isConnected, { what: "the agent with a new token" });
+    expect(back.outbox).toMatchObject({ epoch: first.outbox.epoch, newestSeq: 1n, oldestSeq: 1n });
   });
 
   it("moves a stream now and then: the hub says goodbye, and the agent is back on its own", async () => {

@@ -1,4 +1,5 @@
 import { mkdtempSync, readFileSync, statSync, writeFileSync, chmodSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { acquireLease, holdLease, inFencedTransaction, releaseLease, renewLease } from "@flotilla/hub/store/leases";
@@ -8,9 +9,9 @@ import { migrations } from "@flotilla/hub/store/migrations/embedded";
 import { inTransaction, openPool } from "@flotilla/hub/store/pool";
 import { checkSealing, openSealing } from "@flotilla/hub/store/sealing";
 import type { StoreError } from "@flotilla/hub/store/store-error";
-import type pg from "pg";
+import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createTestDatabase, type TestDatabase } from "../harness/postgres.ts";
+import { createTestDatabase, startPostgresForTest, type TestDatabase } from "../harness/postgres.ts";
 import { waitFor } from "../harness/wait-for.ts";
 
 let database: TestDatabase;
@@ -183,5 +184,31 @@ describe("transactions", () => {
     });
     expect(await failure(killed)).toMatchObject({ code: "unreachable" });
     expect((await inTransaction(pool, (client) => client.query("SELECT 1 AS one"))).rows).toEqual([{ one: 1 }]);
+  });
+
+  it("are refused while Postgres is a standby, and work again when it is promoted (fault 24)", async () => {
+    const server = await startPostgresForTest({ durable: true });
+    const hub = openPool({ url: server.url });
+    const person = new pg.Client({ connectionString: server.url });
+    try {
+      await hub.query("CREATE TABLE kept AS SELECT 1 AS one");
+      await writeFile(join(server.folder, "data", "cluster", "standby.signal"), "");
+      process.kill(server.pid, "SIGKILL");
+      const refused = await waitFor(
+        async () => {
+          const error = await failure(inTransaction(hub, (client) => client.query("SELECT one FROM kept")));
+          return error.message.includes("standby") ? error : undefined;
+        },
+        { what: "the refusal of a standby", timeoutMs: 30_000 },
+      );
+      expect(refused).toMatchObject({ code: "unreachable", message: expect.stringContaining("Postgres is a standby and takes no writes") });
+      await person.connect();
+      await person.query("SELECT pg_promote()");
+      expect((await inTransaction(hub, (client) => client.query("SELECT one FROM kept"))).rows).toEqual([{ one: 1 }]);
+    } finally {
+      await person.end();
+      await hub.end();
+      await server.stop();
+    }
   });
 });

@@ -10,6 +10,8 @@ export interface StoredIdentity {
   readonly caPem: string;
   readonly linkAddress: string;
   readonly enrolAddress: string;
+  /** Of the token that it was traded for. */
+  readonly tokenHash?: string;
 }
 
 /** Where the identity is kept. */
@@ -28,8 +30,10 @@ export function identityInCluster(objects: StateObjects): StoredIdentityHome {
       const data = (await objects.get("Secret", secretName))?.data;
       return data && toIdentity(Object.fromEntries(Object.entries(data).map(([name, value]) => [name, Buffer.from(value, "base64").toString("utf8")])));
     },
-    save: (identity) =>
-      objects.put("Secret", "identity", secretName, {}, Object.fromEntries(fields.map((field) => [field, Buffer.from(identity[field]).toString("base64")]))),
+    save: (identity) => {
+      const texts = [...fields, "tokenHash" as const].flatMap((field) => (identity[field] === undefined ? [] : [[field, identity[field]] as const]));
+      return objects.put("Secret", "identity", secretName, {}, Object.fromEntries(texts.map(([field, text]) => [field, Buffer.from(text).toString("base64")])));
+    },
   };
 }
 

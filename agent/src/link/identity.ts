@@ -6,6 +6,8 @@ export interface Identity {
   readonly caPem: string;
   readonly linkAddress: string;
   readonly enrolAddress: string;
+  /** Of the token that it was traded for. */
+  readonly tokenHash?: string;
 }
 
 /** Where the identity is kept. */

@@ -412,12 +412,10 @@ class HubLink implements Link {
       },
     );
     if (issued === undefined) throw new Error("the hub gave no certificate");
-    const { cluster, caPem, enrolAddress, linkAddress } = this.#identity;
+    const { cluster, caPem, linkAddress } = this.#identity;
     checkCertificate(issued.certificate, cluster, request.privateKeyPem, caPem);
     const renewed = {
-      cluster,
-      caPem,
-      enrolAddress,
+      ...this.#identity,
       privateKeyPem: request.privateKeyPem,
       certificatePem: issued.certificate,
       linkAddress: issued.linkAddress || linkAddress,

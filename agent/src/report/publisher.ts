@@ -247,6 +247,9 @@ class RoundPublisher implements Publisher {
     if (hasMoved) {
       this.#movedAt = performance.now();
       this.#stallMs = this.#stallMinMs;
+      // What was committed makes room in a stream that was full.
+      this.#failures = 0;
+      this.#notBefore = 0;
     }
     if (this.#next <= watermark) this.#beginRound(watermark + 1n);
     if (watermark >= this.#rewoundFor) this.#resendMs = this.#stallMinMs / 4;

@@ -10,7 +10,9 @@ import {
   intakeFetchMax,
   intakeLingerMs,
   intakePendingMax,
+  intakePurgeLookMs,
   intakePurgeMs,
+  intakePurgeReports,
   intakeStallCheckMs,
   intakeStallsMax,
 } from "../limits.ts";
@@ -162,9 +164,12 @@ async function watchStream(manager: JetStreamManager, stream: OpenStream, progre
 
 async function purgeCommitted(manager: JetStreamManager, progress: Progress, turn: Turn): Promise<void> {
   let purged = 0;
-  while (await pause(intakePurgeMs, turn.ended)) {
-    if (progress.committedSeq === purged) continue;
+  let purgedAt = performance.now();
+  while (await pause(intakePurgeLookMs, turn.ended)) {
     const seq = progress.committedSeq;
+    const isDue = seq - purged >= intakePurgeReports || performance.now() - purgedAt >= intakePurgeMs;
+    if (seq === purged || !isDue) continue;
+    purgedAt = performance.now();
     // A failure leaves more in the stream than is needed; the next time takes it along.
     await manager.streams.purge(reportStream, { seq: seq + 1 }).then(
       () => (purged = seq),

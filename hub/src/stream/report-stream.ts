@@ -1,7 +1,7 @@
 import { reportStream, reportSubjects } from "@flotilla/proto/subjects";
 import { DiscardPolicy, jetstreamManager, RetentionPolicy, StorageType, type StreamInfo } from "@nats-io/jetstream";
 import { type NatsConnection, nanos } from "@nats-io/transport-node";
-import { reportDuplicatesMs, reportStreamAgeMs, reportStreamBytesMax } from "../limits.ts";
+import { reportDuplicatesMs, reportStreamAgeMs, reportsPerClusterMax, reportStreamBytesMax } from "../limits.ts";
 
 /**
  * Makes the stream that takes in every cluster's reports, or brings an older one's settings up to date. Its creation time tells
@@ -30,6 +30,8 @@ export async function ensureReportStream(connection: NatsConnection): Promise<St
 const changeable = {
   discard: DiscardPolicy.New,
   max_bytes: reportStreamBytesMax,
+  max_msgs_per_subject: reportsPerClusterMax,
+  discard_new_per_subject: true,
   max_age: nanos(reportStreamAgeMs),
   duplicate_window: nanos(reportDuplicatesMs),
   description: "Reports of Flotilla's agents; the hub's Postgres is their record",
