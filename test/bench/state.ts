@@ -60,7 +60,7 @@ async function fillDays(db: pg.Client): Promise<void> {
     say(`  events of the day ${age} days ago …`);
     const { rows } = await db.query<{ name: string; from: string; to: string }>(
       `SELECT 'events_' || to_char(d, 'YYYYMMDD') AS name, to_char(d, 'YYYY-MM-DD') AS "from", to_char(d + interval '1 day', 'YYYY-MM-DD') AS "to"
-       FROM date_trunc('day', now() AT TIME ZONE 'UTC') - $1 * interval '1 day' AS d`,
+       FROM (SELECT date_trunc('day', now() AT TIME ZONE 'UTC') - $1 * interval '1 day' AS d) x`,
       [age],
     );
     for (const { name, from, to } of rows)
