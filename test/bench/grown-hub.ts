@@ -15,6 +15,8 @@ export interface GrownHub {
   readonly rig: CrowdRig;
   /** Without a timeout of statements: filling takes minutes. */
   readonly db: pg.Client;
+  /** That hold rows for each cluster. */
+  readonly tables: readonly string[];
   stop(): Promise<void>;
 }
 
@@ -39,9 +41,9 @@ export async function startGrownHub({ clusters, apps, hubEnv = {} }: GrownHubOpt
     db = new pg.Client({ connectionString: await embeddedUrl(rig.hub.dataDir) });
     await db.connect();
     say(`  copying the rows of one cluster for ${clusters} …`);
-    await growClusters(db, clusters);
+    const tables = await growClusters(db, clusters);
     await db.query("VACUUM ANALYZE");
-    return { rig, db, stop };
+    return { rig, db, tables, stop };
   } catch (error) {
     await stop();
     throw error;
@@ -66,7 +68,7 @@ async function liveOnce(rig: CrowdRig, apps: number): Promise<void> {
   await settled(rig, 1);
 }
 
-async function embeddedUrl(dataDir: string): Promise<string> {
+export async function embeddedUrl(dataDir: string): Promise<string> {
   const [password, port] = await Promise.all(["password", "port"].map((name) => readFile(join(dataDir, "postgres", name), "utf8")));
   return `postgres://flotilla:${password?.trim()}@127.0.0.1:${port?.trim()}/flotilla`;
 }
@@ -95,7 +97,7 @@ const own = new Map([
  * Clusters come last: the hub places for those that it sees. In the order of a hash and not of names: nobody installs a thousand clusters from A to Z, and an index
  * that grows at its end is smaller than one that does not.
  */
-async function growClusters(db: pg.Client, count: number): Promise<void> {
+async function growClusters(db: pg.Client, count: number): Promise<string[]> {
   await db.query(
     `CREATE TEMP TABLE grown AS SELECT name FROM (SELECT 'sim-' || lpad(i::text, 5, '0') AS name FROM generate_series(1, $1) i) n ORDER BY md5(name)`,
     [count - 1],
@@ -108,7 +110,8 @@ async function growClusters(db: pg.Client, count: number): Promise<void> {
                      AND k.column_name = CASE WHEN c.table_name = 'clusters' THEN 'name' ELSE 'cluster' END)
      ORDER BY c.table_name = 'clusters', c.table_name, c.ordinal_position`,
   );
-  for (const table of [...new Set(rows.map((row) => row.table))].filter((name) => !notCopied.has(name))) {
+  const tables = [...new Set(rows.map((row) => row.table))].filter((name) => !notCopied.has(name));
+  for (const table of tables) {
     const columns = rows.filter((row) => row.table === table);
     const values = columns.map(({ column, key }) => (column === key ? "g.name" : (own.get(`${table}.${column}`) ?? `r.${column}`)));
     await db.query(`CREATE TEMP TABLE lived AS SELECT * FROM ${table} WHERE ${columns[0]?.key} = '${sample}'`);
@@ -117,6 +120,7 @@ async function growClusters(db: pg.Client, count: number): Promise<void> {
     );
     await db.query("DROP TABLE lived");
   }
+  return tables;
 }
 
 /** Copies of the events that the hub wrote about its one cluster, `count` in all, of random clusters, in the order of ids; of today, or of a day that is over. */

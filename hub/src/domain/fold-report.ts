@@ -1,4 +1,4 @@
-import type { FleetReport, ReportEnvelope, SnapshotPart } from "@flotilla/proto/gen/report";
+import type { ClusterEvent, FleetReport, ReportEnvelope, SnapshotPart } from "@flotilla/proto/gen/report";
 import type { DriftMark, HealedBy } from "./drift-episodes.ts";
 import {
   cleanText,
@@ -206,13 +206,9 @@ class Fold {
   #takeFleet(report: FleetReport, frame: ReportFrame): void {
     const fleet = this.#fleet(report.fleet);
     for (const event of report.events) {
-      this.#events.push(readEvent(event, report, frame));
-      markEvent(fleet, event.reason, objectIdText(event.object), {
-        at: timeOf(event.at, frame.recordedAt),
-        bundle: cleanText(event.bundle),
-        revision: cleanText(report.revision),
-        fields: readFields(event.drift),
-      });
+      const read = readEvent(event, report, frame);
+      this.#events.push(read);
+      markEvent(fleet, read, event.drift);
     }
     for (const phase of report.phases) this.#keepPhase(readPhase(phase, report, frame));
     if (report.removed) {
@@ -284,11 +280,11 @@ const endings: ReadonlyMap<string, HealedBy> = new Map([
   ["DriftReplaced", "target"],
 ]);
 
-function markEvent(fleet: FleetFold, reason: string, objectId: string, drift: Omit<DriftMark & { kind: "detected" }, "kind">): void {
+function markEvent(fleet: FleetFold, { reason, objectId, at, bundle, revision }: ReportedEvent, drift: ClusterEvent["drift"]): void {
   if (objectId === "") return;
   const by = endings.get(reason);
-  if (sightings.has(reason)) mark(fleet, objectId, { kind: "detected", ...drift });
-  else if (by !== undefined) mark(fleet, objectId, { kind: "healed", at: drift.at, by });
+  if (sightings.has(reason)) mark(fleet, objectId, { kind: "detected", at, bundle, revision, fields: readFields(drift) });
+  else if (by !== undefined) mark(fleet, objectId, { kind: "healed", at, by });
 }
 
 function mark(fleet: FleetFold, objectId: string, next: DriftMark): void {

@@ -71,7 +71,7 @@ export function timeOf<Fallback extends Date | undefined>(
 }
 
 export function objectIdText(id: ObjectId | undefined): string {
-  return id === undefined ? "" : [id.group, id.kind, id.namespace, id.name].map((part) => cleanText(part)).join("/");
+  return id === undefined ? "" : `${cleanText(id.group)}/${cleanText(id.kind)}/${cleanText(id.namespace)}/${cleanText(id.name)}`;
 }
 
 /** The summary's row; undefined when the report has no summary (an early part of a snapshot). */
