@@ -13,6 +13,7 @@ import { OrderStore } from "../cluster/order-store.ts";
 import { KubeError, tellError } from "../cluster/kube-error.ts";
 import type { StateObjects } from "../cluster/state-objects.ts";
 import { TargetStore } from "../cluster/target-store.ts";
+import { claimedBy, handsOver, namedBy, otherFleet, takenBy, unreadFleet } from "../domain/neighbours.ts";
 import { describeId, type ObjectKey } from "../domain/object-id.ts";
 import type { Foresight } from "../domain/preview.ts";
 import { refuseTarget } from "../domain/refuse-target.ts";
@@ -109,11 +110,11 @@ export class Engine {
       hashKey: randomBytes(32),
       handOverMs: options.handOverMs ?? engineLimits.handOverMs,
       reporter: (run) => this.#reporter(run),
-      claimedBy: (run, key) => this.#claimedBy(run, key),
-      takenBy: (run, key) => this.#otherFleet(run, (other) => wants(other, key) && (other.inventory.get(key)?.uid ?? "") !== ""),
-      namedBy: (run, key) => this.#otherFleet(run, (other) => wants(other, key) || other.desired.excluded.has(key)),
-      unreadFleet: (run) => this.#otherFleet(run, (other) => other.pending !== undefined && !other.pending.target.tombstone),
-      hasOtherFleets: (run) => this.#otherFleet(run, () => true) !== undefined,
+      claimedBy: (run, key) => claimedBy(this.#fleets.values(), run, key),
+      takenBy: (run, key) => takenBy(this.#fleets.values(), run, key),
+      namedBy: (run, key) => namedBy(this.#fleets.values(), run, key),
+      unreadFleet: (run) => unreadFleet(this.#fleets.values(), run),
+      hasOtherFleets: (run) => otherFleet(this.#fleets.values(), run, () => true) !== undefined,
       hasLetGo: (fleet, key) => this.#hasLetGo(fleet, key),
       claimsChanged: (run) => this.#wakeWaiting(run),
       queueFleet: (run, due) => this.#fleetQueue.add(run.name, due),
@@ -389,21 +390,6 @@ export class Engine {
     tellPhase(run, this.#context, "healthy", run.appliedAt, Math.max(run.appliedAt, run.healthChangedAt));
   }
 
-  #claimedBy(run: FleetRun, key: ObjectKey): string | undefined {
-    return this.#otherFleet(run, (other) => {
-      if (!other.inventory.has(key)) return false;
-      // A fleet that names it no more hands it over; one that is not read yet, or leaves, holds what it holds.
-      if (!wants(other, key)) return !handsOver(other, key);
-      // Both took it while the other did not want it: the first by name keeps it.
-      return !(run.inventory.get(key)?.uid && wants(run, key) && run.name < other.name);
-    });
-  }
-
-  #otherFleet(run: FleetRun, matches: (other: FleetRun) => boolean): string | undefined {
-    for (const other of this.#fleets.values()) if (other !== run && matches(other)) return other.name;
-    return undefined;
-  }
-
   #hasLetGo(fleet: string, key: ObjectKey): boolean {
     const run = this.#fleets.get(fleet);
     return run !== undefined && run.inventoryProblem === "" && (!run.inventory.has(key) || handsOver(run, key));
@@ -443,14 +429,4 @@ export class Engine {
     this.#wakeWaiting(run);
     if (run.pending) this.accept(run.pending.target);
   }
-}
-
-/** Whether a fleet's target, read and to stay, names an object no more that its inventory holds: who names it may take it over. */
-function handsOver(run: FleetRun, key: ObjectKey): boolean {
-  return !wants(run, key) && run.pending === undefined && run.target !== undefined && !run.target.tombstone;
-}
-
-/** Whether a fleet's target has an object of this name, to keep or to run. */
-function wants(run: FleetRun, key: ObjectKey): boolean {
-  return run.desired.objects.has(key) || run.desired.hooks.has(key);
 }

@@ -6,6 +6,7 @@ import { timestampFromDate, timestampNow } from "@bufbuild/protobuf/wkt";
 import { type ReportEnvelope, ReportEnvelopeSchema } from "@flotilla/proto/gen/report";
 import { failpoint } from "@flotilla/proto/failpoint";
 import { maxReportBytes } from "@flotilla/proto/limits";
+import { judgeWatermark, lossOfDropping, type Loss, type OutboxPosition, type OutboxWatermark } from "../domain/outbox-rules.ts";
 import { reportLimits } from "../limits.ts";
 import type { Log } from "../log.ts";
 import { encodeFrame } from "./record-frame.ts";
@@ -19,13 +20,6 @@ export interface OutboxRecord {
   readonly traceparent: string;
   /** A ReportEnvelope, encoded. */
   readonly envelope: Uint8Array;
-}
-
-/** How far the hub has committed an epoch. */
-export interface OutboxWatermark {
-  readonly epoch: string;
-  readonly seq: bigint;
-  readonly resend?: boolean;
 }
 
 /**
@@ -80,14 +74,6 @@ interface Pending {
   readonly endsSnapshot: boolean;
   resolve(seq: bigint): void;
   reject(error: Error): void;
-}
-
-/** Reports firstSeq to seq that the log no longer holds and the hub has not committed. */
-interface Loss {
-  readonly firstSeq: bigint;
-  readonly seq: bigint;
-  readonly events: number;
-  readonly reason: string;
 }
 
 /** Epoch and the two sequence numbers, encoded. */
@@ -374,25 +360,25 @@ class FileOutbox implements Outbox {
     }
     const last = dropped.at(-1);
     if (last === undefined) return;
-    const seq = lastSeqOf(last);
-    if (seq > this.#watermark) {
-      const events = dropped.reduce((sum, segment) => sum + segment.events, this.#loss?.events ?? 0);
-      const firstSeq = this.#loss?.firstSeq ?? (this.#watermark > 0n ? this.#watermark + 1n : this.#heldFrom());
+    const loss = lossOfDropping(this.#position(), { seq: lastSeqOf(last), events: dropped.reduce((sum, segment) => sum + segment.events, 0) });
+    if (loss !== undefined) {
+      const { firstSeq, seq, events } = loss;
       this.#log.warn(
         { firstSeq: String(firstSeq), seq: String(seq), events },
         "the outbox is full: its oldest reports were dropped, a gap and a snapshot follow",
       );
-      await this.#owe(true, { firstSeq, seq, events, reason: "the outbox was full" });
+      await this.#owe(true, loss);
       failpoint("outbox-before-drop");
     }
     await this.#removeSegments((segment) => dropped.includes(segment));
   }
 
-  async #acknowledge({ epoch, seq, resend = false }: OutboxWatermark): Promise<boolean> {
-    if (epoch !== this.#epoch) return false;
-    if (seq > this.#newest) {
+  async #acknowledge(said: OutboxWatermark): Promise<boolean> {
+    const verdict = judgeWatermark(this.#position(), said);
+    if (verdict.kind === "foreign") return false;
+    if (verdict.kind === "older-copy") {
       this.#log.warn(
-        { watermark: String(seq), newest: String(this.#newest) },
+        { watermark: String(said.seq), newest: String(this.#newest) },
         "the hub knows reports that this outbox does not: it is an older copy. A new epoch begins",
       );
       await this.#beginEpoch();
@@ -400,20 +386,16 @@ class FileOutbox implements Outbox {
       this.#tellWatermark(true);
       return true;
     }
-    const isBehind = seq < this.#watermark;
-    this.#watermark = seq;
-    const heldFrom = this.#heldFrom();
-    if (this.#loss !== undefined && seq >= this.#loss.seq) {
-      await this.#owe(true, undefined);
-      this.#tellSnapshot();
-    } else if (seq + 1n < (this.#loss?.firstSeq ?? heldFrom)) {
-      // The hub lost what it had confirmed (a restored backup), or the log was cut while the hub could not be heard.
-      const reason = this.#loss?.reason ?? "the hub asked for reports that it had confirmed before";
-      await this.#owe(true, { firstSeq: seq + 1n, seq: heldFrom - 1n, events: this.#loss?.events ?? 0, reason });
-    }
-    await this.#removeSegments((segment) => segment !== this.#segments.at(-1) && lastSeqOf(segment) <= seq);
-    this.#tellWatermark(resend || isBehind);
+    this.#watermark = said.seq;
+    if (verdict.owes) await this.#owe(true, verdict.owes.loss);
+    if (verdict.tellsSnapshot) this.#tellSnapshot();
+    await this.#removeSegments((segment) => segment !== this.#segments.at(-1) && lastSeqOf(segment) <= said.seq);
+    this.#tellWatermark(verdict.again);
     return false;
+  }
+
+  #position(): OutboxPosition {
+    return { epoch: this.#epoch, newest: this.#newest, watermark: this.#watermark, heldFrom: this.#heldFrom(), loss: this.#loss };
   }
 
   #tellWatermark(again: boolean): void {
