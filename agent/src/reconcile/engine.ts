@@ -75,6 +75,8 @@ export class Engine {
   readonly #objectQueue = new KeyedQueue(engineLimits.objectWorkers, (key) => this.#workObject(key));
   /** What the cluster keeps since it went back in time. */
   #kept: () => Promise<KeptInventories> = () => readKept(this.#context);
+  /** Snapshots that wait for a target to be read. */
+  readonly #onRead: (() => void)[] = [];
   #stopped = false;
 
   constructor(options: EngineOptions) {
@@ -218,12 +220,18 @@ export class Engine {
       const target = run.target ?? (run.pending?.isRestored ? run.pending.target : undefined);
       // A target whose bodies were lost is not held: the hub sends it again, and with it they are asked for.
       const isWhole = target?.bundles.every((bundle) => this.bodies.has(bundle.digest)) ?? false;
-      return target && isWhole ? [create(HeldTargetSchema, { fleet: run.name, generation: target.generation, digest: target.digest })] : [];
+      if (!target || !isWhole) return [];
+      const { generation, digest, releasedAt } = target;
+      return [create(HeldTargetSchema, { fleet: run.name, generation, digest, ...(releasedAt && { releasedAt }) })];
     });
   }
 
-  /** Record everything that is known, whole. */
+  /**
+   * Record everything that is known, whole. Of a fleet whose first target was not read yet (after a restart, above all) nothing is known: a snapshot that did
+   * not wait would say that nothing of it is there.
+   */
   async snapshot(): Promise<void> {
+    while (this.#unready()) await this.#unready();
     const fleets = [...this.#fleets.keys()];
     const states = [...this.#fleets.values()].flatMap((run) => this.#reporter(run).snapshot());
     const snapshotId = randomBytes(8).toString("hex");
@@ -232,7 +240,19 @@ export class Engine {
       const state = states[part];
       return this.#options.sink.record({ case: "snapshot", value: create(SnapshotPartSchema, { snapshotId, part, parts, fleets, ...(state && { state }) }) });
     });
-    await Promise.all(recorded);
+    try {
+      await Promise.all(recorded);
+    } catch (error) {
+      for (const name of fleets) this.#reporters.get(name)?.tellAgain();
+      throw error;
+    }
+  }
+
+  /** What a snapshot has to wait for; undefined when there is nothing. */
+  #unready(): Promise<void> | undefined {
+    const isUnread = [...this.#fleets.values()].some(({ target, pending, inventoryProblem }) => !target && pending && inventoryProblem === "");
+    if (isUnread) return new Promise((resolve) => this.#onRead.push(resolve));
+    return [...this.#reporters.values()].find(({ recording }) => recording !== undefined)?.recording;
   }
 
   /** Whether nothing waits, runs, or is still to be written or recorded. */
@@ -283,6 +303,7 @@ export class Engine {
       this.#fleetQueue.add(name, { delayMs: cap / 2 + (Math.random() * cap) / 2 });
     } finally {
       reporter.planEnds();
+      for (const goOn of this.#onRead.splice(0)) goOn();
     }
   }
 

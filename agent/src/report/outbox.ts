@@ -79,6 +79,9 @@ interface Pending {
 /** Epoch and the two sequence numbers, encoded. */
 const tailBytesMax = 64;
 
+/** A file that is there after an end in order. */
+const closedMark = "closed";
+
 /** What must be known after a restart besides the segments: "owed.json". */
 interface Owed {
   readonly epoch: string;
@@ -99,7 +102,7 @@ export interface OutboxOptions {
 
 /**
  * Opens the outbox. A tail that was being written when the process died is cut: nobody was told that it was recorded. A log that
- * is missing or damaged is given up: a new epoch begins and a snapshot is wanted.
+ * is missing or damaged is given up: a new epoch begins and a snapshot is wanted. One is wanted also when the process before did not end in order.
  *
  * @throws Error when the folder cannot be used.
  */
@@ -164,16 +167,19 @@ class FileOutbox implements Outbox {
   }
 
   async load(): Promise<void> {
+    const isClosed = await this.#takeClosedMark();
     const owed = await this.#readOwed();
     const found = await this.#readLog();
     if (found === undefined) return await this.#beginEpoch();
     this.#epoch = found.epoch;
+    // What the process before had not recorded yet when it died (that an object is gone, above all) nobody would say again.
+    this.#owesSnapshot = !isClosed;
     this.#segments = found.segments;
     this.#newest = found.newest;
     const active = this.#segments.at(-1);
     if (active !== undefined) this.#file = await open(active.path, "r+");
     if (owed?.epoch !== found.epoch) return;
-    this.#owesSnapshot = owed.snapshot;
+    this.#owesSnapshot ||= owed.snapshot;
     if (owed.loss === undefined) return;
     this.#loss = { ...owed.loss, firstSeq: BigInt(owed.loss.firstSeq), seq: BigInt(owed.loss.seq) };
     // It died after it wrote down the loss and before it removed what was lost.
@@ -243,7 +249,17 @@ class FileOutbox implements Outbox {
     await this.#inTurn(async () => {
       await this.#file?.close();
       this.#file = undefined;
+      // Where it cannot be written the next process makes a snapshot that nobody needs.
+      await writeFile(join(this.#dir, closedMark), "", { mode: 0o600 }).catch(() => undefined);
     });
+  }
+
+  /** Whether the process before ended in order: then all that it knew is recorded. Said once: the next one has to earn it. */
+  async #takeClosedMark(): Promise<boolean> {
+    return await unlink(join(this.#dir, closedMark)).then(
+      () => true,
+      () => false,
+    );
   }
 
   /** First seq that the segments hold; newest + 1 when they hold none. */
