@@ -57,7 +57,8 @@ export async function deleteObject(client: KubeClient, resource: KubeResource, w
   }
 }
 
-function objectionTo(live: LiveObject, warrant: DeletionWarrant): string | undefined {
+/** Why an object that is there is not ours to delete, or undefined when it is (G7). */
+export function objectionTo(live: LiveObject, warrant: Omit<DeletionWarrant, "obstacle">): string | undefined {
   if (warrant.uid !== "" && live.metadata.uid !== warrant.uid) return "it was deleted and made again by somebody else";
   const owner = live.metadata.annotations?.[ownerAnnotation];
   const isClaimed = owner?.startsWith(ownerOf(warrant.fleet, "")) ?? false;

@@ -13,6 +13,7 @@ import { OrderStore } from "../cluster/order-store.ts";
 import { KubeError, tellError } from "../cluster/kube-error.ts";
 import type { StateObjects } from "../cluster/state-objects.ts";
 import { TargetStore } from "../cluster/target-store.ts";
+import { claimedBy, handsOver, namedBy, otherFleet, takenBy, unreadFleet } from "../domain/neighbours.ts";
 import { describeId, type ObjectKey } from "../domain/object-id.ts";
 import type { Foresight } from "../domain/preview.ts";
 import { refuseTarget } from "../domain/refuse-target.ts";
@@ -74,6 +75,8 @@ export class Engine {
   readonly #objectQueue = new KeyedQueue(engineLimits.objectWorkers, (key) => this.#workObject(key));
   /** What the cluster keeps since it went back in time. */
   #kept: () => Promise<KeptInventories> = () => readKept(this.#context);
+  /** Snapshots that wait for a target to be read. */
+  readonly #onRead: (() => void)[] = [];
   #stopped = false;
 
   constructor(options: EngineOptions) {
@@ -109,11 +112,11 @@ export class Engine {
       hashKey: randomBytes(32),
       handOverMs: options.handOverMs ?? engineLimits.handOverMs,
       reporter: (run) => this.#reporter(run),
-      claimedBy: (run, key) => this.#claimedBy(run, key),
-      takenBy: (run, key) => this.#otherFleet(run, (other) => wants(other, key) && (other.inventory.get(key)?.uid ?? "") !== ""),
-      namedBy: (run, key) => this.#otherFleet(run, (other) => wants(other, key) || other.desired.excluded.has(key)),
-      unreadFleet: (run) => this.#otherFleet(run, (other) => other.pending !== undefined && !other.pending.target.tombstone),
-      hasOtherFleets: (run) => this.#otherFleet(run, () => true) !== undefined,
+      claimedBy: (run, key) => claimedBy(this.#fleets.values(), run, key),
+      takenBy: (run, key) => takenBy(this.#fleets.values(), run, key),
+      namedBy: (run, key) => namedBy(this.#fleets.values(), run, key),
+      unreadFleet: (run) => unreadFleet(this.#fleets.values(), run),
+      hasOtherFleets: (run) => otherFleet(this.#fleets.values(), run, () => true) !== undefined,
       hasLetGo: (fleet, key) => this.#hasLetGo(fleet, key),
       claimsChanged: (run) => this.#wakeWaiting(run),
       queueFleet: (run, due) => this.#fleetQueue.add(run.name, due),
@@ -217,12 +220,18 @@ export class Engine {
       const target = run.target ?? (run.pending?.isRestored ? run.pending.target : undefined);
       // A target whose bodies were lost is not held: the hub sends it again, and with it they are asked for.
       const isWhole = target?.bundles.every((bundle) => this.bodies.has(bundle.digest)) ?? false;
-      return target && isWhole ? [create(HeldTargetSchema, { fleet: run.name, generation: target.generation, digest: target.digest })] : [];
+      if (!target || !isWhole) return [];
+      const { generation, digest, releasedAt } = target;
+      return [create(HeldTargetSchema, { fleet: run.name, generation, digest, ...(releasedAt && { releasedAt }) })];
     });
   }
 
-  /** Record everything that is known, whole. */
+  /**
+   * Record everything that is known, whole. Of a fleet whose first target was not read yet (after a restart, above all) nothing is known: a snapshot that did
+   * not wait would say that nothing of it is there.
+   */
   async snapshot(): Promise<void> {
+    while (this.#unready()) await this.#unready();
     const fleets = [...this.#fleets.keys()];
     const states = [...this.#fleets.values()].flatMap((run) => this.#reporter(run).snapshot());
     const snapshotId = randomBytes(8).toString("hex");
@@ -231,7 +240,19 @@ export class Engine {
       const state = states[part];
       return this.#options.sink.record({ case: "snapshot", value: create(SnapshotPartSchema, { snapshotId, part, parts, fleets, ...(state && { state }) }) });
     });
-    await Promise.all(recorded);
+    try {
+      await Promise.all(recorded);
+    } catch (error) {
+      for (const name of fleets) this.#reporters.get(name)?.tellAgain();
+      throw error;
+    }
+  }
+
+  /** What a snapshot has to wait for; undefined when there is nothing. */
+  #unready(): Promise<void> | undefined {
+    const isUnread = [...this.#fleets.values()].some(({ target, pending, inventoryProblem }) => !target && pending && inventoryProblem === "");
+    if (isUnread) return new Promise((resolve) => this.#onRead.push(resolve));
+    return [...this.#reporters.values()].find(({ recording }) => recording !== undefined)?.recording;
   }
 
   /** Whether nothing waits, runs, or is still to be written or recorded. */
@@ -282,6 +303,7 @@ export class Engine {
       this.#fleetQueue.add(name, { delayMs: cap / 2 + (Math.random() * cap) / 2 });
     } finally {
       reporter.planEnds();
+      for (const goOn of this.#onRead.splice(0)) goOn();
     }
   }
 
@@ -389,21 +411,6 @@ export class Engine {
     tellPhase(run, this.#context, "healthy", run.appliedAt, Math.max(run.appliedAt, run.healthChangedAt));
   }
 
-  #claimedBy(run: FleetRun, key: ObjectKey): string | undefined {
-    return this.#otherFleet(run, (other) => {
-      if (!other.inventory.has(key)) return false;
-      // A fleet that names it no more hands it over; one that is not read yet, or leaves, holds what it holds.
-      if (!wants(other, key)) return !handsOver(other, key);
-      // Both took it while the other did not want it: the first by name keeps it.
-      return !(run.inventory.get(key)?.uid && wants(run, key) && run.name < other.name);
-    });
-  }
-
-  #otherFleet(run: FleetRun, matches: (other: FleetRun) => boolean): string | undefined {
-    for (const other of this.#fleets.values()) if (other !== run && matches(other)) return other.name;
-    return undefined;
-  }
-
   #hasLetGo(fleet: string, key: ObjectKey): boolean {
     const run = this.#fleets.get(fleet);
     return run !== undefined && run.inventoryProblem === "" && (!run.inventory.has(key) || handsOver(run, key));
@@ -443,14 +450,4 @@ export class Engine {
     this.#wakeWaiting(run);
     if (run.pending) this.accept(run.pending.target);
   }
-}
-
-/** Whether a fleet's target, read and to stay, names an object no more that its inventory holds: who names it may take it over. */
-function handsOver(run: FleetRun, key: ObjectKey): boolean {
-  return !wants(run, key) && run.pending === undefined && run.target !== undefined && !run.target.tombstone;
-}
-
-/** Whether a fleet's target has an object of this name, to keep or to run. */
-function wants(run: FleetRun, key: ObjectKey): boolean {
-  return run.desired.objects.has(key) || run.desired.hooks.has(key);
 }

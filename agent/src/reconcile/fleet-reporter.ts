@@ -197,11 +197,35 @@ export class FleetReporter {
     this.#timer = undefined;
   }
 
-  /** Everything about the fleet as it is now, in parts that fit in a message. */
+  /** The report that is being recorded; undefined when none is. */
+  get recording(): Promise<void> | undefined {
+    return this.#flushing;
+  }
+
+  /**
+   * Everything about the fleet as it is now, in parts that fit in a message. It counts as told: what is different when it is made, and as
+   * before when the next report is, would else never be told. The caller sees to it that no report is being recorded.
+   */
   snapshot(): FleetReport[] {
     const now = Date.now();
-    const states = [...this.#run.objects.values()].map((object) => packed(ObjectStateSchema, create(ObjectStateSchema, objectState(this.#run, object, now))));
-    return inParts(this.#head(totals(this.#run, now)), states, [], [], []);
+    const states = [...this.#run.objects.values()].map((object) => {
+      const state = packed(ObjectStateSchema, create(ObjectStateSchema, objectState(this.#run, object, now)));
+      object.reported = shortHash(state.bytes);
+      return state;
+    });
+    const head = this.#head(totals(this.#run, now));
+    this.#lastTotals = shortHash(head.bytes);
+    return inParts(head, states, [], [], []);
+  }
+
+  /** A snapshot could not be recorded: nothing of it was told. */
+  tellAgain(): void {
+    this.#lastTotals = "";
+    for (const object of this.#run.objects.values()) {
+      object.reported = "";
+      this.touch(object.key);
+    }
+    this.changed();
   }
 
   async #record(): Promise<void> {

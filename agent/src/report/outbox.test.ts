@@ -107,6 +107,23 @@ describe("the outbox", () => {
     expect(asked).toBe(2);
   });
 
+  it("wants a snapshot when the process before died: what it had not recorded yet nobody else will say", async () => {
+    const outbox = await openIn();
+    await outbox.record(snapshot());
+    let wanted = 0;
+    const dead = await mkdtemp(join(tmpdir(), "flotilla-outbox-"));
+    await cp(dir, dead, { recursive: true });
+    (await openIn(dead)).onSnapshotNeeded(() => (wanted += 1));
+    await nextTurn();
+    expect(wanted).toBe(1);
+    await outbox.close();
+    const again = await openIn();
+    again.onSnapshotNeeded(() => (wanted += 1));
+    await nextTurn();
+    expect(wanted).toBe(1);
+    await rm(dead, { recursive: true });
+  });
+
   it("makes one gap of what does not fit, counts its events, and wants a snapshot once the hub has the gap (fault 17)", async () => {
     const outbox = await openIn(dir, 32 * 1024);
     await outbox.record(snapshot());

@@ -6,6 +6,7 @@ import { timestampFromDate, timestampNow } from "@bufbuild/protobuf/wkt";
 import { type ReportEnvelope, ReportEnvelopeSchema } from "@flotilla/proto/gen/report";
 import { failpoint } from "@flotilla/proto/failpoint";
 import { maxReportBytes } from "@flotilla/proto/limits";
+import { judgeWatermark, lossOfDropping, type Loss, type OutboxPosition, type OutboxWatermark } from "../domain/outbox-rules.ts";
 import { reportLimits } from "../limits.ts";
 import type { Log } from "../log.ts";
 import { encodeFrame } from "./record-frame.ts";
@@ -19,13 +20,6 @@ export interface OutboxRecord {
   readonly traceparent: string;
   /** A ReportEnvelope, encoded. */
   readonly envelope: Uint8Array;
-}
-
-/** How far the hub has committed an epoch. */
-export interface OutboxWatermark {
-  readonly epoch: string;
-  readonly seq: bigint;
-  readonly resend?: boolean;
 }
 
 /**
@@ -82,16 +76,11 @@ interface Pending {
   reject(error: Error): void;
 }
 
-/** Reports firstSeq to seq that the log no longer holds and the hub has not committed. */
-interface Loss {
-  readonly firstSeq: bigint;
-  readonly seq: bigint;
-  readonly events: number;
-  readonly reason: string;
-}
-
 /** Epoch and the two sequence numbers, encoded. */
 const tailBytesMax = 64;
+
+/** A file that is there after an end in order. */
+const closedMark = "closed";
 
 /** What must be known after a restart besides the segments: "owed.json". */
 interface Owed {
@@ -113,7 +102,7 @@ export interface OutboxOptions {
 
 /**
  * Opens the outbox. A tail that was being written when the process died is cut: nobody was told that it was recorded. A log that
- * is missing or damaged is given up: a new epoch begins and a snapshot is wanted.
+ * is missing or damaged is given up: a new epoch begins and a snapshot is wanted. One is wanted also when the process before did not end in order.
  *
  * @throws Error when the folder cannot be used.
  */
@@ -178,16 +167,19 @@ class FileOutbox implements Outbox {
   }
 
   async load(): Promise<void> {
+    const isClosed = await this.#takeClosedMark();
     const owed = await this.#readOwed();
     const found = await this.#readLog();
     if (found === undefined) return await this.#beginEpoch();
     this.#epoch = found.epoch;
+    // What the process before had not recorded yet when it died (that an object is gone, above all) nobody would say again.
+    this.#owesSnapshot = !isClosed;
     this.#segments = found.segments;
     this.#newest = found.newest;
     const active = this.#segments.at(-1);
     if (active !== undefined) this.#file = await open(active.path, "r+");
     if (owed?.epoch !== found.epoch) return;
-    this.#owesSnapshot = owed.snapshot;
+    this.#owesSnapshot ||= owed.snapshot;
     if (owed.loss === undefined) return;
     this.#loss = { ...owed.loss, firstSeq: BigInt(owed.loss.firstSeq), seq: BigInt(owed.loss.seq) };
     // It died after it wrote down the loss and before it removed what was lost.
@@ -257,7 +249,17 @@ class FileOutbox implements Outbox {
     await this.#inTurn(async () => {
       await this.#file?.close();
       this.#file = undefined;
+      // Where it cannot be written the next process makes a snapshot that nobody needs.
+      await writeFile(join(this.#dir, closedMark), "", { mode: 0o600 }).catch(() => undefined);
     });
+  }
+
+  /** Whether the process before ended in order: then all that it knew is recorded. Said once: the next one has to earn it. */
+  async #takeClosedMark(): Promise<boolean> {
+    return await unlink(join(this.#dir, closedMark)).then(
+      () => true,
+      () => false,
+    );
   }
 
   /** First seq that the segments hold; newest + 1 when they hold none. */
@@ -374,25 +376,25 @@ class FileOutbox implements Outbox {
     }
     const last = dropped.at(-1);
     if (last === undefined) return;
-    const seq = lastSeqOf(last);
-    if (seq > this.#watermark) {
-      const events = dropped.reduce((sum, segment) => sum + segment.events, this.#loss?.events ?? 0);
-      const firstSeq = this.#loss?.firstSeq ?? (this.#watermark > 0n ? this.#watermark + 1n : this.#heldFrom());
+    const loss = lossOfDropping(this.#position(), { seq: lastSeqOf(last), events: dropped.reduce((sum, segment) => sum + segment.events, 0) });
+    if (loss !== undefined) {
+      const { firstSeq, seq, events } = loss;
       this.#log.warn(
         { firstSeq: String(firstSeq), seq: String(seq), events },
         "the outbox is full: its oldest reports were dropped, a gap and a snapshot follow",
       );
-      await this.#owe(true, { firstSeq, seq, events, reason: "the outbox was full" });
+      await this.#owe(true, loss);
       failpoint("outbox-before-drop");
     }
     await this.#removeSegments((segment) => dropped.includes(segment));
   }
 
-  async #acknowledge({ epoch, seq, resend = false }: OutboxWatermark): Promise<boolean> {
-    if (epoch !== this.#epoch) return false;
-    if (seq > this.#newest) {
+  async #acknowledge(said: OutboxWatermark): Promise<boolean> {
+    const verdict = judgeWatermark(this.#position(), said);
+    if (verdict.kind === "foreign") return false;
+    if (verdict.kind === "older-copy") {
       this.#log.warn(
-        { watermark: String(seq), newest: String(this.#newest) },
+        { watermark: String(said.seq), newest: String(this.#newest) },
         "the hub knows reports that this outbox does not: it is an older copy. A new epoch begins",
       );
       await this.#beginEpoch();
@@ -400,20 +402,16 @@ class FileOutbox implements Outbox {
       this.#tellWatermark(true);
       return true;
     }
-    const isBehind = seq < this.#watermark;
-    this.#watermark = seq;
-    const heldFrom = this.#heldFrom();
-    if (this.#loss !== undefined && seq >= this.#loss.seq) {
-      await this.#owe(true, undefined);
-      this.#tellSnapshot();
-    } else if (seq + 1n < (this.#loss?.firstSeq ?? heldFrom)) {
-      // The hub lost what it had confirmed (a restored backup), or the log was cut while the hub could not be heard.
-      const reason = this.#loss?.reason ?? "the hub asked for reports that it had confirmed before";
-      await this.#owe(true, { firstSeq: seq + 1n, seq: heldFrom - 1n, events: this.#loss?.events ?? 0, reason });
-    }
-    await this.#removeSegments((segment) => segment !== this.#segments.at(-1) && lastSeqOf(segment) <= seq);
-    this.#tellWatermark(resend || isBehind);
+    this.#watermark = said.seq;
+    if (verdict.owes) await this.#owe(true, verdict.owes.loss);
+    if (verdict.tellsSnapshot) this.#tellSnapshot();
+    await this.#removeSegments((segment) => segment !== this.#segments.at(-1) && lastSeqOf(segment) <= said.seq);
+    this.#tellWatermark(verdict.again);
     return false;
+  }
+
+  #position(): OutboxPosition {
+    return { epoch: this.#epoch, newest: this.#newest, watermark: this.#watermark, heldFrom: this.#heldFrom(), loss: this.#loss };
   }
 
   #tellWatermark(again: boolean): void {

@@ -26,6 +26,8 @@ export interface HeldTargetRow {
   readonly fleet: string;
   readonly generation: bigint;
   readonly digest: string;
+  /** When the target that it holds was released; undefined when the agent does not say. */
+  readonly releasedAt?: Date | undefined;
 }
 
 /** What an agent says of itself when its stream opens, and the certificate that it came with. */

@@ -22,9 +22,12 @@ export async function noteHeldTargets(pool: pg.Pool, held: readonly HeldTargetRo
       rows.map(({ fleet }) => fleet),
       rows.map(({ generation }) => generation),
       rows.map(({ digest }) => digest),
+      rows.map(({ releasedAt }) => releasedAt?.getTime() ?? null),
     ];
-    const from = "unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) AS h (cluster, fleet, generation, digest)";
-    const isAhead = "(h.generation > t.generation OR (h.generation = t.generation AND h.digest <> t.digest))";
+    const from = "unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::float8[]) AS h (cluster, fleet, generation, digest, released_ms)";
+    // As compareHeld has it; Postgres keeps microseconds.
+    const isOther = "(h.digest <> t.digest OR floor(extract(epoch FROM t.released_at) * 1000) <> h.released_ms)";
+    const isAhead = `(h.generation > t.generation OR (h.generation = t.generation AND ${isOther}))`;
     const behind = await client.query<{ fleet: string; cluster: string; held: string; own: string }>({
       name: "note-held-targets",
       text: `UPDATE targets t SET held_generation = h.generation FROM ${from}

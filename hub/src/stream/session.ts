@@ -1,10 +1,12 @@
 import { create } from "@bufbuild/protobuf";
+import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { type BodyRequest, type ConnectRequest, type ConnectResponse, ConnectResponseSchema, type Hello, type TargetReceipt } from "@flotilla/proto/gen/link";
 import { type Encoded, encodeOnce } from "@flotilla/proto/grpc";
 import { maxBodiesPerRequest, maxGrpcMessageBytes } from "@flotilla/proto/limits";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type ServerDuplexStream, status } from "@grpc/grpc-js";
 import { type Span, SpanStatusCode, type Tracer } from "@opentelemetry/api";
+import { compareHeld } from "../domain/compare-held.ts";
 import type { CommandAnswer, HeldTargetRow, LinkState, PendingCommand, ReleasedTarget, SendPhase, SessionKey } from "../domain/link-rows.ts";
 import type { TargetBundle } from "../domain/target.ts";
 import { commandsInFlightMax, drainMs, helloDeadlineMs } from "../limits.ts";
@@ -50,10 +52,7 @@ export interface SessionHolder {
   holdsNewer(held: HeldTargetRow): void;
 }
 
-interface SentTarget {
-  readonly generation: bigint;
-  readonly digest: string;
-}
+type SentTarget = Pick<HeldTargetRow, "generation" | "digest" | "releasedAt">;
 
 interface Sending {
   readonly target: ReleasedTarget;
@@ -133,7 +132,8 @@ export class Session {
   open(hello: Hello, session: bigint, watermark: bigint, leaveInMs: number): void {
     if (this.#state.name !== "greeting") return;
     this.#state = { name: "open", session, epoch: hello.epoch, leaveAt: performance.now() + leaveInMs };
-    for (const { fleet, generation, digest } of hello.targets) this.#holds.set(fleet, { generation, digest });
+    for (const { fleet, generation, digest, releasedAt } of hello.targets)
+      this.#holds.set(fleet, { generation, digest, releasedAt: releasedAt && timestampDate(releasedAt) });
     const { hubId, hubVersion, heartbeatIntervalMs, heartbeatDeadlineMs } = this.#holder;
     this.#toldWatermark = watermark;
     this.#welcome = create(ConnectResponseSchema, {
@@ -161,9 +161,10 @@ export class Session {
       if (target.generation < newest) continue;
       this.#digests.set(target.fleet, digestsOf(target.bundles));
       const held = this.#holds.get(target.fleet);
-      if (held?.generation === target.generation && held.digest === target.digest) continue;
+      const verdict = held ? compareHeld(held, target) : "older";
+      if (verdict === "same") continue;
       // The agent would refuse it: a generation goes up, and stands for one content.
-      if (held !== undefined && held.generation >= target.generation) {
+      if (held !== undefined && verdict === "ahead") {
         this.#holder.holdsNewer({ cluster: this.peer.cluster, fleet: target.fleet, ...held });
         continue;
       }
@@ -356,7 +357,7 @@ export class Session {
   #nextTarget(): Encoded | undefined {
     for (const [fleet, target] of this.#targets) {
       this.#targets.delete(fleet);
-      this.#holds.set(fleet, { generation: target.generation, digest: target.digest });
+      this.#holds.set(fleet, { generation: target.generation, digest: target.digest, releasedAt: target.releasedAt });
       this.#sending.get(fleet)?.span.end();
       const attributes = { "flotilla.fleet": fleet, "flotilla.cluster": this.peer.cluster, "flotilla.revision": target.revision };
       const span = this.#holder.tracer.startSpan("send", { attributes }, contextOf(target.traceparent));
