@@ -1,4 +1,4 @@
-import type { Claim } from "@flotilla/hub/domain/claims";
+import type { ClusterClaims } from "@flotilla/hub/domain/claims";
 import type { BundleSpec, FleetSpec } from "@flotilla/hub/domain/fleet-spec";
 import { compareHeld } from "@flotilla/hub/domain/compare-held";
 import type { HeldTargetRow } from "@flotilla/hub/domain/link-rows";
@@ -386,13 +386,13 @@ export class HubCore {
   }
 
   /** Claims of a cluster are replaced; what another fleet claimed meanwhile stays that one's. */
-  #claim(fleet: string, cluster: string, claims: readonly Claim[]): void {
+  #claim(fleet: string, cluster: string, claims: readonly ClusterClaims[]): void {
     const owners = this.#db.claims.get(cluster) ?? new Map<string, { fleet: string; bundle: string }>();
     this.#db.claims.set(cluster, owners);
     const before = [...owners].flatMap(([key, owner]) => (owner.fleet === fleet ? [`${key} ${owner.bundle}`] : []));
     for (const [key, owner] of owners) if (owner.fleet === fleet) owners.delete(key);
-    for (const { cluster: of, bundle, objectIds } of claims) {
-      if (of === cluster) for (const key of objectIds) if (!owners.has(key)) owners.set(key, { fleet, bundle });
+    for (const { bundle, objectIds } of claims.find((own) => own.cluster === cluster)?.owned ?? []) {
+      for (const key of objectIds) if (!owners.has(key)) owners.set(key, { fleet, bundle });
     }
     const after = new Set([...owners].flatMap(([key, owner]) => (owner.fleet === fleet ? [`${key} ${owner.bundle}`] : [])));
     // What was let go may be wanted by the other fleet.
