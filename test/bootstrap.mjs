@@ -1,4 +1,4 @@
-// Makes a clone ready and runs one of its commands: `node test/bootstrap.mjs test|demo|bench|check|tools [arguments]`.
+// Makes a clone ready and runs one of its commands: `node test/bootstrap.mjs test|demo|bench|chaos|check|tools [arguments]`.
 // It runs before anything is installed, under whatever Node the machine has, so it is plain JavaScript without dependencies.
 // What is ready already is not done again: a second run starts the command within seconds.
 import { spawn } from "node:child_process";
@@ -18,6 +18,7 @@ const commands = {
   test: { servers: true, argv: (rest) => [join(root, "node_modules/vitest/vitest.mjs"), "run", "--config", "test/vitest.config.ts", ...rest] },
   demo: { servers: true, argv: (rest) => ["--disable-warning=ExperimentalWarning", "test/demo/demo.ts", ...rest] },
   bench: { servers: true, argv: (rest) => ["--disable-warning=ExperimentalWarning", ...benchOf(rest)] },
+  chaos: { servers: true, argv: (rest) => ["--disable-warning=ExperimentalWarning", "test/chaos/chaos.ts", ...rest] },
   check: { servers: false, argv: (rest) => ["test/check.mjs", ...rest] },
   tools: { servers: true, argv: undefined },
 };

@@ -21,6 +21,8 @@ export interface HubProcessOptions {
 export interface HubProcess {
   readonly api: HubApi;
   readonly url: string;
+  /** Where it listens on 127.0.0.1. */
+  readonly ports: { readonly api: number; readonly link: number; readonly enrol: number; readonly nats: number };
   readonly dataDir: string;
   readonly pid: number;
   readonly logFile: string;
@@ -66,6 +68,7 @@ async function startOnce(options: HubProcessOptions): Promise<HubProcess> {
   return {
     api: new HubApi(url, token),
     url,
+    ports,
     dataDir,
     get pid() {
       return server.pid;

@@ -5,7 +5,9 @@ import { seededRandom } from "./random.ts";
 
 export interface TcpProxyOptions {
   target: { host: string; port: number };
-  /** Listens here; 0 or nothing picks a free port. */
+  /** Listens here, an address of loopback; 127.0.0.1 when left out. */
+  host?: string;
+  /** 0 or nothing picks a free port. */
   port?: number;
   /** The same seed gives the same latencies. */
   seed?: number;
@@ -79,7 +81,8 @@ export async function startTcpProxy(options: TcpProxyOptions): Promise<TcpProxy>
     void pass(client, upstream, fault, frozen, random, false);
     void pass(upstream, client, fault, frozen, random, true);
   });
-  server.listen(options.port ?? 0, "127.0.0.1");
+  const host = options.host ?? "127.0.0.1";
+  server.listen(options.port ?? 0, host);
   await once(server, "listening");
   const resetAll = () => {
     for (const socket of open) socket.resetAndDestroy();
@@ -89,7 +92,7 @@ export async function startTcpProxy(options: TcpProxyOptions): Promise<TcpProxy>
     fault.release();
   };
   return {
-    host: "127.0.0.1",
+    host,
     port: (server.address() as AddressInfo).port,
     get connections() {
       return open.size / 2;

@@ -68,6 +68,8 @@ interface FleetHere {
   isFlushing: boolean;
   dueAt: number;
   isForgotten: boolean;
+  /** That the cluster has left it was told. */
+  isTold: boolean;
   readonly signal: Signal;
 }
 
@@ -452,13 +454,19 @@ export class AgentCore implements AgentSide {
       removed: true,
     });
     this.#put(said);
+    run.isTold = true;
     yield 5;
-    if (run.pending) return this.#wake(run);
     this.cluster.mustAnswer();
     this.cluster.kept.delete(run.name);
     run.isForgotten = true;
     this.#fleets.delete(run.name);
     this.#wakeOthers(run);
+    this.#takeBack(run);
+  }
+
+  /** A newer target may have brought the fleet back while it was being forgotten. */
+  #takeBack({ pending }: FleetHere): void {
+    if (pending) this.onTarget(pending.target);
   }
 
   *#heal(run: FleetHere, key: string): Generator<number, void, void> {
@@ -541,7 +549,7 @@ export class AgentCore implements AgentSide {
     run.isFlushing = true;
     this.program.receive(() => {
       run.isFlushing = false;
-      if (!run.isForgotten) this.#record(run);
+      if (!run.isForgotten && !run.isTold) this.#record(run);
     }, this.#around.time.jittered(reportFoldMs));
   }
 
@@ -568,7 +576,7 @@ export class AgentCore implements AgentSide {
   #snapshotSoon(): void {
     this.#wantsSnapshot = [...this.#fleets.values()].some(({ target, pending }) => !target && pending);
     if (this.#wantsSnapshot) return;
-    const fleets = [...this.#fleets.values()];
+    const fleets = [...this.#fleets.values()].filter(({ isTold }) => !isTold);
     const snapshotId = this.#hex(4);
     const parts = Math.max(1, fleets.length);
     for (let part = 0; part < parts; part += 1) {
@@ -691,6 +699,7 @@ export class AgentCore implements AgentSide {
       isFlushing: false,
       dueAt: Infinity,
       isForgotten: false,
+      isTold: false,
       signal: new Signal(),
     };
     this.#fleets.set(name, run);

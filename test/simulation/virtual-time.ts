@@ -145,7 +145,10 @@ export class Program {
   }
 
   #advance(steps: Steps): void {
-    if ((this.#stepsLeft -= 1) < 0) return this.#died();
+    if ((this.#stepsLeft -= 1) < 0) {
+      this.kill();
+      return this.#died();
+    }
     const { done, value } = steps.next();
     if (done === true) return;
     if (typeof value === "number") return this.#later(this.#time.jittered(value), () => this.#advance(steps));

@@ -232,8 +232,10 @@ export class Engine {
    */
   async snapshot(): Promise<void> {
     while (this.#unready()) await this.#unready();
-    const fleets = [...this.#fleets.keys()];
-    const states = [...this.#fleets.values()].flatMap((run) => this.#reporter(run).snapshot());
+    // Of a fleet that was told as left, and is being forgotten, a snapshot would say that it is here again.
+    const runs = [...this.#fleets.values()].filter((run) => !this.#reporter(run).isClosed);
+    const fleets = runs.map(({ name }) => name);
+    const states = runs.flatMap((run) => this.#reporter(run).snapshot());
     const snapshotId = randomBytes(8).toString("hex");
     const parts = Math.max(1, states.length);
     const recorded = Array.from({ length: parts }, (_, part) => {

@@ -197,6 +197,11 @@ export class FleetReporter {
     this.#timer = undefined;
   }
 
+  /** It said its last word: that the cluster has left the fleet. */
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
   /** The report that is being recorded; undefined when none is. */
   get recording(): Promise<void> | undefined {
     return this.#flushing;

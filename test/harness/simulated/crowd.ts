@@ -33,6 +33,8 @@ export interface CrowdOptions extends CrowdBehaviour {
 export interface Crowd {
   readonly names: readonly string[];
   readonly pids: readonly number[];
+  /** The outbox of the cluster's agent lies in "outbox" in here. */
+  stateDir(name: string): string;
   /** Look for objects with these words from now on. */
   mark(mark: Mark): Promise<void>;
   /** Wait until every cluster is through with what was marked. @returns when each was, epoch ms. */
@@ -74,6 +76,7 @@ export async function startCrowd(options: CrowdOptions): Promise<Crowd> {
     return {
       names,
       pids: parts.map(({ child }) => child.pid ?? 0),
+      stateDir: (name) => join(state, name),
       mark: async (mark) => void (await Promise.all(parts.map((part) => part.ask({ ask: "mark", mark })))),
       through: async (withinMs) => {
         const seen = await waitForValue(progressOf, ({ missing }) => missing.length === 0, { what: "every cluster through", timeoutMs: withinMs, everyMs: 50 });

@@ -1,0 +1,121 @@
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type AgentProcess, startAgent } from "../harness/agent-process.ts";
+import { type GitRepository, type GitServer, startGitServer } from "../harness/git-server.ts";
+import { type HubProcess, startHub } from "../harness/hub-process.ts";
+import { type KubeCluster, startKubeCluster } from "../harness/kube-cluster.ts";
+import { removeFolder, scratchFolder } from "../harness/scratch-folder.ts";
+import { type Crowd, startCrowd } from "../harness/simulated/crowd.ts";
+import { startTcpProxy, type TcpProxy } from "../harness/tcp-proxy.ts";
+import { waitFor } from "../harness/wait-for.ts";
+import { filesOf, type Contents } from "./chaos-fleet.ts";
+import { OutboxTap } from "./outbox-tap.ts";
+
+export interface ChaosRigOptions {
+  readonly seed: number;
+  /** Clusters with a real API server and an agent process each. */
+  readonly real: number;
+  /** Simulated ones with the real agent in a crowd's process. */
+  readonly simulated: number;
+  readonly contents: Contents;
+}
+
+/** A cluster with a real API server, and the wire between it and its agent. */
+export interface RealMember {
+  readonly name: string;
+  readonly kube: KubeCluster;
+  readonly wire: TcpProxy;
+  readonly agent: AgentProcess;
+}
+
+/** A whole system whose every wire can be damaged. */
+export interface ChaosRig {
+  readonly folder: string;
+  readonly git: GitServer;
+  readonly repository: GitRepository;
+  readonly hub: HubProcess;
+  readonly members: readonly RealMember[];
+  readonly crowd: Crowd;
+  readonly tap: OutboxTap;
+  /** Between agents and the hub, and between agents and the broker. */
+  readonly wires: { readonly link: TcpProxy; readonly broker: TcpProxy };
+  /** Pid of a server that the hub runs for itself. */
+  serverPid(server: "nats" | "postgres"): Promise<number>;
+  readonly brokerStore: string;
+  stop(): Promise<void>;
+}
+
+/** Agents know the hub by this address, where only wires listen; it listens itself on 127.0.0.1. */
+const outside = "127.0.0.2";
+
+export async function startChaosRig({ seed, real, simulated, contents }: ChaosRigOptions): Promise<ChaosRig> {
+  const folder = await scratchFolder("chaos");
+  const started: { stop(): Promise<void> }[] = [];
+  const kept = <T extends { stop(): Promise<void> }>(server: T): T => {
+    started.unshift(server);
+    return server;
+  };
+  const stop = async (): Promise<void> => {
+    for (const server of started) await server.stop();
+    await removeFolder(folder);
+  };
+  try {
+    const git = kept(await startGitServer());
+    const dataDir = join(folder, "hub");
+    const hub = kept(
+      await startHub({ dataDir, folder, build: "bundle", args: ["--public-address", outside, "--enrol-per-second", "200", "--log-level", "warn"] }),
+    );
+    const wire = async (port: number) => kept(await startTcpProxy({ host: outside, port, target: { host: "127.0.0.1", port }, seed }));
+    await wire(hub.ports.enrol);
+    const wires = { link: await wire(hub.ports.link), broker: await wire(hub.ports.nats) };
+    const repository = await git.createRepository("chaos");
+    await repository.commit(filesOf(contents));
+    await hub.api.createFleet({ name: "chaos", repository: repository.url, path: "deploy", ref: { branch: "main" }, selector: {}, pollIntervalMs: 2_000 });
+    const tap = new OutboxTap();
+    const members: RealMember[] = [];
+    for (let index = 0; index < real; index += 1) members.push(await startMember(`real-${index}`, { hub, folder, tap, kept, seed: seed + index }));
+    const labels = (index: number) => ({ env: index % 2 === 0 ? "dev" : "prod" });
+    const crowd = kept(await startCrowd({ api: hub.api, count: simulated, folder, labels, processes: 1, seed }));
+    for (const name of crowd.names) tap.watch(name, join(crowd.stateDir(name), "outbox"));
+    const pidFiles = { nats: join(dataDir, "nats", "nats-server.pid"), postgres: join(dataDir, "postgres", "postgres.pid") };
+    return {
+      folder,
+      git,
+      repository,
+      hub,
+      members,
+      crowd,
+      tap,
+      wires,
+      serverPid: async (server) => Number.parseInt(await readFile(pidFiles[server], "utf8"), 10),
+      brokerStore: join(dataDir, "nats"),
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+interface MemberSurroundings {
+  readonly hub: HubProcess;
+  readonly folder: string;
+  readonly tap: OutboxTap;
+  readonly kept: <T extends { stop(): Promise<void> }>(server: T) => T;
+  readonly seed: number;
+}
+
+async function startMember(name: string, { hub, folder, tap, kept, seed }: MemberSurroundings): Promise<RealMember> {
+  const kube = kept(await startKubeCluster({ name, auditLog: true }));
+  const { hostname, port } = new URL(kube.url);
+  const wire = kept(await startTcpProxy({ target: { host: hostname, port: Number(port) }, seed }));
+  const kubeconfig = `${kube.kubeconfig}-proxied`;
+  await writeFile(kubeconfig, (await readFile(kube.kubeconfig, "utf8")).replace(kube.url, `https://127.0.0.1:${wire.port}`), { mode: 0o600 });
+  const stateDir = join(folder, `agent-${name}`);
+  await mkdir(stateDir, { recursive: true });
+  const enrolment = await hub.api.addCluster(name, { env: "dev" });
+  const agent = kept(await startAgent({ api: hub.api, enrolment, cluster: { kubeconfig }, stateDir, folder, build: "bundle" }));
+  await waitFor(async () => agent.running, { what: `the agent of ${name}` });
+  tap.watch(name, join(stateDir, "outbox"));
+  return { name, kube, wire, agent };
+}
