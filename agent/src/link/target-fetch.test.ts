@@ -2,7 +2,8 @@ import { create } from "@bufbuild/protobuf";
 import { type Body, packBody } from "@flotilla/proto/body";
 import { BodyChunkSchema } from "@flotilla/proto/gen/link";
 import { type Target, TargetSchema } from "@flotilla/proto/gen/target";
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
+import { linkLimits } from "../limits.ts";
 import { silentLog } from "../log.ts";
 import { LinkProtocolError, TargetFetch } from "./target-fetch.ts";
 
@@ -22,9 +23,14 @@ function startFetch(held: { fleet: string; generation: bigint; digest: string }[
   const asked: string[][] = [];
   const answers: string[] = [];
   const followed: bigint[] = [];
+  const trouble = { isOn: false };
+  const put = async (digest: string, content: Uint8Array): Promise<void> => {
+    if (trouble.isOn) throw new Error("the API server is away");
+    bodies.set(digest, content);
+  };
   const fetch = new TargetFetch({
     cluster: "berlin-1",
-    bodies: { has: (digest) => bodies.has(digest), put: async (digest, content) => void bodies.set(digest, content) },
+    bodies: { has: (digest) => bodies.has(digest), put },
     log: silentLog,
     held: () => held.map((target) => ({ $typeName: "fleet.v1.HeldTarget", ...target })),
     ask: (digests) => void asked.push(digests),
@@ -35,7 +41,7 @@ function startFetch(held: { fleet: string; generation: bigint; digest: string }[
     const { length } = body.compressed;
     for (let offset = 0; offset < length; offset += size) fetch.chunk(chunkOf(body.digest, offset, length, body.compressed.subarray(offset, offset + size)));
   };
-  return { fetch, bodies, asked, answers, followed, send };
+  return { fetch, bodies, asked, answers, followed, send, trouble };
 }
 
 const chunkOf = (digest: string, offset: number, total: number, content: Uint8Array) =>
@@ -86,6 +92,26 @@ it("gives up a target whose body is not to be had, and no other", async () => {
   await settled();
   expect(answers).toEqual([`1: body ${a.digest} is not available: gone`, "1"]);
   expect(followed).toEqual([1n]);
+});
+
+it("asks again for every body that could not be kept, not only for the first", async () => {
+  vi.useFakeTimers();
+  try {
+    const { fetch, asked, followed, send, trouble } = startFetch();
+    fetch.offer(targetOf(1, [a, b]));
+    trouble.isOn = true;
+    for (const body of [a, b]) send(body);
+    await vi.advanceTimersByTimeAsync(linkLimits.bodyRetryMs - 1);
+    expect(asked).toHaveLength(1);
+    trouble.isOn = false;
+    await vi.advanceTimersByTimeAsync(1);
+    expect(asked.at(-1)?.toSorted()).toEqual([a.digest, b.digest].toSorted());
+    for (const body of [a, b]) send(body);
+    await vi.advanceTimersByTimeAsync(0);
+    expect(followed).toEqual([1n]);
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 it("ends the stream over chunks that nobody asked for, that are out of order, too large, or damaged", () => {

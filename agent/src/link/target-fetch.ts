@@ -44,6 +44,8 @@ export class TargetFetch {
   readonly #asked = new Map<string, number>();
   #current: { readonly digest: string; readonly content: Buffer; filled: number } | undefined;
   #retry: NodeJS.Timeout | undefined;
+  /** Bodies that came and could not be kept: asked for again, all of them, when the timer is over. */
+  readonly #unkept = new Set<string>();
   /** Grows with every stream: what an older one began does not count. */
   #stream = 0;
 
@@ -104,6 +106,7 @@ export class TargetFetch {
   restart(): void {
     clearTimeout(this.#retry);
     this.#retry = undefined;
+    this.#unkept.clear();
     this.#stream += 1;
     this.#pending.clear();
     this.#asked.clear();
@@ -117,9 +120,11 @@ export class TargetFetch {
     } catch (error) {
       this.#options.log.warn({ digest, error: (error as Error).message }, "a body could not be kept; it is asked for again");
       if (stream !== this.#stream) return;
+      this.#unkept.add(digest);
       this.#retry ??= setTimeout(() => {
         this.#retry = undefined;
-        this.#asked.delete(digest);
+        for (const unkept of this.#unkept) this.#asked.delete(unkept);
+        this.#unkept.clear();
         this.#goOn();
       }, linkLimits.bodyRetryMs);
       return;
