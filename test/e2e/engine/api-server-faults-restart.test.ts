@@ -63,8 +63,9 @@ describe("an API server that ends, forgets, or goes back in time", () => {
     for (let i = 0; i < kinds; i++) {
       const own = byKind.get(`kind${i}s`) ?? [];
       const told = own.map(({ verb, responseStatus }) => `${verb} ${responseStatus?.code}`).join(", ");
-      // A kind of a definition has its storage opened by the first request, which is answered "come back in a second": that counts too.
-      expect(own.length, `kind ${i}: ${told}`).toBeLessThanOrEqual(2);
+      // A kind of a definition has its storage opened by the first request, which is answered "come back in a second", on a busy machine after the kind was listed anew.
+      const refused = own.filter(({ responseStatus }) => responseStatus?.code === 429).length;
+      expect(own.length - Math.min(1, refused), `kind ${i}: ${told}`).toBeLessThanOrEqual(2);
     }
     // And those that ask for the newest version, for all of them; one that has just begun may refuse twice.
     const [clock = [], own = []] = [true, false].map((isClock) =>
