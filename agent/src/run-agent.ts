@@ -137,7 +137,7 @@ function handlersOf(engine: Engine, gates: GateAnswers, facts: ClusterFacts, { l
       onLink?.("disconnected");
       log.warn({ reason }, "the link to the hub broke; the cluster is kept as it is");
     },
-    held: () => engine.held(),
+    held: () => engine.accepted(),
     facts: () => ({ ...facts.facts }),
     kubernetesVersion: () => facts.kubernetesVersion,
   };

@@ -202,7 +202,7 @@ await describeWith(kubeTools, "the agent applies", () => {
     const secret = (password: string) => ({ apiVersion: "v1", kind: "Secret", metadata: { name: "s", namespace: "default" }, stringData: { password } });
     await agent.sync(testTarget("secrets", 1, [{ name: "web", driftMode: 2, objects: [secret("correct-horse")] }]));
     await cluster.client.mergePatch("/api/v1/namespaces/default/secrets/s", { data: { password: Buffer.from("battery-staple").toString("base64") } });
-    const drift = await agent.waitForEvent("DriftReported");
+    const drift = await agent.waitForEvent("DriftReported", /Secret/, 30_000);
     expect(drift.drift[0]?.path).toBe("/data/password");
     expect(drift.drift[0]?.live).toMatch(/hash:/);
     await agent.accept(testTarget("secrets", 2, [{ name: "web", objects: [{ ...secret("x"), type: "kubernetes.io/dockerconfigjson" }] }]));

@@ -75,6 +75,16 @@ await describeWith(kubeTools, "the agent prunes", () => {
     for (const name of names("r", 3)) expect(await find(name)).toBeDefined();
   });
 
+  it("tells the hub of a target from the moment that it came, also before it is followed", async () => {
+    await start();
+    const target = (generation: number) => testTarget("newest", generation, [{ name: "web", objects: [configMap(`newest-${generation}`)] }]);
+    await agent.sync(target(1));
+    await agent.accept(target(2));
+    const told = (held: readonly { fleet: string; generation: bigint }[]) => held.find(({ fleet }) => fleet === "newest")?.generation;
+    expect(told(agent.engine.accepted())).toBe(2n);
+    await waitFor(() => told(agent.engine.held()) === 2n);
+  });
+
   it("deletes only the object it applied: made again by somebody, claimed by another, or guarded by annotation, it stays", async () => {
     await start();
     await agent.sync(

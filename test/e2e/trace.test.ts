@@ -31,14 +31,13 @@ describe("one trace per revision", () => {
     expect(traceId).toMatch(/^[0-9a-f]{32}$/);
 
     const wanted = ["fetch", "render", "place", "release", "send", "send", "receive", "receive", "plan", "plan", "apply", "apply", "healthy", "healthy"].sort();
-    const trace = await waitForValue(
-      () => jaeger.readTrace(traceId ?? ""),
-      (read) => {
-        const names = (read?.spans ?? []).map(({ operationName }) => operationName);
-        return wanted.every((name) => names.filter((seen) => seen === name).length >= wanted.filter((asked) => asked === name).length);
-      },
-      { what: "the whole trace in Jaeger", timeoutMs: 30_000 },
-    );
+    const spanNames = async () => ((await jaeger.readTrace(traceId ?? ""))?.spans ?? []).map(({ operationName }) => operationName).sort();
+    const countOf = (names: string[], name: string) => names.filter((one) => one === name).length;
+    await waitForValue(spanNames, (names) => wanted.every((name) => countOf(names, name) >= countOf(wanted, name)), {
+      what: "the whole trace in Jaeger",
+      timeoutMs: 60_000,
+    });
+    const trace = await jaeger.readTrace(traceId ?? "");
     const services = new Set(Object.values(trace?.processes ?? {}).map(({ serviceName }) => serviceName));
     expect(services).toEqual(new Set(["flotilla-hub", "flotilla-agent"]));
     const ids = new Set(trace?.spans.map(({ spanID }) => spanID));

@@ -115,7 +115,7 @@ export class AgentCore implements AgentSide {
   /** What it holds, for Hello. */
   get held(): readonly { readonly fleet: string; readonly generation: bigint; readonly digest: string; readonly releasedAt: Date | undefined }[] {
     return [...this.#fleets.values()].flatMap(({ name, target, pending }) => {
-      const held = target ?? (pending?.isRestored ? pending.target : undefined);
+      const held = pending?.target ?? target;
       return held ? [{ fleet: name, generation: held.generation, digest: held.digest, releasedAt: held.releasedAt && timestampDate(held.releasedAt) }] : [];
     });
   }

@@ -9,7 +9,7 @@ import { GitHistory, type Bodies, type Revision } from "./git-history.ts";
 import { brokenGuarantees } from "./guarantees.ts";
 import { History, type PlantedBug } from "./history.ts";
 import { HubCore, type HubSurroundings } from "./hub-core.ts";
-import { HubDatabase } from "./hub-database.ts";
+import { HubDatabase, type TargetRow } from "./hub-database.ts";
 import { Link } from "./links.ts";
 import { LiveCluster } from "./live-cluster.ts";
 import { emptyDisk, type OutboxDisk } from "./memory-outbox.ts";
@@ -114,9 +114,13 @@ export class PlatformWorld {
   /** G17: one cluster's API server stays away, and poison comes in its name; the others are not kept from anything. */
   #settleWithout(stubborn: Member): string[] {
     stubborn.cluster.isAway = true;
-    // After a fight an object is left alone for ten minutes; what a restored backup forgot goes above what the agent holds when its wave comes.
-    const isKept = (name: string, { foughtUntil }: Member): boolean =>
-      foughtUntil > this.time.now - 600_000 || [...this.db.targets.values()].some(({ cluster, heldGeneration }) => cluster === name && heldGeneration !== null);
+    // After a fight an object is left alone for ten minutes; what a restored backup forgot goes above what the agent holds when its wave comes, and what is newer than
+    // a tombstone when a person has labelled the cluster into the fleet again.
+    const isKept = (name: string, { foughtUntil }: Member): boolean => foughtUntil > this.time.now - 600_000 || targetsOf(name).some(isBehind);
+    const targetsOf = (name: string): TargetRow[] => [...this.db.targets.values()].filter(({ cluster }) => cluster === name);
+    const isBehind = ({ cluster, fleet, generation, tombstone, heldGeneration }: TargetRow): boolean =>
+      heldGeneration !== null ||
+      (tombstone !== null && this.members.get(cluster)?.agent?.held.some((held) => held.fleet === fleet && held.generation >= generation) === true);
     const isOther = (name: string): boolean => name !== stubborn.cluster.name;
     const deadline = this.time.now + 120_000;
     let differences: string[] = [];

@@ -214,10 +214,22 @@ export class Engine {
     return suspension && tellSuspension(suspension);
   }
 
-  /** What runs here, for the hub to compare. */
+  /** What runs here. */
   held(): HeldTarget[] {
+    return this.#toldOf(({ target, pending }) => target ?? (pending?.isRestored ? pending.target : undefined));
+  }
+
+  /**
+   * What the hub is told that is here: of each fleet the newest target that came, followed or not yet. A hub whose database was restored may count up to the
+   * generation of one that is not followed yet, and what it sends under it is refused: it has to know.
+   */
+  accepted(): HeldTarget[] {
+    return this.#toldOf(({ target, pending }) => pending?.target ?? target);
+  }
+
+  #toldOf(targetOf: (run: FleetRun) => Target | undefined): HeldTarget[] {
     return [...this.#fleets.values()].flatMap((run) => {
-      const target = run.target ?? (run.pending?.isRestored ? run.pending.target : undefined);
+      const target = targetOf(run);
       // A target whose bodies were lost is not held: the hub sends it again, and with it they are asked for.
       const isWhole = target?.bundles.every((bundle) => this.bodies.has(bundle.digest)) ?? false;
       if (!target || !isWhole) return [];

@@ -26,6 +26,15 @@ describe("an API server that ends, forgets, or goes back in time", () => {
   const path = (name: string) => `/api/v1/namespaces/default/configmaps/${name}`;
   const live = (name: string) => rig.cluster.client.find(path(name));
   const maps = (...names: string[]) => names.map((name) => configMap(name));
+  /** Writes that concern nobody, 400 of them, eight at a time. */
+  const lengthenHistory = async () => {
+    const chains = Array.from({ length: 8 }, async (_, i) => {
+      const name = `noise-${i}`;
+      if (!(await live(name))) await rig.cluster.client.create("/api/v1/namespaces/default/configmaps", configMap(name));
+      for (let round = 0; round < 50; round++) await rig.cluster.client.mergePatch(path(name), { data: { round: String(round) } });
+    });
+    await Promise.all(chains);
+  };
   const custom = (i: number) => ({ apiVersion: "test.example/v1", kind: `Kind${i}`, metadata: { name: "one", namespace: "default" }, spec: { size: 1 } });
 
   it("killed with 60 kinds watched is asked at most twice for each of them in the ten seconds after it is back (fault 12)", async () => {
@@ -109,83 +118,91 @@ describe("an API server that ends, forgets, or goes back in time", () => {
     expect(requests.filter(({ verb }) => verb === "delete")).toEqual([]);
   });
 
-  it("whose etcd was restored to the past gets back what was lost, loses again what was pruned, and nothing else (fault 13)", async () => {
-    const { cluster } = rig;
-    agent = await startEngine(cluster, { kubeconfig: rig.kubeconfig });
-    await agent.sync(testTarget("past", 1, [{ name: "b", objects: maps("always", "changed", "pruned") }]));
-    await agent.waitForQuiet();
-    await cluster.kill9ApiServer();
-    const backup = await cluster.etcd.backUp();
-    await cluster.restart();
-    const after = [...maps("always", "later"), configMap("changed", { a: "2" })];
-    await agent.sync(testTarget("past", 2, [{ name: "b", objects: after }]));
-    await waitFor(async () => (await live("pruned")) === undefined, { what: "the prune" });
-    // A history that is longer than what follows the restore: the versions seen lie in its future.
-    for (let i = 0; i < 400; i++) await cluster.client.mergePatch(path("always"), { metadata: { annotations: { "test.example/round": String(i) } } });
-    await agent.waitForQuiet();
-    const uid = (await live("always"))?.metadata.uid;
+  it(
+    "whose etcd was restored to the past gets back what was lost, loses again what was pruned, and nothing else (fault 13)",
+    { timeout: 240_000 },
+    async () => {
+      const { cluster } = rig;
+      agent = await startEngine(cluster, { kubeconfig: rig.kubeconfig });
+      await agent.sync(testTarget("past", 1, [{ name: "b", objects: maps("always", "changed", "pruned") }]));
+      await agent.waitForQuiet();
+      await cluster.kill9ApiServer();
+      const backup = await cluster.etcd.backUp();
+      await cluster.restart();
+      const after = [...maps("always", "later"), configMap("changed", { a: "2" })];
+      await agent.sync(testTarget("past", 2, [{ name: "b", objects: after }]));
+      await waitFor(async () => (await live("pruned")) === undefined, { what: "the prune" });
+      // A history that is longer than what follows the restore: the versions seen lie in its future.
+      await lengthenHistory();
+      await agent.waitForQuiet();
+      const uid = (await live("always"))?.metadata.uid;
 
-    await cluster.kill9ApiServer();
-    await cluster.etcd.restore(backup);
-    const restoredAt = Date.now();
-    await cluster.restart();
-    await agent.waitForEvent("WentBack", undefined, 30_000);
-    await waitFor(async () => (await live("later")) !== undefined, { what: "the object that was lost" });
-    await waitFor(async () => (await live("changed"))?.data?.a === "2", { what: "the newest content" });
-    // It rests first: another fleet in the cluster may be about to take it over.
-    await waitFor(async () => (await live("pruned")) === undefined, { what: "the prune, again", timeoutMs: 60_000 });
-    await agent.waitForQuiet();
-    expect((await live("always"))?.metadata.uid).toBe(uid);
-    const requests = await agentRequests(cluster, restoredAt);
-    const names = (verb: string) => requests.filter((request) => request.verb === verb).map(({ objectRef }) => objectRef?.name);
-    expect(names("delete")).toEqual(["pruned"]);
-    expect(names("patch").filter((name) => name === "always")).toEqual([]);
-    expect(countsOf(requests)["list configmaps"]).toBeLessThanOrEqual(4);
+      await cluster.kill9ApiServer();
+      await cluster.etcd.restore(backup);
+      const restoredAt = Date.now();
+      await cluster.restart();
+      await agent.waitForEvent("WentBack", undefined, 30_000);
+      await waitFor(async () => (await live("later")) !== undefined, { what: "the object that was lost" });
+      await waitFor(async () => (await live("changed"))?.data?.a === "2", { what: "the newest content" });
+      // It rests first: another fleet in the cluster may be about to take it over.
+      await waitFor(async () => (await live("pruned")) === undefined, { what: "the prune, again", timeoutMs: 60_000 });
+      await agent.waitForQuiet();
+      expect((await live("always"))?.metadata.uid).toBe(uid);
+      const requests = await agentRequests(cluster, restoredAt);
+      const names = (verb: string) => requests.filter((request) => request.verb === verb).map(({ objectRef }) => objectRef?.name);
+      expect(names("delete")).toEqual(["pruned"]);
+      expect(names("patch").filter((name) => name === "always")).toEqual([]);
+      expect(countsOf(requests)["list configmaps"]).toBeLessThanOrEqual(4);
 
-    // What the agent keeps in the cluster is the newest again: one that starts now goes on with it.
-    await agent.stop();
-    agent = await startEngine(cluster, { kubeconfig: rig.kubeconfig });
-    await waitFor(() => agent?.summary("past")?.objects === 3, { what: "the fleet, from what was kept" });
-    await agent.waitForQuiet();
-    expect((await live("changed"))?.data?.a).toBe("2");
-    expect(await live("pruned")).toBeUndefined();
-  });
+      // What the agent keeps in the cluster is the newest again: one that starts now goes on with it.
+      await agent.stop();
+      agent = await startEngine(cluster, { kubeconfig: rig.kubeconfig });
+      await waitFor(() => agent?.summary("past")?.objects === 3, { what: "the fleet, from what was kept" });
+      await agent.waitForQuiet();
+      expect((await live("changed"))?.data?.a).toBe("2");
+      expect(await live("pruned")).toBeUndefined();
+    },
+  );
 
-  it("whose etcd was restored to before a hook ran does not have it run twice, and one that starts later knows that too (fault 13)", async () => {
-    const { cluster } = rig;
-    agent = await startEngine(cluster, { kubeconfig: rig.kubeconfig });
-    const hooked = (of: string) => ({
-      name: "b",
-      objects: [
-        configMap("plain-hooked", { a: of }),
-        { ...configMap("ran"), metadata: { name: "ran", namespace: "default", annotations: { "flotilla.dev/hook": "pre", "test.example/of": of } } },
-      ],
-    });
-    await agent.sync(testTarget("hooked", 1, [hooked("1")]));
-    await agent.waitForQuiet();
-    await cluster.kill9ApiServer();
-    const backup = await cluster.etcd.backUp();
-    await cluster.restart();
-    await agent.sync(testTarget("hooked", 2, [hooked("2")]));
-    await waitFor(() => agent?.events.filter(({ reason, message }) => reason === "HookSucceeded" && /ran/.test(message)).length === 2, {
-      what: "the second run",
-    });
-    for (let i = 0; i < 400; i++) await cluster.client.mergePatch(path("plain-hooked"), { metadata: { annotations: { "test.example/round": String(i) } } });
-    await agent.waitForQuiet();
-    await cluster.kill9ApiServer();
-    await cluster.etcd.restore(backup);
-    const restoredAt = Date.now();
-    await cluster.restart();
-    await agent.waitForEvent("WentBack", undefined, 30_000);
-    await waitFor(async () => (await live("plain-hooked"))?.data?.a === "2", { what: "the newest content" });
-    await agent.waitForQuiet();
-    await agent.stop();
-    agent = await startEngine(cluster, { kubeconfig: rig.kubeconfig });
-    await waitFor(() => agent?.summary("hooked") !== undefined, { what: "the fleet, from what was kept" });
-    await agent.waitForQuiet();
-    const runs = (await agentRequests(cluster, restoredAt)).filter(({ verb, objectRef }) => verb === "patch" && objectRef?.name === "ran");
-    expect(runs).toEqual([]);
-  });
+  it(
+    "whose etcd was restored to before a hook ran does not have it run twice, and one that starts later knows that too (fault 13)",
+    { timeout: 240_000 },
+    async () => {
+      const { cluster } = rig;
+      agent = await startEngine(cluster, { kubeconfig: rig.kubeconfig });
+      const hooked = (of: string) => ({
+        name: "b",
+        objects: [
+          configMap("plain-hooked", { a: of }),
+          { ...configMap("ran"), metadata: { name: "ran", namespace: "default", annotations: { "flotilla.dev/hook": "pre", "test.example/of": of } } },
+        ],
+      });
+      await agent.sync(testTarget("hooked", 1, [hooked("1")]));
+      await agent.waitForQuiet();
+      await cluster.kill9ApiServer();
+      const backup = await cluster.etcd.backUp();
+      await cluster.restart();
+      await agent.sync(testTarget("hooked", 2, [hooked("2")]));
+      await waitFor(() => agent?.events.filter(({ reason, message }) => reason === "HookSucceeded" && /ran/.test(message)).length === 2, {
+        what: "the second run",
+      });
+      await lengthenHistory();
+      await agent.waitForQuiet();
+      await cluster.kill9ApiServer();
+      await cluster.etcd.restore(backup);
+      const restoredAt = Date.now();
+      await cluster.restart();
+      await agent.waitForEvent("WentBack", undefined, 30_000);
+      await waitFor(async () => (await live("plain-hooked"))?.data?.a === "2", { what: "the newest content" });
+      await agent.waitForQuiet();
+      await agent.stop();
+      agent = await startEngine(cluster, { kubeconfig: rig.kubeconfig });
+      await waitFor(() => agent?.summary("hooked") !== undefined, { what: "the fleet, from what was kept" });
+      await agent.waitForQuiet();
+      const runs = (await agentRequests(cluster, restoredAt)).filter(({ verb, objectRef }) => verb === "patch" && objectRef?.name === "ran");
+      expect(runs).toEqual([]);
+    },
+  );
 
   it("takes objects of nearly a megabyte, and remembers thousands of them, within what etcd allows (fault 14)", async () => {
     const { cluster } = rig;
