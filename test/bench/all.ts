@@ -9,10 +9,29 @@ import type { FigureReport } from "./figures.ts";
 
 /**
  * Every bench, one after the other: `npm run bench [-- --json FILE] [--write] [--only a,b] [--without c]`. Ends with status 1 when a figure missed its target or a bench failed;
- * what each took is told. Together they take over an hour on two cores.
+ * what each took is told. Together they take several hours on two cores.
  */
 
-const benches = ["path", "rollout", "next-wave", "preview", "fan-out", "throughput", "connections", "recovery", "apply", "drift", "idle", "quiet"];
+const benches = [
+  ...[
+    "path",
+    "rollout",
+    "next-wave",
+    "preview",
+    "fan-out",
+    "throughput",
+    "connections",
+    "recovery",
+    "events",
+    "storm",
+    "state",
+    "api",
+    "tracing",
+    "render",
+    "strategies",
+  ],
+  ...["apply", "drift", "idle", "quiet"],
+];
 
 const { values } = parseArgs({
   options: { json: { type: "string" }, write: { type: "boolean" }, only: { type: "string" }, without: { type: "string", default: "" } },

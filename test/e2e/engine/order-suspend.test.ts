@@ -149,7 +149,7 @@ await describeWith(kubeTools, "suspensions, windows and selective sync", () => {
       ["stop", WhenClosed.STOP],
     ] as const) {
       let agent = await start();
-      const closesAt = Math.ceil((Date.now() + 1_500) / 1_000) * 1_000;
+      const closesAt = Math.ceil((Date.now() + 3_000) / 1_000) * 1_000;
       const window = { whenClosed, allow: [{ timeZone: "UTC", from: "2020-01-01T00:00", to: new Date(closesAt).toISOString().slice(0, 19) }] };
       const later = {
         ...configMap(`c-${name}-later`),
@@ -157,10 +157,11 @@ await describeWith(kubeTools, "suspensions, windows and selective sync", () => {
       };
       await agent.accept(testTarget(`c-${name}`, 1, [{ name: "app", syncWindows: [window], objects: [deployment(`c-${name}`), later] }]));
       await waitFor(() => /waits for stage 0/.test(agent.objects.get(`ConfigMap default/c-${name}-later`)?.message ?? ""), { what: "the sync is under way" });
+      const deploymentPath = `/apis/apps/v1/namespaces/default/deployments/c-${name}`;
+      await waitFor(() => cluster.client.find(deploymentPath), { what: "its first stage applied" });
       await waitFor(() => Date.now() > closesAt, { what: "the window closes" });
       await stop(agent);
       agent = await start();
-      const deploymentPath = `/apis/apps/v1/namespaces/default/deployments/c-${name}`;
       const { metadata } = await cluster.client.get(deploymentPath);
       const status = { observedGeneration: metadata.generation, replicas: 1, updatedReplicas: 1, readyReplicas: 1, availableReplicas: 1 };
       await cluster.client.mergePatch(`${deploymentPath}/status`, { status });

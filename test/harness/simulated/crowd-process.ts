@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { mkdir } from "node:fs/promises";
 import type { KubeEndpoint } from "@flotilla/agent/cluster/kube-endpoint";
 import type { Log } from "@flotilla/agent/log";
@@ -116,10 +117,27 @@ const answers: { [Ask in keyof CrowdAnswers]: (question: Extract<CrowdQuestion, 
     let written = 0;
     for (const api of clusters.values()) {
       for (const { namespace, name } of api.store.list("/configmaps", "").slice(0, objects)) {
-        patch(api, `/api/v1/namespaces/${namespace}/configmaps/${name}`, { data: { value: text } });
+        patch(api, `/api/v1/namespaces/${namespace}/configmaps/${name}`, { data: { value: text } }, "somebody");
         written += 1;
       }
       await new Promise((resolve) => setImmediate(resolve));
+    }
+    return written;
+  },
+  async stir({ objects, steps, everyMs }) {
+    let written = 0;
+    for (let step = steps - 1; step >= 0; step -= 1) {
+      const began = performance.now();
+      for (const api of clusters.values()) {
+        for (const { namespace, name, text } of api.store.list("apps/deployments", "").slice(0, objects)) {
+          const { generation } = (JSON.parse(text) as { metadata: { generation?: number } }).metadata;
+          const path = `/apis/apps/v1/namespaces/${namespace}/deployments/${name}/status`;
+          patch(api, path, { status: deploymentStatus(generation ?? 1, step) }, "kube-controller-manager");
+          written += 1;
+        }
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      if (step > 0) await delay(Math.max(0, everyMs - (performance.now() - began)));
     }
     return written;
   },
@@ -138,15 +156,35 @@ const answers: { [Ask in keyof CrowdAnswers]: (question: Extract<CrowdQuestion, 
   },
 };
 
-function patch(api: ApiServer, path: string, body: object): void {
-  const query = new URLSearchParams("fieldManager=somebody");
+const desiredReplicas = 4;
+
+/** Of a Deployment of four replicas that has so many steps before it until all are there; one step of four has a pod less. */
+function deploymentStatus(generation: number, stepsLeft: number): object {
+  const available = stepsLeft === 0 ? desiredReplicas : desiredReplicas - 1 - (stepsLeft % desiredReplicas);
+  const isThere = available === desiredReplicas;
+  return {
+    observedGeneration: generation,
+    replicas: desiredReplicas,
+    updatedReplicas: desiredReplicas,
+    readyReplicas: available,
+    availableReplicas: available,
+    unavailableReplicas: isThere ? null : desiredReplicas - available,
+    conditions: [
+      { type: "Available", status: isThere ? "True" : "False", reason: isThere ? "MinimumReplicasAvailable" : "MinimumReplicasUnavailable" },
+      { type: "Progressing", status: "True", reason: isThere ? "NewReplicaSetAvailable" : "ReplicaSetUpdated" },
+    ],
+  };
+}
+
+function patch(api: ApiServer, path: string, body: object, manager: string): void {
+  const query = new URLSearchParams({ fieldManager: manager });
   api.handle({
     method: "PATCH",
     path,
     query,
     contentType: "application/merge-patch+json",
     accept: "application/json",
-    userAgent: "somebody",
+    userAgent: manager,
     body: JSON.stringify(body),
   });
 }

@@ -23,11 +23,20 @@ export interface Mark {
   readonly perCluster: number;
 }
 
+/** In every cluster, what a deployment's controller writes while its pods come and go: so many steps of that many Deployments, the last of which says that it is complete. */
+export interface Stir {
+  readonly objects: number;
+  readonly steps: number;
+  /** Milliseconds between two steps of one object. */
+  readonly everyMs: number;
+}
+
 export type CrowdQuestion =
   | { readonly ask: "join"; readonly members: readonly CrowdMember[] }
   | { readonly ask: "mark"; readonly mark: Mark }
   | { readonly ask: "through" }
   | { readonly ask: "write"; readonly objects: number; readonly text: string }
+  | ({ readonly ask: "stir" } & Stir)
   | { readonly ask: "links" }
   | { readonly ask: "usage" }
   | { readonly ask: "stop" };
@@ -65,6 +74,7 @@ export interface CrowdAnswers {
   mark: undefined;
   through: Through;
   write: number;
+  stir: number;
   links: CrowdLinks;
   usage: CrowdUsage;
   stop: undefined;

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import type { ClusterRow, Page } from "@flotilla/proto/rest/contract";
 import type { HubApi } from "../hub-api.ts";
 import { waitForValue } from "../wait-for.ts";
-import type { CrowdAnswers, CrowdBehaviour, CrowdLinks, CrowdMember, CrowdQuestion, CrowdUsage, Mark, Through } from "./crowd-words.ts";
+import type { CrowdAnswers, CrowdBehaviour, CrowdLinks, CrowdMember, CrowdQuestion, CrowdUsage, Mark, Stir, Through } from "./crowd-words.ts";
 
 export interface CrowdOptions extends CrowdBehaviour {
   readonly api: HubApi;
@@ -20,6 +20,8 @@ export interface CrowdOptions extends CrowdBehaviour {
   readonly processes?: number;
   /** Where logs go. */
   readonly folder: string;
+  /** Beside this process's own. */
+  readonly env?: NodeJS.ProcessEnv;
   /** Told how many are connected. */
   readonly progress?: (connected: number) => void;
   /** Milliseconds until all must be connected. */
@@ -42,6 +44,8 @@ export interface Crowd {
   progress(): Promise<Through>;
   /** In every cluster somebody changes that many ConfigMaps. @returns how many in all. */
   write(objects: number, text: string): Promise<number>;
+  /** Deployments change their status in every cluster. @returns how many writes that were, when they are over. */
+  stir(stir: Stir): Promise<number>;
   links(): Promise<CrowdLinks>;
   usage(): Promise<CrowdUsage>;
   stop(): Promise<void>;
@@ -70,7 +74,7 @@ export async function startCrowd(options: CrowdOptions): Promise<Crowd> {
   };
   try {
     const size = options.processes ?? cpus().length;
-    for (let index = 0; index < size; index += 1) parts.push(await startPart(state, folder, behaviour, index));
+    for (let index = 0; index < size; index += 1) parts.push(await startPart(state, options, behaviour, index));
     const names = Array.from({ length: count }, (_, index) => name(index));
     await joinAll(names);
     return {
@@ -84,6 +88,7 @@ export async function startCrowd(options: CrowdOptions): Promise<Crowd> {
       },
       progress: progressOf,
       write: async (objects, text) => sum(await Promise.all(parts.map((part) => part.ask({ ask: "write", objects, text })))),
+      stir: async (stir) => sum(await Promise.all(parts.map((part) => part.ask({ ask: "stir", ...stir })))),
       links: async () => {
         const all = await Promise.all(parts.map((part) => part.ask({ ask: "links" })));
         return {
@@ -154,12 +159,12 @@ function defaultName(index: number): string {
   return `sim-${String(index).padStart(5, "0")}`;
 }
 
-async function startPart(state: string, folder: string, behaviour: CrowdBehaviour, index: number): Promise<Part> {
+async function startPart(state: string, { folder, env }: CrowdOptions, behaviour: CrowdBehaviour, index: number): Promise<Part> {
   const logFile = await open(join(folder, `crowd-${index}.log`), "a");
   const program = fileURLToPath(new URL("crowd-process.ts", import.meta.url));
   const child = fork(program, [state, JSON.stringify(behaviour)], {
     execArgv: ["--disable-warning=ExperimentalWarning", "--max-old-space-size=12000", "--max-semi-space-size=64", ...profileArgs()],
-    env: { ...process.env, MALLOC_ARENA_MAX: "2" },
+    env: { ...process.env, MALLOC_ARENA_MAX: "2", ...env },
     stdio: ["ignore", logFile.fd, logFile.fd, "ipc"],
   });
   await logFile.close();
