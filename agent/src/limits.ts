@@ -104,6 +104,9 @@ export const engineLimits = {
   /** And not before so many times as long as the last one took to make have passed since, up to a second: a storm of changes spends a tenth of the CPU on telling of it. */
   reportPatience: 10,
   reportFoldMaxMs: 1_000,
+  /** So many changes of objects' health within stormFoldMs, in one fleet, are a storm: what becomes of each object is told within that time, their sum at once. */
+  stormObjects: 100,
+  stormFoldMs: 10_000,
   /** Events of one fleet waiting for the outbox; what is over is counted and said. */
   maxPendingEvents: 10_000,
   /** Watches of single namespaces, where the agent may not watch all of them at once: each is a stream on the API server. */
@@ -192,6 +195,9 @@ export const reportLimits = {
 export const linkLimits = {
   /** A hub that asks for more is misunderstood. */
   reconnectWithinMaxMs: 10 * 60_000,
+  /** The longest wait before another try, for so many tries; then it is reconnectMaxMs. */
+  reconnectSoonMs: 4_000,
+  patientTries: 8,
   /** TCP, TLS and Welcome together. */
   greetingMs: 15_000,
   /** A stream that lived this long was a good one: the next wait is short again. */

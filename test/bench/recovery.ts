@@ -52,6 +52,8 @@ try {
     // Again, and this time a push meets the hub as soon as it is up.
     await rig.hub.kill9();
     await rig.hub.restart();
+    // The fleet's numbers alone do not tell: they are of the targets, which come a moment after the revision.
+    await rig.crowd.mark({ text: `round-${round}.`, perCluster: 1 });
     const began = performance.now();
     const { revision } = await rig.forge.push({ "deploy/apps/app-0/app.yaml": appManifest("app-0", round) });
     await waitForValue(
@@ -60,6 +62,7 @@ try {
       { what: "the new revision", timeoutMs: 60_000, everyMs: 20 },
     );
     accepted?.push((performance.now() - began) / 1_000);
+    await rig.crowd.through(180_000);
     await settled(rig, agents);
   }
   const figures: Figure[] = [

@@ -104,12 +104,14 @@ async function written(client: pg.Client): Promise<number> {
   // Each backend hands in its counts within a second of its last transaction, and when it is idle.
   const counted = async (): Promise<number> => {
     await client.query("SELECT pg_stat_clear_snapshot()");
-    const { rows } = await client.query<{ count: string }>(
-      `SELECT sum(n_tup_ins + n_tup_upd) AS count FROM pg_stat_user_tables WHERE relname ~ '^(events_.*|object_states|bundle_states|target_states|drifts|phases)$'`,
+    const { rows } = await client.query<{ name: string; count: string }>(
+      `SELECT relname AS name, n_tup_ins + n_tup_upd AS count FROM pg_stat_user_tables
+       WHERE relname ~ '^(events_.*|object_states|bundle_states|target_states|drifts|phases)$' AND n_tup_ins + n_tup_upd > 0 ORDER BY 1`,
     );
-    return Number(rows[0]?.count);
+    tables = rows.map(({ name, count }) => `${name} ${count}`).join(", ");
+    return rows.reduce((sum, { count }) => sum + Number(count), 0);
   };
-  let last = -1;
+  let [last, tables] = [-1, ""];
   return await waitForValue(
     async () => {
       const before = last;
@@ -118,5 +120,8 @@ async function written(client: pg.Client): Promise<number> {
     },
     ({ isStill }) => isStill,
     { what: "Postgres at rest", timeoutMs: 60_000, everyMs: 2_000 },
-  ).then(({ count }) => count);
+  ).then(({ count }) => {
+    say(`  rows so far: ${tables}`);
+    return count;
+  });
 }

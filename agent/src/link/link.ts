@@ -352,7 +352,7 @@ class HubLink implements Link {
     const code = codeOf(error);
     const isRefused = code === status.UNAUTHENTICATED || code === status.PERMISSION_DENIED || code === status.FAILED_PRECONDITION;
     // Nothing that waiting a little would mend, and no reason to knock every second.
-    if (isRefused || code === status.ABORTED || code === status.RESOURCE_EXHAUSTED) this.#tries = Math.max(this.#tries, 8);
+    if (isRefused || code === status.ABORTED || code === status.RESOURCE_EXHAUSTED) this.#tries = Math.max(this.#tries, linkLimits.patientTries);
     this.#drop(stream, isRefused ? `the hub refuses this agent: ${detailsOf(error)}` : detailsOf(error));
   }
 
@@ -363,7 +363,9 @@ class HubLink implements Link {
     this.#leave(state);
     if (state.name === "open" && performance.now() - state.since > linkLimits.stableMs) this.#tries = 0;
     // Full jitter also before the first try: a hub that ended left all its agents behind at the same moment.
-    const cap = Math.max(this.#reconnectWithinMs, Math.min(reconnectMaxMs, reconnectMinMs * 2 ** Math.min(this.#tries, 16)));
+    // A hub that restarts is back in seconds; one that is away for longer, or refuses, is asked less often.
+    const mostMs = this.#tries < linkLimits.patientTries ? linkLimits.reconnectSoonMs : reconnectMaxMs;
+    const cap = Math.max(this.#reconnectWithinMs, Math.min(mostMs, reconnectMinMs * 2 ** Math.min(this.#tries, 16)));
     this.#tries += 1;
     const waitMs = delayMs ?? Math.random() * cap;
     this.#state = { name: "waiting", reason, timer: setTimeout(() => this.#connect(), waitMs) };

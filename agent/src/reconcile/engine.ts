@@ -288,7 +288,7 @@ export class Engine {
     const unsaved = [...this.#fleets.values()].filter((run) => run.orderTimer !== undefined);
     await Promise.all(unsaved.map((run) => saveOrder(run, this.#context).catch(() => undefined)));
     this.#view.stop();
-    await Promise.all([...this.#reporters.values()].map((reporter) => reporter.flush()));
+    await Promise.all([...this.#reporters.values()].map((reporter) => reporter.flush(true)));
     for (const reporter of this.#reporters.values()) reporter.close();
   }
 

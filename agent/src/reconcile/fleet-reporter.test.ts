@@ -1,5 +1,7 @@
-import { SyncState, type ReportEnvelope } from "@flotilla/proto/gen/report";
-import { describe, expect, it } from "vitest";
+import { Health, SyncState, type ReportEnvelope } from "@flotilla/proto/gen/report";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { unguarded } from "../domain/guard.ts";
+import { nothingIgnored } from "../domain/ignore.ts";
 import { silentLog } from "../log.ts";
 import { FleetReporter } from "./fleet-reporter.ts";
 import { newFleetRun } from "./fleet-run.ts";
@@ -16,6 +18,34 @@ function reporterOfOne() {
     return 1n;
   };
   return { reporter: new FleetReporter(run, { record }, silentLog, () => undefined), object, key, told };
+}
+
+const anySight = { uid: "u", resourceVersion: "1", ignored: nothingIgnored, owned: "", isShared: false, stage: 0, guard: unguarded };
+
+/** Objects that have been applied, whose health is turned all at once. */
+function reporterOfMany(count: number) {
+  const run = newFleetRun("shop");
+  const keys = Array.from({ length: count }, (_, i) => `/ConfigMap/shop/c-${i}`);
+  for (const key of keys) run.objects.set(key, trackObject("shop", key, { group: "", kind: "ConfigMap", namespace: "shop", name: key }, "v1", "web"));
+  const told: Health[] = [];
+  const sums: number[] = [];
+  const record = async (report: ReportEnvelope["report"]) => {
+    if (report.case !== "fleet") return 1n;
+    told.push(...report.value.objects.map(({ health }) => health));
+    sums.push(report.value.summary?.healthy ?? -1);
+    return 1n;
+  };
+  const reporter = new FleetReporter(run, { record }, silentLog, () => undefined);
+  const turn = async (health: "Current" | "InProgress" | "Failed", message = "", of = count) => {
+    for (const key of keys.slice(0, of)) {
+      const object = run.objects.get(key);
+      if (!object) continue;
+      object.live = { ...anySight, verdict: { health, message } };
+      reporter.touch(key);
+    }
+    await reporter.flush();
+  };
+  return { reporter, told, sums, turn };
 }
 
 describe("a fleet's reporter", () => {
@@ -41,5 +71,56 @@ describe("a fleet's reporter", () => {
     reporter.tellAgain();
     await reporter.flush();
     expect(told).toEqual(["as ever"]);
+  });
+
+  describe("in a storm", () => {
+    beforeEach(() => vi.useFakeTimers());
+    afterEach(() => vi.useRealTimers());
+
+    it("tells where each of very many objects has come to within ten seconds, and their sum at once", async () => {
+      const { reporter, told, sums, turn } = reporterOfMany(500);
+      await turn("Current");
+      expect(told.splice(0)).toHaveLength(500);
+      for (let step = 0; step < 9; step++) {
+        await turn("InProgress", `${step} of 9`);
+        await vi.advanceTimersByTimeAsync(1_000);
+      }
+      expect(told).toEqual([]);
+      expect(sums.at(-1)).toBe(0);
+      expect(reporter.isQuiet).toBe(false);
+      await turn("Current");
+      expect(sums.at(-1)).toBe(500);
+      await vi.advanceTimersByTimeAsync(1_100);
+      // What went up and came back has nothing to say.
+      expect(told).toEqual([]);
+      expect(reporter.isQuiet).toBe(true);
+      reporter.close();
+    });
+
+    it("tells at once what is broken, and what is of a few", async () => {
+      const { reporter, told, turn } = reporterOfMany(300);
+      await turn("Current");
+      told.length = 0;
+      await turn("InProgress", "on its way");
+      expect(told).toEqual([]);
+      await turn("Failed", "broken", 3);
+      expect(told.splice(0)).toEqual([Health.FAILED, Health.FAILED, Health.FAILED]);
+      await vi.advanceTimersByTimeAsync(10_100);
+      expect(told.splice(0)).toHaveLength(297);
+      await turn("Current", "", 2);
+      expect(told).toEqual([Health.CURRENT, Health.CURRENT]);
+      reporter.close();
+    });
+
+    it("says it all when the process ends", async () => {
+      const { reporter, told, turn } = reporterOfMany(300);
+      await turn("Current");
+      told.length = 0;
+      await turn("InProgress", "on its way");
+      await reporter.flush(true);
+      expect(told).toHaveLength(300);
+      expect(reporter.isQuiet).toBe(true);
+      reporter.close();
+    });
   });
 });

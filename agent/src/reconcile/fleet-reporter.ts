@@ -4,6 +4,7 @@ import { failpoint } from "@flotilla/proto/failpoint";
 import {
   ClusterEventSchema,
   FleetReportSchema,
+  Health,
   PhaseTimeSchema,
   type ClusterEvent,
   type FleetReport,
@@ -69,7 +70,8 @@ const recordRetryMs = 2_000;
 
 /**
  * Folds what changes in one fleet into reports: at most one every reportFoldMs, or reportProgressMs while a plan is carried out; only objects that
- * changed, summary and bundles whole, events one by one. Nothing changed: nothing is recorded.
+ * changed, summary and bundles whole, events one by one. Nothing changed: nothing is recorded. When the health of very many objects goes up and down at
+ * once, summary and bundles go on saying so, and the objects one by one say within stormFoldMs where they have come to.
  */
 export class FleetReporter {
   readonly #run: FleetRun;
@@ -85,6 +87,11 @@ export class FleetReporter {
   /** No report is made before (performance.now()): the totals of a large fleet are not added up ten times a second while all of it changes. */
   #notBefore = 0;
   #isPlanning = false;
+  /** Objects of a storm, whose health is told when it has calmed down; and until when that waits (performance.now()). */
+  readonly #late = new Set<ObjectKey>();
+  #lateUntil = Infinity;
+  #mild = { count: 0, since: -Infinity };
+  #lateTimer: NodeJS.Timeout | undefined;
   #timer: NodeJS.Timeout | undefined;
   #healthTimer: NodeJS.Timeout | undefined;
   #flushing: Promise<void> | undefined;
@@ -156,15 +163,15 @@ export class FleetReporter {
 
   /** Whether nothing waits to be recorded. */
   get isQuiet(): boolean {
-    return this.#timer === undefined && this.#flushing === undefined;
+    return this.#timer === undefined && this.#flushing === undefined && this.#late.size === 0;
   }
 
-  /** Record what is waiting, now. Never throws: what could not be recorded waits for the next try. */
-  async flush(): Promise<void> {
+  /** Record what is waiting, now; `whole` with what waits for the end of a storm. Never throws: what could not be recorded waits for the next try. */
+  async flush(whole = false): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     while (this.#flushing) await this.#flushing;
-    this.#flushing = this.#record().finally(() => {
+    this.#flushing = this.#record(whole || performance.now() >= this.#lateUntil).finally(() => {
       this.#flushing = undefined;
     });
     await this.#flushing;
@@ -194,6 +201,7 @@ export class FleetReporter {
     this.#closed = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#healthTimer);
+    clearTimeout(this.#lateTimer);
     this.#timer = undefined;
   }
 
@@ -215,7 +223,7 @@ export class FleetReporter {
     const now = Date.now();
     const states = [...this.#run.objects.values()].map((object) => {
       const state = packed(ObjectStateSchema, create(ObjectStateSchema, objectState(this.#run, object, now)));
-      object.reported = shortHash(state.bytes);
+      object.reported = told(state);
       return state;
     });
     const head = this.#head(totals(this.#run, now));
@@ -233,25 +241,16 @@ export class FleetReporter {
     this.changed();
   }
 
-  async #record(): Promise<void> {
+  async #record(isStormOver: boolean): Promise<void> {
     const startedAt = performance.now();
     const now = Date.now();
     const whole = totals(this.#run, now);
     // What the totals give rise to (the end of the path, a bundle's health) is part of this very report.
     this.#onTotals(whole);
-    const states: Packed<ObjectState>[] = [];
-    const hashes: [ObjectKey, string][] = [];
-    for (const key of this.#touched) {
-      const object = this.#run.objects.get(key);
-      if (!object) continue;
-      const state = packed(ObjectStateSchema, create(ObjectStateSchema, objectState(this.#run, object, now)));
-      const digest = shortHash(state.bytes);
-      if (digest === object.reported) continue;
-      states.push(state);
-      hashes.push([key, object.reported]);
-      object.reported = digest;
-    }
-    const taken = { touched: [...this.#touched], gone: [...this.#gone], events: this.#takeEvents(), phases: this.#phases };
+    const changed = this.#changedObjects(now, isStormOver);
+    const states = changed.map(({ state }) => state);
+    const hashes = changed.map(({ key, before }) => [key, before] as const);
+    const taken = { touched: [...this.#touched, ...hashes.map(([key]) => key)], gone: [...this.#gone], events: this.#takeEvents(), phases: this.#phases };
     this.#touched.clear();
     this.#gone.clear();
     this.#phases = [];
@@ -295,6 +294,55 @@ export class FleetReporter {
       this.#phases = [...taken.phases, ...this.#phases];
       if (!this.#closed) this.#timer ??= setTimeout(() => void this.flush(), recordRetryMs);
     }
+  }
+
+  /** What is told of objects now. Of a storm only what is more than health on its way. */
+  #changedObjects(now: number, isStormOver: boolean): { readonly key: ObjectKey; readonly state: Packed<ObjectState>; readonly before: string }[] {
+    const changed: { key: ObjectKey; state: Packed<ObjectState>; before: string; word: string }[] = [];
+    const mild = new Set<ObjectKey>();
+    for (const key of isStormOver ? new Set([...this.#touched, ...this.#late]) : this.#touched) {
+      const object = this.#run.objects.get(key);
+      this.#late.delete(key);
+      if (!object) continue;
+      const state = packed(ObjectStateSchema, create(ObjectStateSchema, objectState(this.#run, object, now)));
+      const word = told(state);
+      if (word === object.reported) continue;
+      changed.push({ key, state, before: object.reported, word });
+      if (isOnItsWay(state.message) && sameBut(word, object.reported)) mild.add(key);
+    }
+    const isStorm = !isStormOver && (this.#late.size > 0 || this.#mildLately() + mild.size >= engineLimits.stormObjects);
+    if (isStorm) this.#tellLater(mild);
+    else {
+      this.#mild.count += mild.size;
+      if (this.#late.size === 0) this.#calmDown();
+    }
+    const toTell = isStorm ? changed.filter(({ key }) => !mild.has(key)) : changed;
+    for (const { key, word } of toTell) {
+      const object = this.#run.objects.get(key);
+      if (object) object.reported = word;
+    }
+    return toTell;
+  }
+
+  /** Told of health alone since the window began: a storm may come in small parts. */
+  #mildLately(): number {
+    const now = performance.now();
+    if (now - this.#mild.since > engineLimits.stormFoldMs) this.#mild = { count: 0, since: now };
+    return this.#mild.count;
+  }
+
+  #tellLater(keys: ReadonlySet<ObjectKey>): void {
+    for (const key of keys) this.#late.add(key);
+    if (this.#lateUntil < Infinity) return;
+    this.#lateUntil = performance.now() + engineLimits.stormFoldMs;
+    this.#lateTimer = setTimeout(() => void this.flush(true), engineLimits.stormFoldMs);
+    // Nobody waits for it: a process that ends says it all.
+    this.#lateTimer.unref();
+  }
+
+  #calmDown(): void {
+    clearTimeout(this.#lateTimer);
+    this.#lateUntil = Infinity;
   }
 
   #takeEvents(): ClusterEvent[] {
@@ -358,6 +406,24 @@ function packed<Desc extends DescMessage>(schema: Desc, message: MessageShape<De
 
 function shortHash(bytes: Uint8Array): string {
   return hash("sha256", bytes, "base64url").slice(0, 22);
+}
+
+/** What stands for a state that was told: whether it is another now, and whether in more than its health. */
+function told({ message, bytes }: Packed<ObjectState>): string {
+  const { sync, change, prune, uid, bundle, version, drift } = message;
+  return hash("sha256", JSON.stringify([sync, change, prune, uid, bundle, version, drift.length]), "base64url").slice(0, restChars) + shortHash(bytes);
+}
+
+const restChars = 8;
+
+/** They differ in health and message alone. */
+function sameBut(one: string, other: string): boolean {
+  return other !== "" && one.slice(0, restChars) === other.slice(0, restChars);
+}
+
+/** Neither broken nor unknown: that is told at once, however many there are. */
+function isOnItsWay({ health }: ObjectState): boolean {
+  return health === Health.CURRENT || health === Health.IN_PROGRESS;
 }
 
 /** Cut into reports that fit in a message each; everything but the phases, which are few, may go on in the next. */
