@@ -1,5 +1,5 @@
 import { connect as connectTls } from "node:tls";
-import { openCertificateAuthority } from "@flotilla/hub/stream/certificate-authority";
+import { authorityOf, createAuthority } from "@flotilla/hub/stream/certificate-authority";
 import { createHmac, randomBytes } from "node:crypto";
 import { mkdtempSync, readFileSync, statSync } from "node:fs";
 import { connect } from "node:net";
@@ -499,11 +499,7 @@ describe("errors and rights", () => {
   });
 
   it("serves TLS, and takes a renewed certificate without a restart", async () => {
-    const secrets = new Map<string, string>();
-    const ca = await openCertificateAuthority({
-      load: async (name) => secrets.get(name),
-      createOnce: async (name, value) => (secrets.set(name, value), value),
-    });
+    const ca = await authorityOf(await createAuthority());
     const [first, second] = [await ca.issueServer(["localhost"]), await ca.issueServer(["localhost"])];
     const other = await startApi(options({ port: 0, tls: { cert: first.chainPem, key: first.keyPem } }));
     const serialNow = () =>

@@ -3,7 +3,7 @@ import { createServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openCertificateAuthority } from "@flotilla/hub/stream/certificate-authority";
+import { authorityOf, createAuthority } from "@flotilla/hub/stream/certificate-authority";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { runService } from "../harness/spawn-service.ts";
 
@@ -31,7 +31,7 @@ describe("a login to a hub whose authority is its own", () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "flotilla-login-"));
     env = { HOME: folder, XDG_CONFIG_HOME: folder, XDG_STATE_HOME: folder, FLOTILLA_TOKEN: token };
-    const authority = await openCertificateAuthority({ load: async () => undefined, createOnce: async (_name, value) => value });
+    const authority = await authorityOf(await createAuthority());
     const certificate = await authority.issueServer(["localhost"]);
     caHash = authority.caHash;
     caFile = join(folder, "ca.pem");
