@@ -92,7 +92,7 @@ async function startServer({ config, authorities, readRevoked, log }: BrokerOpti
   await waitUntilFree(host, port);
   const storeDir = join(config.dataDir, "nats");
   const operator = await identity.operator?.claims(await readRevoked());
-  const certify = () => writeCertificate(storeDir, authorities, [config.publicAddress, "localhost"]);
+  const certify = () => writeCertificate(storeDir, authorities, [config.publicAddress, "localhost", nearHost(host)]);
   const tls = isLoopback(host) ? undefined : await certify();
   const server = await startEmbeddedNats({ storeDir, log, host, port, ...(operator === undefined ? {} : { operator }), ...(tls === undefined ? {} : { tls }) });
   let claims = operator;
@@ -112,7 +112,7 @@ async function startServer({ config, authorities, readRevoked, log }: BrokerOpti
   });
   const scheme = tls === undefined ? "nats" : "tls";
   return {
-    servers: [`${scheme}://localhost:${server.port}`],
+    servers: [`${scheme}://${inUrl(nearHost(host))}:${server.port}`],
     agentUrls: [`${scheme}://${config.publicAddress}:${server.port}`],
     get ca() {
       return tls === undefined ? "" : authorities.bundlePem;
@@ -153,6 +153,13 @@ async function writeCertificate(folder: string, { active }: Authorities, names: 
 export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127\./.test(host);
 }
+
+/** How this machine reaches a listener there: who listens on one address of a network is not to be found on localhost. */
+export function nearHost(host: string): string {
+  return isLoopback(host) || host === "0.0.0.0" || host === "::" ? "localhost" : host;
+}
+
+export const inUrl = (host: string): string => (host.includes(":") ? `[${host}]` : host);
 
 /** How long a nats-server that a killed hub left behind may take to end. */
 const portWaitMs = 10_000;

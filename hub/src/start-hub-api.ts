@@ -16,7 +16,7 @@ import { TokenBuckets } from "./source/token-bucket.ts";
 import { concernsRepository, verifyWebhook } from "./source/webhook.ts";
 import { ForgeError } from "./forge/forge-error.ts";
 import { testForge } from "./start-forges.ts";
-import { type Broker, isLoopback } from "./start-broker.ts";
+import { type Broker, isLoopback, nearHost } from "./start-broker.ts";
 import { ensureAdminToken } from "./store/api-tokens.ts";
 import { mintEnrolToken } from "./store/enrolment-store.ts";
 import { listen, namesIn } from "./store/listen.ts";
@@ -121,6 +121,6 @@ const certificateRenewMs = 24 * 3_600_000;
 async function apiCertificate({ api, tls, publicAddress }: HubConfig, { trusted, active }: Authorities): Promise<{ cert: string; key: string } | undefined> {
   if (tls !== undefined) return { cert: await readFile(tls.certFile, "utf8"), key: await readFile(tls.keyFile, "utf8") };
   if (isLoopback(api.host)) return undefined;
-  const { chainPem, keyPem } = await (trusted[0] ?? active).issueServer([publicAddress, "localhost"]);
+  const { chainPem, keyPem } = await (trusted[0] ?? active).issueServer([publicAddress, "localhost", nearHost(api.host)]);
   return { cert: chainPem, key: keyPem };
 }

@@ -17,7 +17,7 @@ import { migrate } from "./store/migrate.ts";
 import { openPool } from "./store/pool.ts";
 import { checkSealing, openSealing } from "./store/sealing.ts";
 import { startUpkeep } from "./store/upkeep.ts";
-import { isLoopback, startBroker } from "./start-broker.ts";
+import { inUrl, isLoopback, nearHost, startBroker } from "./start-broker.ts";
 import { startForges } from "./start-forges.ts";
 import { type HubApi, startHubApi } from "./start-hub-api.ts";
 import { startPreviews } from "./start-previews.ts";
@@ -175,7 +175,7 @@ function agentAddress(config: HubConfig, { port }: ListenAddress): string {
 /** As this machine reaches the API: under a name that is in the certificate. */
 function localUrl({ api: { host }, tls }: HubConfig, api: HubApi): string {
   if (isLoopback(host)) return api.url;
-  return tls === undefined ? `https://localhost:${api.address.port}` : `https://${host}:${api.address.port}`;
+  return `https://${inUrl(tls === undefined ? nearHost(host) : host)}:${api.address.port}`;
 }
 
 /** Where `fleet` on this machine finds the hub by itself, and the authority that it may trust for it. */
