@@ -41,6 +41,7 @@ describe("the certificate authority", () => {
     expect(certificate.serialNumber.toLowerCase()).toBe(issued.serial);
     expect(certificate.verify(new X509Certificate(ca.caPem).publicKey)).toBe(true);
     expect(certificate.ca).toBe(false);
+    expect(Date.parse(certificate.validTo)).toBe(issued.notAfter.getTime());
     expect(Date.now() - Date.parse(certificate.validFrom)).toBeGreaterThan(4 * 60_000);
     expect(Date.parse(certificate.validTo) - Date.now()).toBeLessThanOrEqual(24 * 3_600_000);
   });

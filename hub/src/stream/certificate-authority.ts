@@ -154,8 +154,9 @@ async function publicKeyOf(csr: Uint8Array): Promise<x509.PublicKey> {
 }
 
 function validity(lifetimeMs: number, backdateMs = certificateBackdateMs): { notBefore: Date; notAfter: Date } {
-  const now = Date.now();
-  return { notBefore: new Date(now - backdateMs), notAfter: new Date(now + lifetimeMs) };
+  // Certificates count in seconds: what is recorded of them must not end later than they do.
+  const now = Math.floor(Date.now() / 1_000) * 1_000;
+  return { notBefore: new Date(now - backdateMs), notAfter: new Date(now + Math.floor(lifetimeMs / 1_000) * 1_000) };
 }
 
 /** 127 random bits whose first digit is never zero, so that every library prints it alike. */
