@@ -1,4 +1,5 @@
 import { connect as connectTls } from "node:tls";
+import { openAuthorityStore } from "@flotilla/hub/store/authorities";
 import { authorityOf, createAuthority } from "@flotilla/hub/stream/certificate-authority";
 import { createHmac, randomBytes } from "node:crypto";
 import { mkdtempSync, readFileSync, statSync } from "node:fs";
@@ -22,7 +23,7 @@ import { sealingWith } from "@flotilla/hub/store/sealing";
 import { apiStore } from "@flotilla/hub/sync/api-store";
 import { packBody } from "@flotilla/proto/body";
 import {
-  AuditRow, AuditVerdict, BundleRow, ClusterRow, DriftRow, Enrolment, EventRow, FleetCreated, FleetRow, HubInfo, ObjectRow, ProblemDetails, Rendered, RevisionRow, TargetRow, Trace,
+  AuditRow, AuditVerdict, AuthorityRetired, AuthorityRow, BundleRow, ClusterRow, DriftRow, Enrolment, EventRow, FleetCreated, FleetRow, HubInfo, ObjectRow, ProblemDetails, Rendered, RevisionRow, TargetRow, Trace,
 } from "@flotilla/proto/rest/contract"; // prettier-ignore
 import type pg from "pg";
 import type { TSchema } from "typebox";
@@ -422,6 +423,30 @@ describe("errors and rights", () => {
     await problem(call("POST", "/api/v1/fleets", { raw: JSON.stringify({ name: "x".repeat(200_000) }) }), 413, "too-large");
     await problem(call("POST", "/api/v1/fleets", { raw: "a=b", headers: { "content-type": "application/x-www-form-urlencoded" } }), 415, "media-type");
     await problem(get(`/api/v1/fleets/${"x".repeat(300)}`), 414, "too-long");
+  });
+
+  it("changes the hub's CA for administrators, shows no key, and wants a reason for what is forced", async () => {
+    const store = openAuthorityStore(pool, sealing);
+    await store.begin(createAuthority);
+    const [first] = await store.readTrusted();
+    const operator = (await call("POST", "/api/v1/tokens", { body: { description: "o", access: "operate" } })).body.token as string;
+    const as = { headers: { authorization: `Bearer ${operator}` } };
+    await problem(call("POST", "/api/v1/authorities", as), 403, "forbidden");
+    expect((await call("GET", "/api/v1/authorities", as)).body.items.map((row: Loose) => checked(AuthorityRow, row).state)).toEqual(["active"]);
+    const staged = checked(AuthorityRow, (await call("POST", "/api/v1/authorities")).body);
+    expect(staged.state).toBe("staged");
+    await problem(call("POST", "/api/v1/authorities"), 409, "conflict");
+    await problem(call("POST", `/api/v1/authorities/${staged.hash}/retire`, { body: { force: true } }), 400, "invalid-request");
+    await problem(call("POST", `/api/v1/authorities/${first?.hash}/retire`, { body: {} }), 409, "conflict");
+    await problem(call("POST", `/api/v1/authorities/${"e".repeat(64)}/activate`, { body: {} }), 404, "not-found");
+    const retired = await call("POST", `/api/v1/authorities/${staged.hash.slice(0, 12)}/retire`, { body: { force: true, reason: "not wanted" } });
+    expect(checked(AuthorityRetired, retired.body)).toMatchObject({ hash: staged.hash, state: "retired", lockedOut: [] });
+    expect(JSON.stringify((await get("/api/v1/authorities")).body)).not.toContain("PRIVATE");
+    const acts = (await get("/api/v1/audit?act=authority.retire")).body.items as { outcome: string; reason: string }[];
+    expect(acts.map(({ outcome, reason }) => [outcome, reason])).toEqual([
+      ["done", "not wanted"],
+      ["refused", ""],
+    ]);
   });
 
   it("lets a token do what it may: look, act, make tokens; and tells once what a token is", async () => {

@@ -604,7 +604,7 @@ export const Preview = Type.Object({
 export type Preview = Static<typeof Preview>;
 
 export const AccessWord = Type.Union([Type.Literal("view"), Type.Literal("operate"), Type.Literal("admin")], {
-  description: "view: reads and previews; operate: also acts; admin: also makes and revokes tokens",
+  description: "view: reads and previews; operate: also acts; admin: also makes and revokes tokens, and changes the hub's CA",
 });
 
 export const TokenCreate = Type.Object(
