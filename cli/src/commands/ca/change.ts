@@ -66,7 +66,12 @@ export const caActivateCommand = buildCommand({
     const active = await client.activateAuthority(hash, actOf(flags));
     if (flags.output !== undefined) return say(this, await structured(active, flags.output));
     say(this, `CA ${active.hash.slice(0, 12)} signs from now on`);
-    remark(this, hint, "when no certificate is left of the one before: fleet ca retire");
+    remark(
+      this,
+      hint,
+      "who logged in by the hub's CA logs in once more before the next step: fleet login URL",
+      "when no certificate is left of the one before: fleet ca retire",
+    );
   },
 });
 

@@ -27,7 +27,7 @@ export const caListCommand = buildCommand({
   docs: {
     brief: "The hub's CAs: which one signs, how many agents trust each, how many still have a certificate of it",
     fullDescription: helpText(
-      "The CA signs the certificates of agents and of the hub's own listeners. It is changed by three commands: stage, activate, retire.\n-o json has the certificates, for --ca-file of fleet login.",
+      "The CA signs the certificates of agents and of the hub's own listeners. It is changed by three commands: stage, activate, retire.\n-o json has the certificates.",
       "fleet ca list",
       "fleet ca list -o json",
     ),
