@@ -767,7 +767,7 @@ export const HubInfo = Type.Object({
   clusters: Type.Integer(),
   fleets: Type.Integer(),
   checks: Type.Array(Type.Object({ name: Type.String(), ok: Type.Boolean(), message: Type.String(), hint: Type.Optional(Type.String()) }), {
-    description: "database, broker, intake lag, repositories, renderers: what `fleet doctor` prints",
+    description: "database, broker, intake lag, repositories, disk, CA, renderers: what `fleet doctor` prints",
   }),
 });
 export type HubInfo = Static<typeof HubInfo>;
