@@ -39,7 +39,7 @@ const done = async (...args: string[]): Promise<string> => {
   return run.stdout;
 };
 
-const authorities = async (): Promise<AuthorityRow[]> => (JSON.parse(await done("ca", "list", "-o", "json")) as { items: AuthorityRow[] }).items;
+const authorities = async (): Promise<AuthorityRow[]> => (await platform.hub.api.request<{ items: AuthorityRow[] }>("GET", "/api/v1/authorities")).items;
 
 const caOf = async (state: AuthorityRow["state"]): Promise<AuthorityRow> => {
   const found = (await authorities()).find((row) => row.state === state);
@@ -86,6 +86,7 @@ describe("the hub's CA is changed under a whole platform, whose hub is killed be
   it("and every agent goes on, over TLS to hub and broker, also one that was away meanwhile", async () => {
     const old = await caOf("active");
     expect(await brokerIsOf(old)).toBe(true);
+    expect((JSON.parse(await done("ca", "list", "-o", "json")) as { items: AuthorityRow[] }).items).toEqual([old]);
     await platform.member("away").agent.stop();
     await done("ca", "stage", "--reason", "a test");
     await count("staged", "trusting", 2);
