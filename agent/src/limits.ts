@@ -187,6 +187,8 @@ export const reportLimits = {
   brokerConnectMs: 5_000,
   brokerRetryMinMs: 250,
   brokerRetryMaxMs: 30_000,
+  /** Rights that are younger are not asked for anew because the broker's certificate is not known: the hub gives so many. */
+  rightsFreshMs: 20_000,
   /** Pings find a broker that vanished: within two of these. */
   brokerPingMs: 10_000,
 } as const;
@@ -214,6 +216,10 @@ export const linkLimits = {
   renewJitter: 0.1,
   renewRetryMinMs: 30_000,
   renewRetryMaxMs: 5 * 60_000,
+  /** CAs that could not be kept (the API server is away) are tried again; the hub counts them when they are kept. */
+  trustRetryMs: 5_000,
+  /** A CA's certificate has some 700 characters. */
+  caTextCharsMax: 64 * 1024,
   /** Node's longest timer is 24 days; certificates are looked at more often. */
   renewLookMaxMs: 3_600_000,
   enrolMs: 20_000,

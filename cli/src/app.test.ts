@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type AuditedAct, auditHash } from "@flotilla/proto/audit";
-import type { AuditRow, HeldPruneRow, ObjectRow } from "@flotilla/proto/rest/contract";
+import type { AuditRow, AuthorityRow, HeldPruneRow, ObjectRow } from "@flotilla/proto/rest/contract";
 import { chmod, mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { clusterRow, eventRow, FakeHub, fleetRow, hubInfo, page, problem, Reply, revision, type Routes, targetRow, token } from "./testing/fake-hub.ts";
@@ -652,6 +652,54 @@ describe("fleet cluster", () => {
     expect(stdout).toMatch(/Sync: +Unknown/);
     expect(stdout).toContain("Deployment/shop/web");
     expect(stdout).toContain("ImagePullBackOff");
+  });
+});
+
+describe("fleet ca", () => {
+  const row = (hash: string, more: Partial<AuthorityRow> = {}): AuthorityRow => ({
+    hash,
+    certificate: "-----BEGIN CERTIFICATE-----",
+    state: "active",
+    createdAt: "2026-11-23T01:00:00Z",
+    activatedAt: null,
+    retiredAt: null,
+    holders: 3,
+    trusting: 3,
+    clusters: 3,
+    ...more,
+  });
+  const [old, next] = ["a".repeat(64), "b".repeat(64)] as const;
+
+  it("list says which one signs, and what hangs on each", async () => {
+    const fleet = await withHub({ "GET /authorities": () => ({ items: [row(next, { state: "staged", holders: 0, trusting: 2 }), row(old)] }) });
+    const { stdout } = await fleet("ca list");
+    expect(stdout.split("\n").map((line) => line.split(/ {2,}/))).toEqual([
+      ["CA", "STATE", "AGE", "TRUSTED BY", "CERTIFICATES"],
+      ["bbbbbbbbbbbb", "staged", "24h", "2/3", "0"],
+      ["aaaaaaaaaaaa", "active", "24h", "3/3", "3"],
+      [""],
+    ]);
+    expect(JSON.parse((await fleet("ca list -o json")).stdout).items).toHaveLength(2);
+  });
+
+  it("stage, activate and retire say the next step, and retire wants a yes", async () => {
+    const fleet = await withHub({
+      "POST /authorities": () => new Reply(201, row(next, { state: "staged" })),
+      [`POST /authorities/${next}/activate`]: () => row(next),
+      [`POST /authorities/${old}/retire`]: () => ({ ...row(old, { state: "retired" }), lockedOut: ["berlin-1"] }),
+    });
+    expect(await fleet("ca stage")).toMatchObject({ stdout: "CA bbbbbbbbbbbb staged\n", stderr: expect.stringContaining("fleet ca activate bbbbbbbbbbbb") });
+    expect((await fleet(`ca activate ${next}`)).stdout).toBe("CA bbbbbbbbbbbb signs from now on\n");
+    expect((await fleet(`ca retire ${old}`)).status).toBe(2);
+    const retired = await run(["ca", "retire", old, "-y", "--force", "--reason", "it leaked"], { hub: hub!, env: home.env });
+    expect(retired).toMatchObject({ status: 0, stderr: expect.stringContaining("1 cluster locked out: berlin-1") });
+    expect(hub?.seen.at(-1)?.body).toEqual({ force: true, reason: "it leaked" });
+  });
+
+  it("retire that is refused ends with 1, and says who hangs on it", async () => {
+    const refusal = problem(409, "agents still hang on CA aaaaaaaaaaaa: away", { hint: "they change by themselves" });
+    const fleet = await withHub({ [`POST /authorities/${old}/retire`]: () => refusal });
+    expect(await fleet(`ca retire ${old} -y`)).toMatchObject({ status: 1, stderr: expect.stringContaining("agents still hang on CA aaaaaaaaaaaa: away") });
   });
 });
 

@@ -18,6 +18,8 @@ import { approvePruneCommand } from "./commands/approve/prune.ts";
 import { approveRemovalCommand } from "./commands/approve/removal.ts";
 import { auditListCommand } from "./commands/audit/list.ts";
 import { auditVerifyCommand } from "./commands/audit/verify.ts";
+import { caActivateCommand, caRetireCommand, caStageCommand } from "./commands/ca/change.ts";
+import { caListCommand } from "./commands/ca/list.ts";
 import { addCommand } from "./commands/cluster/add.ts";
 import { labelCommand } from "./commands/cluster/label.ts";
 import { listCommand as clusterListCommand } from "./commands/cluster/list.ts";
@@ -163,6 +165,10 @@ const root = buildRouteMap<string, FleetContext>({
     cluster: buildRouteMap({
       docs: { brief: "Clusters: add, list, show, label, remove" },
       routes: { add: addCommand, list: clusterListCommand, show: clusterShowCommand, label: labelCommand, remove: removeCommand, token: tokenCommand },
+    }),
+    ca: buildRouteMap({
+      docs: { brief: "The hub's CA, and its change without an outage: list, stage, activate, retire" },
+      routes: { list: caListCommand, stage: caStageCommand, activate: caActivateCommand, retire: caRetireCommand },
     }),
     agent: buildRouteMap({
       docs: { brief: "The agent in a cluster: install, uninstall, run" },

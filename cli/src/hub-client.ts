@@ -1,5 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type {
+  AuthorityAct,
+  AuthorityRetired,
+  AuthorityRow,
   BundleRow,
   ClusterCreate,
   ClusterRow,
@@ -144,6 +147,22 @@ export class HubClient {
 
   async revokeApiToken(id: string, reason?: string): Promise<void> {
     await this.#write("DELETE", `/tokens/${encodeURIComponent(id)}`, undefined, reason);
+  }
+
+  async authorities(): Promise<readonly AuthorityRow[]> {
+    return (await this.#read<{ items: AuthorityRow[] }>("/authorities")).items;
+  }
+
+  stageAuthority(reason?: string): Promise<AuthorityRow> {
+    return this.#write("POST", "/authorities", undefined, reason);
+  }
+
+  activateAuthority(hash: string, choice: AuthorityAct): Promise<AuthorityRow> {
+    return this.#write("POST", `/authorities/${encodeURIComponent(hash)}/activate`, choice);
+  }
+
+  retireAuthority(hash: string, choice: AuthorityAct): Promise<AuthorityRetired> {
+    return this.#write("POST", `/authorities/${encodeURIComponent(hash)}/retire`, choice);
   }
 
   revertBranch(fleet: string, revert: RevertBranchCreate): Promise<RevertBranch> {

@@ -1,12 +1,14 @@
+import { X509Certificate } from "node:crypto";
 import { statfs } from "node:fs/promises";
 import { jetstreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { reportStream } from "@flotilla/proto/subjects";
-import type { HubInfo } from "@flotilla/proto/rest/contract";
+import type { AuthorityRow, HubInfo } from "@flotilla/proto/rest/contract";
 import type pg from "pg";
 import { findToolWithoutBuild, type ToolName } from "./embedded/tools.ts";
-import { diskFreeBytesMin } from "./limits.ts";
+import { caExpiryWarnedMs, diskFreeBytesMin } from "./limits.ts";
 import { hasNetworkTakenAway } from "./render/sandbox.ts";
+import { readAuthorities } from "./store/authorities.ts";
 
 type Check = HubInfo["checks"][number];
 
@@ -22,6 +24,7 @@ export async function checkHub(pool: pg.Pool, nats: NatsConnection, dataDir: str
     ["intake", "is any replica running? The owner of the lease 'intake' records reports", () => checkIntake(pool, nats)],
     ["repositories", "fleet show NAME says what Git answered", () => checkRepositories(pool)],
     ["disk", "free space on the volume of the data folder; the hub goes on by itself, and agents keep their reports meanwhile", () => checkDisk(dataDir)],
+    ["CA", "fleet ca list", async () => checkAuthorities(await readAuthorities(pool), new Date())],
     ["renderers", "put them on the PATH, or set FLOTILLA_HELM and FLOTILLA_KUSTOMIZE; they are built with Go when first needed", checkRenderers],
   ];
   return Promise.all(checks.map(async ([name, hint, run]) => ({ name, ...(await bounded(run, hint)) })));
@@ -79,6 +82,19 @@ export async function checkDisk(dataDir: string): Promise<Omit<Check, "name">> {
   const freeMiB = Math.floor((bavail * bsize) / 1024 ** 2);
   if (bavail * bsize >= diskFreeBytesMin) return { ok: true, message: `${freeMiB} MiB free` };
   return { ok: false, message: `the disk that holds ${dataDir} is full: ${freeMiB} MiB free, ${diskFreeBytesMin / 1024 ** 2} MiB wanted` };
+}
+
+/** How long the CA that signs goes on; a change of it that somebody began is told, and is no fault. */
+export function checkAuthorities(rows: readonly Pick<AuthorityRow, "hash" | "certificate" | "state" | "holders">[], now: Date): Omit<Check, "name"> {
+  const active = rows.find(({ state }) => state === "active");
+  if (active === undefined) return { ok: false, message: "none signs" };
+  const until = new Date(new X509Certificate(active.certificate).validTo);
+  const others = rows
+    .filter(({ state }) => state === "staged" || state === "retiring")
+    .map(({ hash, state, holders }) => `; ${hash.slice(0, 12)} is ${state}${state === "retiring" ? `, and ${holders} agents have a certificate of it` : ""}`);
+  const message = `${active.hash.slice(0, 12)} signs until ${until.toISOString().slice(0, 10)}${others.join("")}`;
+  if (until.getTime() - now.getTime() > caExpiryWarnedMs) return { ok: true, message };
+  return { ok: false, message, hint: "change it in good time, without an outage: fleet ca stage" };
 }
 
 async function checkRenderers(): Promise<Omit<Check, "name">> {

@@ -374,6 +374,15 @@ export const serverCertificateMs = 30 * 24 * 3_600_000;
 /** Agents judge the hub's certificates by their own clocks: one that is two days behind still comes in. Their keys are no older for it. */
 export const serverBackdateMs = 2 * 24 * 3_600_000;
 
+/** `fleet doctor` wants a CA changed that ends within this: agents that are away for months should still come back meanwhile. */
+export const caExpiryWarnedMs = 180 * 24 * 3_600_000;
+
+/** CAs that are trusted at a time: one that signs, one that is staged, and what two changes in a row left behind. */
+export const authoritiesTrustedMax = 4;
+
+/** A new CA signs no sooner: each replica looks at the rows every hintPollMs, and must trust it before an agent comes with a certificate of it. */
+export const authoritySettleMs = 5_000;
+
 /** The CA's own life. Its key never leaves the database unsealed. */
 export const caLifetimeMs = 10 * 365 * 24 * 3_600_000;
 

@@ -7,7 +7,7 @@ import type { Logger } from "pino";
 import type { HubConfig } from "./config.ts";
 import { startEmbeddedNats } from "./embedded/nats.ts";
 import { type BrokerIdentity, openBrokerIdentity, readBrokerIdentity } from "./stream/broker-identity.ts";
-import type { CertificateAuthority } from "./stream/certificate-authority.ts";
+import type { Authorities } from "./stream/authorities.ts";
 import type { HubSecrets } from "./stream/hub-secrets.ts";
 import { startClaimsPusher } from "./stream/push-broker-claims.ts";
 
@@ -16,7 +16,7 @@ export interface Broker {
   readonly identity: BrokerIdentity;
   /** As agents reach it. */
   readonly urls: readonly string[];
-  /** PEM; "" for plain NATS on loopback and for certificates that the system trusts. */
+  /** PEM, as it is now; "" for plain NATS on loopback and for certificates that the system trusts. */
   readonly ca: string;
   /** Something was revoked: push the account again. */
   onRevoked(): void;
@@ -28,7 +28,7 @@ export interface Broker {
 
 export interface BrokerOptions {
   readonly config: HubConfig;
-  readonly ca: CertificateAuthority;
+  readonly authorities: Authorities;
   readonly secrets: HubSecrets;
   readRevoked(): Promise<readonly { readonly publicKey: string; readonly revokedAt: Date }[]>;
   readonly log: Logger;
@@ -62,7 +62,9 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     connection,
     identity,
     urls: server?.agentUrls ?? servers,
-    ca: server?.ca ?? "",
+    get ca() {
+      return server?.ca ?? "";
+    },
     onRevoked: () => pusher.hint(),
     onDiskRoom: () => server?.restart(),
     async close() {
@@ -85,44 +87,63 @@ interface OwnServer {
   stop(): Promise<void>;
 }
 
-async function startServer({ config, ca, readRevoked, log }: BrokerOptions, identity: BrokerIdentity): Promise<OwnServer> {
+async function startServer({ config, authorities, readRevoked, log }: BrokerOptions, identity: BrokerIdentity): Promise<OwnServer> {
   const { host, port } = config.natsListen;
   await waitUntilFree(host, port);
   const storeDir = join(config.dataDir, "nats");
   const operator = await identity.operator?.claims(await readRevoked());
-  const tls = isLoopback(host) ? undefined : await writeCertificate(storeDir, ca, [config.publicAddress, "localhost"]);
+  const certify = () => writeCertificate(storeDir, authorities, [config.publicAddress, "localhost", nearHost(host)]);
+  const tls = isLoopback(host) ? undefined : await certify();
   const server = await startEmbeddedNats({ storeDir, log, host, port, ...(operator === undefined ? {} : { operator }), ...(tls === undefined ? {} : { tls }) });
   let claims = operator;
-  const renewing = setInterval(() => {
+  let signer = authorities.active;
+  // Connections that are open stay so: nats-server takes the new files for those that come.
+  const renew = () => {
     if (tls === undefined || claims === undefined) return;
-    void writeCertificate(storeDir, ca, [config.publicAddress, "localhost"])
+    signer = authorities.active;
+    void certify()
       .then(() => claims && server.reload(claims))
       .catch((error: unknown) => log.error({ err: error }, "the broker's certificate could not be renewed"));
-  }, brokerCertificateRenewMs);
+  };
+  const renewing = setInterval(renew, brokerCertificateRenewMs);
   renewing.unref();
+  const forget = authorities.onChange(() => {
+    if (authorities.active !== signer) renew();
+  });
   const scheme = tls === undefined ? "nats" : "tls";
   return {
-    servers: [`${scheme}://localhost:${server.port}`],
+    servers: [`${scheme}://${inUrl(nearHost(host))}:${server.port}`],
     agentUrls: [`${scheme}://${config.publicAddress}:${server.port}`],
-    ca: tls === undefined ? "" : ca.caPem,
-    tls: tls === undefined ? undefined : { ca: ca.caPem },
+    get ca() {
+      return tls === undefined ? "" : authorities.bundlePem;
+    },
+    // Read at each connection: a CA that changed meanwhile is trusted by the next one.
+    tls:
+      tls === undefined
+        ? undefined
+        : {
+            get ca() {
+              return authorities.bundlePem;
+            },
+          },
     restart: () => server.restart(),
     async reload(changed) {
       claims = { ...changed, accounts: [...changed.accounts] };
       await server.reload(changed);
     },
     async stop() {
+      forget();
       clearInterval(renewing);
       await server.stop();
     },
   };
 }
 
-/** Made anew at every start and every day after. */
-async function writeCertificate(folder: string, ca: CertificateAuthority, names: readonly string[]): Promise<{ certFile: string; keyFile: string }> {
+/** Made anew at every start, every day after, and when another CA signs. */
+async function writeCertificate(folder: string, { active }: Authorities, names: readonly string[]): Promise<{ certFile: string; keyFile: string }> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const files = { certFile: join(folder, "server.crt"), keyFile: join(folder, "server.key") };
-  const { chainPem, keyPem } = await ca.issueServer(names);
+  const { chainPem, keyPem } = await active.issueServer(names);
   await writeFile(files.certFile, chainPem);
   await writeFile(files.keyFile, keyPem, { mode: 0o600 });
   return files;
@@ -132,6 +153,13 @@ async function writeCertificate(folder: string, ca: CertificateAuthority, names:
 export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127\./.test(host);
 }
+
+/** How this machine reaches a listener there: who listens on one address of a network is not to be found on localhost. */
+export function nearHost(host: string): string {
+  return isLoopback(host) || host === "0.0.0.0" || host === "::" ? "localhost" : host;
+}
+
+export const inUrl = (host: string): string => (host.includes(":") ? `[${host}]` : host);
 
 /** How long a nats-server that a killed hub left behind may take to end. */
 const portWaitMs = 10_000;

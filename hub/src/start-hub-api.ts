@@ -16,13 +16,13 @@ import { TokenBuckets } from "./source/token-bucket.ts";
 import { concernsRepository, verifyWebhook } from "./source/webhook.ts";
 import { ForgeError } from "./forge/forge-error.ts";
 import { testForge } from "./start-forges.ts";
-import { type Broker, isLoopback } from "./start-broker.ts";
+import { type Broker, isLoopback, nearHost } from "./start-broker.ts";
 import { ensureAdminToken } from "./store/api-tokens.ts";
 import { mintEnrolToken } from "./store/enrolment-store.ts";
 import { listen, namesIn } from "./store/listen.ts";
 
 import type { Sealing } from "./store/sealing.ts";
-import type { CertificateAuthority } from "./stream/certificate-authority.ts";
+import type { Authorities } from "./stream/authorities.ts";
 import type { Telemetry } from "./telemetry.ts";
 
 export interface HubApiOptions {
@@ -31,7 +31,7 @@ export interface HubApiOptions {
   readonly version: string;
   readonly pool: pg.Pool;
   readonly sealing: Sealing;
-  readonly ca: CertificateAuthority;
+  readonly authorities: Authorities;
   readonly broker: Broker;
   readonly telemetry: Telemetry;
   readonly addresses: { readonly link: string; readonly enrol: string };
@@ -44,18 +44,26 @@ export type HubApi = Pick<RunningApi, "url" | "address" | "close">;
 
 /** Binds the API to the rest of the hub and serves it. */
 export async function startHubApi(options: HubApiOptions): Promise<HubApi> {
-  const { config, pool, sealing, ca, broker, telemetry, addresses, log } = options;
+  const { config, pool, sealing, authorities, broker, telemetry, addresses, log } = options;
   await ensureAdminToken(pool, { file: join(config.dataDir, "admin-token") });
   const webhooks = new TokenBuckets();
   const unsigned = new TokenBuckets(unsignedWebhookBurst, unsignedWebhooksPerSecond);
   const api = await startApi({
     host: config.api.host,
     port: config.api.port,
-    tls: await apiCertificate(config, ca),
+    tls: await apiCertificate(config, authorities),
     store: apiStore(pool, sealing),
     listenChanges: (onChange) =>
       listen(pool, "flotilla_changes", (hint) => onChange({ fleets: namesIn(hint, "fleets"), clusters: namesIn(hint, "clusters") }), log),
-    hub: { version: options.version, id: options.hubId, enrolAddress: addresses.enrol, linkAddress: addresses.link, caHash: ca.caHash },
+    hub: {
+      version: options.version,
+      id: options.hubId,
+      enrolAddress: addresses.enrol,
+      linkAddress: addresses.link,
+      get caHash() {
+        return authorities.active.caHash;
+      },
+    },
     checks: () => checkHub(pool, broker.connection, config.dataDir),
     mintToken: (actor, cluster, lifetimeMs) => mintEnrolToken(pool, actor, cluster, lifetimeMs),
     checkRepositoryUrl(url) {
@@ -84,16 +92,19 @@ export async function startHubApi(options: HubApiOptions): Promise<HubApi> {
     fleetSchema: fleetJsonSchema(),
     log,
   });
-  const renewing = setInterval(() => {
-    void apiCertificate(config, ca)
+  const renew = () => {
+    void apiCertificate(config, authorities)
       .then((certificate) => certificate && api.renewCertificate(certificate))
       .catch((error: unknown) => log.error({ err: error }, "the API's certificate could not be renewed"));
-  }, certificateRenewMs);
+  };
+  const renewing = setInterval(renew, certificateRenewMs);
   renewing.unref();
+  const forget = authorities.onChange(renew);
   return {
     url: api.url,
     address: api.address,
     async close() {
+      forget();
       clearInterval(renewing);
       await api.close();
     },
@@ -103,10 +114,13 @@ export async function startHubApi(options: HubApiOptions): Promise<HubApi> {
 /** Server certificates of the hub's own authority live 30 days; given files are read again, because whoever gives them renews them there. */
 const certificateRenewMs = 24 * 3_600_000;
 
-/** Given files; else the hub's own authority signs one where others can reach the API; plain HTTP on loopback. */
-async function apiCertificate({ api, tls, publicAddress }: HubConfig, ca: CertificateAuthority): Promise<{ cert: string; key: string } | undefined> {
+/**
+ * Given files; else one of the hub's own CA where others can reach the API; plain HTTP on loopback. Of the oldest that is trusted: logins that pinned
+ * it work until it is retired.
+ */
+async function apiCertificate({ api, tls, publicAddress }: HubConfig, { trusted, active }: Authorities): Promise<{ cert: string; key: string } | undefined> {
   if (tls !== undefined) return { cert: await readFile(tls.certFile, "utf8"), key: await readFile(tls.keyFile, "utf8") };
   if (isLoopback(api.host)) return undefined;
-  const { chainPem, keyPem } = await ca.issueServer([publicAddress, "localhost"]);
+  const { chainPem, keyPem } = await (trusted[0] ?? active).issueServer([publicAddress, "localhost", nearHost(api.host)]);
   return { cert: chainPem, key: keyPem };
 }

@@ -8,6 +8,7 @@ import { startEmbeddedPostgres } from "./embedded/postgres.ts";
 import { readHubId } from "./hub-id.ts";
 import { upkeepMs } from "./limits.ts";
 import { openSource } from "./source/open-source.ts";
+import { openAuthorityStore } from "./store/authorities.ts";
 import { openEnrolmentStore } from "./store/enrolment-store.ts";
 import { openHubSecrets } from "./store/hub-secrets.ts";
 import { openLinkStore } from "./store/link-store.ts";
@@ -16,12 +17,12 @@ import { migrate } from "./store/migrate.ts";
 import { openPool } from "./store/pool.ts";
 import { checkSealing, openSealing } from "./store/sealing.ts";
 import { startUpkeep } from "./store/upkeep.ts";
-import { isLoopback, startBroker } from "./start-broker.ts";
+import { inUrl, isLoopback, nearHost, startBroker } from "./start-broker.ts";
 import { startForges } from "./start-forges.ts";
 import { type HubApi, startHubApi } from "./start-hub-api.ts";
 import { startPreviews } from "./start-previews.ts";
 import { startSync } from "./start-sync.ts";
-import { openCertificateAuthority } from "./stream/certificate-authority.ts";
+import { type Authorities, openAuthorities } from "./stream/authorities.ts";
 import { startEnrolment } from "./stream/enrolment.ts";
 import { startLink } from "./stream/link-server.ts";
 import { ensureReportStream } from "./stream/report-stream.ts";
@@ -55,8 +56,11 @@ export async function startHub(config: HubConfig): Promise<number> {
   process.on("unhandledRejection", (error) => log.error({ err: error }, "unhandled rejection"));
   try {
     const stopped = stopSignal();
-    const { url, caPem, drain } = await startParts({ config, hubId, log, kept });
-    await writeEndpoint(config, url, caPem);
+    const { url, authorities, drain } = await startParts({ config, hubId, log, kept });
+    await writeEndpoint(config, url, authorities.bundlePem);
+    authorities.onChange(() => {
+      writeAuthorities(config, authorities.bundlePem).catch((error: unknown) => log.error({ err: error }, "the file of the hub's CAs could not be written"));
+    });
     process.stdout.write(readyLines(config, url));
     await stopped;
     log.info({}, "stopping");
@@ -75,7 +79,7 @@ interface Parts {
   kept<T extends Started>(part: T): T;
 }
 
-async function startParts({ config, hubId, log, kept }: Parts): Promise<{ url: string; caPem: string; drain: () => Promise<void> }> {
+async function startParts({ config, hubId, log, kept }: Parts): Promise<{ url: string; authorities: Authorities; drain: () => Promise<void> }> {
   const version = readVersion();
   const telemetry = startTelemetry({ version, hubId, otlpEndpoint: config.otlpEndpoint });
   kept({ close: () => telemetry.shutdown() });
@@ -83,9 +87,9 @@ async function startParts({ config, hubId, log, kept }: Parts): Promise<{ url: s
   const pool = await openDatabase({ config, hubId, log, kept });
   await checkSealing(pool, sealing);
   const secrets = openHubSecrets(pool, sealing);
-  const ca = await openCertificateAuthority(secrets);
+  const authorities = kept(await openAuthorities(openAuthorityStore(pool, sealing), log));
   const enrolments = openEnrolmentStore(pool);
-  const broker = kept(await startBroker({ config, ca, secrets, readRevoked: () => enrolments.readRevokedBrokerUsers(), log }));
+  const broker = kept(await startBroker({ config, authorities, secrets, readRevoked: () => enrolments.readRevokedBrokerUsers(), log }));
   kept(watchDisk({ dataDir: config.dataDir, log, onRoom: () => broker.onDiskRoom() }));
   kept(startIntake({ pool, nats: broker.connection, holder: hubId, ensureStream: async () => void (await ensureReportStream(broker.connection)), log }));
   const names = [config.publicAddress, "localhost"];
@@ -95,13 +99,13 @@ async function startParts({ config, hubId, log, kept }: Parts): Promise<{ url: s
       port: config.link.port,
       linkAddress: agentAddress(config, config.link),
       names,
-      ca,
+      authorities,
       hubId,
       hubVersion: version,
       store: openLinkStore(pool, sealing),
       credentials: enrolments,
       tracer: telemetry.tracer,
-      broker: { identity: broker.identity, urls: broker.urls, ca: broker.ca },
+      broker,
       hints: (channels, onHint) => listen(pool, channels, onHint, log),
       onRevoked: () => broker.onRevoked(),
       log,
@@ -113,7 +117,7 @@ async function startParts({ config, hubId, log, kept }: Parts): Promise<{ url: s
       host: config.enrol.host,
       port: config.enrol.port,
       perSecond: config.enrolPerSecond,
-      ca,
+      authorities,
       store: enrolments,
       names,
       linkAddress: agentAddress(config, config.link),
@@ -132,7 +136,7 @@ async function startParts({ config, hubId, log, kept }: Parts): Promise<{ url: s
       version,
       pool,
       sealing,
-      ca,
+      authorities,
       broker,
       telemetry,
       source,
@@ -141,7 +145,7 @@ async function startParts({ config, hubId, log, kept }: Parts): Promise<{ url: s
       log,
     }),
   );
-  return { url: localUrl(config, api), caPem: ca.caPem, drain: () => link.drain() };
+  return { url: localUrl(config, api), authorities, drain: () => link.drain() };
 }
 
 async function openDatabase({ config, hubId, log, kept }: Parts): Promise<pg.Pool> {
@@ -171,16 +175,27 @@ function agentAddress(config: HubConfig, { port }: ListenAddress): string {
 /** As this machine reaches the API: under a name that is in the certificate. */
 function localUrl({ api: { host }, tls }: HubConfig, api: HubApi): string {
   if (isLoopback(host)) return api.url;
-  return tls === undefined ? `https://localhost:${api.address.port}` : `https://${host}:${api.address.port}`;
+  return `https://${inUrl(tls === undefined ? nearHost(host) : host)}:${api.address.port}`;
 }
 
 /** Where `fleet` on this machine finds the hub by itself, and the authority that it may trust for it. */
-async function writeEndpoint(config: HubConfig, url: string, caPem: string): Promise<void> {
-  const caFile = config.tls?.certFile ?? join(config.dataDir, "ca.crt");
-  if (config.tls === undefined) await writeFile(caFile, caPem);
+async function writeEndpoint(config: HubConfig, url: string, bundlePem: string): Promise<void> {
+  const caFile = config.tls?.certFile ?? authoritiesFile(config);
+  await writeAuthorities(config, bundlePem);
   const file = join(config.dataDir, "endpoint.json");
   const part = `${file}.${process.pid}`;
   await writeFile(part, `${JSON.stringify({ url, pid: process.pid, ...(url.startsWith("https:") ? { caFile } : {}) })}\n`, { mode: 0o600 });
+  await rename(part, file);
+}
+
+const authoritiesFile = ({ dataDir }: HubConfig): string => join(dataDir, "ca.crt");
+
+/** The CAs that `fleet` on this machine may trust; a reader never sees half of them. */
+async function writeAuthorities(config: HubConfig, bundlePem: string): Promise<void> {
+  if (config.tls !== undefined) return;
+  const file = authoritiesFile(config);
+  const part = `${file}.${process.pid}`;
+  await writeFile(part, bundlePem);
   await rename(part, file);
 }
 

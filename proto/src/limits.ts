@@ -77,6 +77,9 @@ export const clockWorthTellingMs = 10_000;
 export const certificateLifetimeMs = 24 * 3_600_000;
 export const certificateBackdateMs = 5 * 60_000;
 
+/** CAs that an agent takes as trusted: twice what a hub has at a time. */
+export const maxTrustedCas = 8;
+
 /** Enrolment tokens: an hour at most, an hour by default. */
 export const enrolTokenLifetimeMs = 3_600_000;
 export const enrolTokenLifetimeMaxMs = 24 * 3_600_000;

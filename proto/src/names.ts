@@ -29,6 +29,17 @@ export const clusterNameLabel = `${apiGroup}/cluster`;
  */
 export const hubServerName = "hub.flotilla.internal";
 
+/**
+ * What an agent asks for by SNI: a certificate of the CA whose public key has this SHA-256 (hex). What it then checks is hubServerName. A
+ * hub that does not know the CA, or knows nothing of this, shows what it has.
+ */
+export function authorityServerName(caHash: string): string {
+  return `${caHash.slice(0, authorityLabelChars)}.ca.flotilla.internal`;
+}
+
+/** Hex digits of a hash that name a CA in a server name: a DNS label has at most 63. */
+const authorityLabelChars = 32;
+
 /** Trust domain of agent identities. */
 const trustDomain = "flotilla";
 

@@ -1,6 +1,6 @@
 import { once } from "node:events";
-import { appendFileSync } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { appendFileSync, existsSync } from "node:fs";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type GuardedProcess, spawnGuarded } from "@flotilla/hub/embedded/guarded-process";
 import { waitFor } from "./wait-for.ts";
@@ -33,6 +33,8 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
   const { name, folder } = options;
   const logFile = join(folder, `${name}.log`);
   const pidFile = join(folder, `${name}.pid`);
+  // One that is started again must not be taken for the one before.
+  await rm(pidFile, { force: true });
   const guard = spawnGuarded({ file: options.file, args: options.args, ...(options.env && { env: options.env }) }, { name, pidFile, stopSignal: "TERM" });
   for (const stream of [guard.stdout, guard.stderr]) stream.on("data", (bytes: Buffer) => appendFileSync(logFile, bytes));
   const gone = once(guard, "exit");
@@ -41,7 +43,7 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
     await waitFor(
       async () => {
         if (!running()) throw new Error("it ended");
-        return options.ready();
+        return existsSync(pidFile) && options.ready();
       },
       { what: `${name}'s answer`, timeoutMs: options.readyMs ?? 60_000 },
     );

@@ -1,5 +1,6 @@
 import { connect as connectTls } from "node:tls";
-import { openCertificateAuthority } from "@flotilla/hub/stream/certificate-authority";
+import { openAuthorityStore } from "@flotilla/hub/store/authorities";
+import { authorityOf, createAuthority } from "@flotilla/hub/stream/certificate-authority";
 import { createHmac, randomBytes } from "node:crypto";
 import { mkdtempSync, readFileSync, statSync } from "node:fs";
 import { connect } from "node:net";
@@ -22,7 +23,7 @@ import { sealingWith } from "@flotilla/hub/store/sealing";
 import { apiStore } from "@flotilla/hub/sync/api-store";
 import { packBody } from "@flotilla/proto/body";
 import {
-  AuditRow, AuditVerdict, BundleRow, ClusterRow, DriftRow, Enrolment, EventRow, FleetCreated, FleetRow, HubInfo, ObjectRow, ProblemDetails, Rendered, RevisionRow, TargetRow, Trace,
+  AuditRow, AuditVerdict, AuthorityRetired, AuthorityRow, BundleRow, ClusterRow, DriftRow, Enrolment, EventRow, FleetCreated, FleetRow, HubInfo, ObjectRow, ProblemDetails, Rendered, RevisionRow, TargetRow, Trace,
 } from "@flotilla/proto/rest/contract"; // prettier-ignore
 import type pg from "pg";
 import type { TSchema } from "typebox";
@@ -424,6 +425,30 @@ describe("errors and rights", () => {
     await problem(get(`/api/v1/fleets/${"x".repeat(300)}`), 414, "too-long");
   });
 
+  it("changes the hub's CA for administrators, shows no key, and wants a reason for what is forced", async () => {
+    const store = openAuthorityStore(pool, sealing);
+    await store.begin(createAuthority);
+    const [first] = await store.readTrusted();
+    const operator = (await call("POST", "/api/v1/tokens", { body: { description: "o", access: "operate" } })).body.token as string;
+    const as = { headers: { authorization: `Bearer ${operator}` } };
+    await problem(call("POST", "/api/v1/authorities", as), 403, "forbidden");
+    expect((await call("GET", "/api/v1/authorities", as)).body.items.map((row: Loose) => checked(AuthorityRow, row).state)).toEqual(["active"]);
+    const staged = checked(AuthorityRow, (await call("POST", "/api/v1/authorities")).body);
+    expect(staged.state).toBe("staged");
+    await problem(call("POST", "/api/v1/authorities"), 409, "conflict");
+    await problem(call("POST", `/api/v1/authorities/${staged.hash}/retire`, { body: { force: true } }), 400, "invalid-request");
+    await problem(call("POST", `/api/v1/authorities/${first?.hash}/retire`, { body: {} }), 409, "conflict");
+    await problem(call("POST", `/api/v1/authorities/${"e".repeat(64)}/activate`, { body: {} }), 404, "not-found");
+    const retired = await call("POST", `/api/v1/authorities/${staged.hash.slice(0, 12)}/retire`, { body: { force: true, reason: "not wanted" } });
+    expect(checked(AuthorityRetired, retired.body)).toMatchObject({ hash: staged.hash, state: "retired", lockedOut: [] });
+    expect(JSON.stringify((await get("/api/v1/authorities")).body)).not.toContain("PRIVATE");
+    const acts = (await get("/api/v1/audit?act=authority.retire")).body.items as { outcome: string; reason: string }[];
+    expect(acts.map(({ outcome, reason }) => [outcome, reason])).toEqual([
+      ["done", "not wanted"],
+      ["refused", ""],
+    ]);
+  });
+
   it("lets a token do what it may: look, act, make tokens; and tells once what a token is", async () => {
     await seed();
     const make = async (access: string, roles: string[] = []) =>
@@ -499,11 +524,7 @@ describe("errors and rights", () => {
   });
 
   it("serves TLS, and takes a renewed certificate without a restart", async () => {
-    const secrets = new Map<string, string>();
-    const ca = await openCertificateAuthority({
-      load: async (name) => secrets.get(name),
-      createOnce: async (name, value) => (secrets.set(name, value), value),
-    });
+    const ca = await authorityOf(await createAuthority());
     const [first, second] = [await ca.issueServer(["localhost"]), await ca.issueServer(["localhost"])];
     const other = await startApi(options({ port: 0, tls: { cert: first.chainPem, key: first.keyPem } }));
     const serialNow = () =>

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { hubActor, type Actor } from "@flotilla/hub/domain/actor";
 import { createApiToken, recordExpiredToken } from "@flotilla/hub/store/api-tokens";
 import { inActTransaction, readAuditLog } from "@flotilla/hub/store/audit-log";
+import { openAuthorityStore } from "@flotilla/hub/store/authorities";
 import { changeLabels, createCluster, removeCluster } from "@flotilla/hub/store/change-clusters";
 import { createFleet } from "@flotilla/hub/store/create-fleet";
 import { deleteFleet } from "@flotilla/hub/store/delete-fleet";
@@ -11,6 +12,7 @@ import { openPool } from "@flotilla/hub/store/pool";
 import { wantSync } from "@flotilla/hub/store/repositories";
 import { sealingWith } from "@flotilla/hub/store/sealing";
 import { verifyAuditLog } from "@flotilla/hub/store/verify-audit-log";
+import { createAuthority } from "@flotilla/hub/stream/certificate-authority";
 import type pg from "pg";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../harness/postgres.ts";
@@ -37,6 +39,13 @@ afterEach(async () => {
 
 const acts = async (query: Partial<Parameters<typeof readAuditLog>[1]> = {}) => (await readAuditLog(pool, { limit: 500, order: "asc", ...query })).items;
 
+/** The hash of the CA that a hub makes at its start. */
+async function firstAuthority(): Promise<string> {
+  const store = openAuthorityStore(pool, sealing);
+  await store.begin(createAuthority);
+  return (await store.readTrusted())[0]?.hash ?? "";
+}
+
 describe("the audit log (G14)", () => {
   it("has every act of a person or token, with who, what, why, whence and when, chained from the first", async () => {
     const token = await createApiToken(pool, hubActor, "ops");
@@ -52,7 +61,7 @@ describe("the audit log (G14)", () => {
     });
     await createCluster(pool, person, "berlin-1", { env: "prod" });
     const enrolToken = await mintEnrolToken(pool, person, "berlin-1");
-    const certificate = { serial: "1", cluster: "berlin-1", spkiHash: "h", notAfter: new Date() };
+    const certificate = { serial: "1", cluster: "berlin-1", spkiHash: "h", notAfter: new Date(), authority: await firstAuthority() };
     await openEnrolmentStore(pool).enrol(enrolToken.token, async () => certificate, "198.51.100.4");
     await changeLabels(pool, person, "berlin-1", { env: null });
     await wantSync(pool, person, "shop", {}, 1_000, null);
@@ -116,7 +125,8 @@ describe("the audit log (G14)", () => {
     await Promise.all(Array.from({ length: 30 }, (_, index) => createCluster(pool, actor, `c-${index}`, {})));
     const enrolments = openEnrolmentStore(pool);
     const { token } = await mintEnrolToken(pool, actor, "c-1");
-    const issue = async (cluster: string) => ({ serial: randomBytes(8).toString("hex"), cluster, spkiHash: "h", notAfter: new Date() });
+    const authority = await firstAuthority();
+    const issue = async (cluster: string) => ({ serial: randomBytes(8).toString("hex"), cluster, spkiHash: "h", notAfter: new Date(), authority });
     const uses = await Promise.all([
       ...Array.from({ length: 5 }, async () => (await enrolments.enrol(token, issue, "")).outcome),
       ...Array.from({ length: 10 }, (_, index) => removeCluster(pool, actor, `c-${index + 10}`)),

@@ -3,7 +3,7 @@ import { createServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openCertificateAuthority } from "@flotilla/hub/stream/certificate-authority";
+import { authorityOf, createAuthority } from "@flotilla/hub/stream/certificate-authority";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { runService } from "../harness/spawn-service.ts";
 
@@ -24,6 +24,8 @@ describe("a login to a hub whose authority is its own", () => {
   let server: Server;
   let url: string;
   let caHash: string;
+  /** The hub's CAs as it tells them. */
+  let shown: { state: string; certificate: string }[] = [];
   let caFile: string;
   let folder: string;
   let env: NodeJS.ProcessEnv;
@@ -31,14 +33,14 @@ describe("a login to a hub whose authority is its own", () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "flotilla-login-"));
     env = { HOME: folder, XDG_CONFIG_HOME: folder, XDG_STATE_HOME: folder, FLOTILLA_TOKEN: token };
-    const authority = await openCertificateAuthority({ load: async () => undefined, createOnce: async (_name, value) => value });
+    const authority = await authorityOf(await createAuthority());
     const certificate = await authority.issueServer(["localhost"]);
     caHash = authority.caHash;
     caFile = join(folder, "ca.pem");
     await writeFile(caFile, authority.caPem);
     server = createServer({ cert: certificate.chainPem, key: certificate.keyPem }, (request, response) => {
       response.statusCode = request.headers.authorization === `Bearer ${token}` ? 200 : 401;
-      response.end(JSON.stringify(hubAnswer));
+      response.end(JSON.stringify(request.url?.endsWith("/authorities") ? { items: shown } : hubAnswer));
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     url = `https://localhost:${(server.address() as AddressInfo).port}`;
@@ -73,5 +75,26 @@ describe("a login to a hub whose authority is its own", () => {
       const version = await runService("cli", { args: ["version", "--server"], env: { ...env, FLOTILLA_TOKEN: "" } });
       expect(version.stdout).toContain("hub 0.1.0");
     }
+  });
+
+  it("trusts at the next login what the one before did, and the hub's other CAs too while it changes them (fault 36)", async () => {
+    const [own, next, gone] = [await readFile(caFile, "utf8"), (await createAuthority()).certificatePem, (await createAuthority()).certificatePem];
+    const savedCa = async () =>
+      (JSON.parse(await readFile(join(folder, "flotilla/config.json"), "utf8")) as { contexts: { ca: string }[] }).contexts[0]?.ca ?? "";
+    const login = async () => {
+      const { status, output } = await runService("cli", { args: ["login", url, "--name", "own"], env });
+      expect(status, output).toBe(0);
+      return await savedCa();
+    };
+    const before = await savedCa();
+    // Others' CAs are no reason to trust them: none is the one that was pinned.
+    shown = [{ state: "active", certificate: next }];
+    expect(await login()).toBe(before);
+    shown = [
+      { state: "active", certificate: next },
+      { state: "retiring", certificate: own },
+      { state: "retired", certificate: gone },
+    ];
+    expect((await login()).trim().split(/\n(?=-----BEGIN)/)).toEqual([next.trim(), own.trim()]);
   });
 });

@@ -2,7 +2,7 @@ import { X509Certificate } from "node:crypto";
 import type { EnrolError } from "@flotilla/agent/link/enrol";
 import { enrolmentClient, callUnary } from "@flotilla/agent/link/hub-client";
 import { idOnlyTracer } from "@flotilla/agent/telemetry";
-import { openCertificateAuthority } from "@flotilla/hub/stream/certificate-authority";
+import { authorityOf, createAuthority } from "@flotilla/hub/stream/certificate-authority";
 import type { EnrolResponse } from "@flotilla/proto/gen/enrolment";
 import { status } from "@grpc/grpc-js";
 import * as x509 from "@peculiar/x509";
@@ -122,8 +122,7 @@ describe("enrolment", () => {
   });
 
   it("does not speak on the link without a certificate, or with one of another CA", async () => {
-    const kept = new Map<string, string>();
-    const foreign = await openCertificateAuthority({ load: async (name) => kept.get(name), createOnce: async (name, value) => (kept.set(name, value), value) });
+    const foreign = await authorityOf(await createAuthority());
     const identity = await rig.enrol(hub, "stranger");
     const { newCertificateRequest } = await import("@flotilla/agent/link/certificate-request");
     const request = newCertificateRequest();

@@ -1,7 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import type { Duplex } from "node:stream";
 import { type EnrolOptions, enrol } from "@flotilla/agent/link/enrol";
+import { linkClient } from "@flotilla/agent/link/hub-client";
 import type { Log } from "@flotilla/agent/log";
 import { type Identity, type Link, type LinkHandlers, openLink } from "@flotilla/agent/link/link";
 import { idOnlyTracer, type StepTracer } from "@flotilla/agent/telemetry";
@@ -9,6 +11,7 @@ import { openOutbox, type Outbox } from "@flotilla/agent/report/outbox";
 import { type Publisher, type PublisherOptions, startPublisher } from "@flotilla/agent/report/publisher";
 import { enrolPerSecond } from "@flotilla/hub/limits";
 import { hubActor } from "@flotilla/hub/domain/actor";
+import { openAuthorityStore } from "@flotilla/hub/store/authorities";
 import { openEnrolmentStore, mintEnrolToken } from "@flotilla/hub/store/enrolment-store";
 import { openHubSecrets } from "@flotilla/hub/store/hub-secrets";
 import { openLinkStore } from "@flotilla/hub/store/link-store";
@@ -17,7 +20,8 @@ import { migrate } from "@flotilla/hub/store/migrate";
 import { openPool } from "@flotilla/hub/store/pool";
 import { type Sealing, sealingWith } from "@flotilla/hub/store/sealing";
 import { type BrokerIdentity, openBrokerIdentity } from "@flotilla/hub/stream/broker-identity";
-import { type CertificateAuthority, openCertificateAuthority } from "@flotilla/hub/stream/certificate-authority";
+import { type Authorities, openAuthorities } from "@flotilla/hub/stream/authorities";
+import type { CertificateAuthority } from "@flotilla/hub/stream/certificate-authority";
 import { type EnrolmentListener, startEnrolment } from "@flotilla/hub/stream/enrolment";
 import { type LinkListener, type LinkOptions, startLink } from "@flotilla/hub/stream/link-server";
 import { startClaimsPusher } from "@flotilla/hub/stream/push-broker-claims";
@@ -47,6 +51,7 @@ export interface Replica {
   readonly hubId: string;
   readonly enrolment: EnrolmentListener;
   readonly link: LinkListener;
+  readonly authorities: Authorities;
   close(): Promise<void>;
 }
 
@@ -83,6 +88,7 @@ export interface AgentOptions {
 export interface LinkRig {
   readonly pool: pg.Pool;
   readonly sealing: Sealing;
+  /** The CA that the hub began with. */
   readonly ca: CertificateAuthority;
   readonly broker: BrokerIdentity;
   readonly nats: TestNats;
@@ -116,7 +122,10 @@ export async function startLinkRig(): Promise<LinkRig> {
   const pool = openPool({ url: database.url });
   const sealing = sealingWith(randomBytes(32));
   const secrets = openHubSecrets(pool, sealing);
-  const ca = await openCertificateAuthority(secrets);
+  const authorityStore = openAuthorityStore(pool, sealing);
+  const first = await openAuthorities(authorityStore, log);
+  await first.close();
+  const ca = first.active;
   const broker = await openBrokerIdentity(secrets);
   if (broker.operator === undefined) throw new Error("the hub's own identity has an operator");
   const nats = await natsForTests({ operator: await broker.operator.claims([]) });
@@ -146,7 +155,8 @@ export async function startLinkRig(): Promise<LinkRig> {
     hubNats,
     folder: (name) => join(folder, name),
     async replica({ hubId = `hub-${++hubs}`, tracer = trace.getTracer("test"), port = 0, brokerUrl = nats.url, ...beats } = {}) {
-      const common = { host: "127.0.0.1", port: 0, ca, names: ["localhost"], tracer, log };
+      const authorities = await openAuthorities(authorityStore, log);
+      const common = { host: "127.0.0.1", port: 0, authorities, names: ["localhost"], tracer, log };
       const link = await startLink({
         ...common,
         ...beats,
@@ -166,9 +176,10 @@ export async function startLinkRig(): Promise<LinkRig> {
         isClosed = true;
         await enrolment.close();
         await link.close();
+        await authorities.close();
       };
       closers.push(close);
-      return { hubId, link, enrolment, close };
+      return { hubId, link, enrolment, authorities, close };
     },
     async enrol(replica, cluster, options = {}) {
       const token = options.token ?? (await addCluster(cluster));
@@ -268,4 +279,27 @@ export async function startLinkRig(): Promise<LinkRig> {
 export function bodyOf(seed: string, bytes = 100): Body {
   const data = { seed, filler: randomBytes(bytes).toString("base64") };
   return packBody([{ apiVersion: "v1", kind: "ConfigMap", metadata: { name: seed, namespace: "default" }, data }]);
+}
+
+interface RawAnswer {
+  readonly message: { readonly case: string; readonly value: { readonly digest?: string; readonly reason?: string } };
+}
+
+/** A stream that says what a test wants, with an agent's identity. */
+export function rawStream(identity: Identity) {
+  const client = linkClient(identity, idOnlyTracer);
+  const call = (client as unknown as { connect(): Duplex }).connect();
+  const answers: RawAnswer[] = [];
+  const stream = {
+    answers,
+    end: undefined as string | undefined,
+    say: (message: { readonly case: string; readonly value: object }) => void call.write({ message }),
+    close() {
+      call.destroy();
+      client.close();
+    },
+  };
+  call.on("data", (answer: RawAnswer) => answers.push(answer));
+  call.on("error", (error: Error) => (stream.end ??= error.message));
+  return stream;
 }

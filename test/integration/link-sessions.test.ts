@@ -1,12 +1,8 @@
-import type { Duplex } from "node:stream";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { create } from "@bufbuild/protobuf";
 import { newCertificateRequest } from "@flotilla/agent/link/certificate-request";
-import { linkClient } from "@flotilla/agent/link/hub-client";
-import type { Identity } from "@flotilla/agent/link/link";
 import { silentLog } from "@flotilla/agent/log";
-import { idOnlyTracer } from "@flotilla/agent/telemetry";
 import { revokeCredentials } from "@flotilla/hub/store/enrolment-store";
 import { FleetReportSchema } from "@flotilla/proto/gen/report";
 import type { Target } from "@flotilla/proto/gen/target";
@@ -15,7 +11,7 @@ import { certificateBackdateMs, maxChunkBytes, protocolVersion } from "@flotilla
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { startTcpProxy } from "../harness/tcp-proxy.ts";
 import { waitFor } from "../harness/wait-for.ts";
-import { bodyOf, type LinkRig, type Replica, startLinkRig } from "./link-rig.ts";
+import { bodyOf, type LinkRig, rawStream, type Replica, startLinkRig } from "./link-rig.ts";
 
 let rig: LinkRig;
 let hub: Replica;
@@ -42,29 +38,6 @@ const joined = async (cluster: string, replica = hub) => {
   await waitFor(() => agent.link.isConnected, { what: `${cluster} to connect` });
   return agent;
 };
-
-interface RawAnswer {
-  readonly message: { readonly case: string; readonly value: { readonly digest?: string; readonly reason?: string } };
-}
-
-/** A stream that says what a test wants, with an agent's identity. */
-function rawStream(identity: Identity) {
-  const client = linkClient(identity, idOnlyTracer);
-  const call = (client as unknown as { connect(): Duplex }).connect();
-  const answers: RawAnswer[] = [];
-  const stream = {
-    answers,
-    end: undefined as string | undefined,
-    say: (message: { readonly case: string; readonly value: object }) => void call.write({ message }),
-    close() {
-      call.destroy();
-      client.close();
-    },
-  };
-  call.on("data", (answer: RawAnswer) => answers.push(answer));
-  call.on("error", (error: Error) => (stream.end ??= error.message));
-  return stream;
-}
 
 describe("an agent of another version (fault 40)", () => {
   it.each([

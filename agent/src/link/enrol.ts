@@ -1,13 +1,14 @@
-import { createHash, createPrivateKey, X509Certificate } from "node:crypto";
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { connect, type DetailedPeerCertificate } from "node:tls";
 import type { EnrolResponse } from "@flotilla/proto/gen/enrolment";
-import { clusterSpiffeId, hubServerName } from "@flotilla/proto/names";
+import { authorityServerName, clusterSpiffeId } from "@flotilla/proto/names";
 import { type ServiceError, status } from "@grpc/grpc-js";
 import { linkLimits } from "../limits.ts";
 import type { StepTracer } from "../telemetry.ts";
 import { newCertificateRequest } from "./certificate-request.ts";
 import { callUnary, codeOf, detailsOf, enrolmentClient } from "./hub-client.ts";
 import type { Identity } from "./identity.ts";
+import { casIn, spkiHashOf } from "./trusted-cas.ts";
 
 /**
  * - `Unreachable`: nobody answers there, or not in TLS; trying again may work.
@@ -55,7 +56,7 @@ export async function enrol({ address, token, caHash, agentVersion, tracer }: En
   const request = newCertificateRequest();
   const client = enrolmentClient(address, caPem, tracer);
   try {
-    const { identity } = await callUnary<EnrolResponse>(client, "enrol", { token, csr: request.csr, agentVersion }, linkLimits.enrolMs);
+    const { identity } = await callUnary<EnrolResponse>(client, "enrol", { token, csr: request.csr, agentVersion, caHash: wanted }, linkLimits.enrolMs);
     if (identity === undefined) throw new EnrolError("BadAnswer", `the hub at ${address} gave no identity`);
     checkCertificate(identity.certificate, identity.cluster, request.privateKeyPem, caPem);
     return {
@@ -74,7 +75,7 @@ export async function enrol({ address, token, caHash, agentVersion, tracer }: En
 }
 
 /**
- * A certificate is taken when it is for our key, in our name, and of the CA that we know.
+ * A certificate is taken when it is for our key, in our name, and of a CA that we trust.
  *
  * @throws EnrolError BadAnswer
  */
@@ -85,7 +86,8 @@ export function checkCertificate(certificatePem: string, cluster: string, privat
   } catch (cause) {
     throw new EnrolError("BadAnswer", "the hub's answer is not a certificate", { cause });
   }
-  if (!certificate.verify(new X509Certificate(caPem).publicKey)) throw new EnrolError("BadAnswer", "the certificate that came is not signed by the hub's CA");
+  if (!casIn(caPem).some((ca) => certificate.verify(ca.publicKey)))
+    throw new EnrolError("BadAnswer", "the certificate that came is not signed by the hub's CA");
   if (!certificate.checkPrivateKey(createPrivateKey(privateKeyPem))) throw new EnrolError("BadAnswer", "the certificate that came is not for this agent's key");
   if (certificate.subjectAltName !== `URI:${clusterSpiffeId(cluster)}`)
     throw new EnrolError("BadAnswer", `the certificate that came is not cluster ${cluster}'s`);
@@ -97,7 +99,7 @@ function findAuthority(address: string, wanted: string): Promise<string> {
     const { host, port } = splitAddress(address);
     const unreachable = (cause: Error) =>
       new EnrolError("Unreachable", `the hub at ${address} cannot be reached: ${cause.message}`, { retryAfterMs: 2_000, cause });
-    const socket = connect({ host, port, servername: hubServerName, ALPNProtocols: ["h2"], minVersion: "TLSv1.3", rejectUnauthorized: false });
+    const socket = connect({ host, port, servername: authorityServerName(wanted), ALPNProtocols: ["h2"], minVersion: "TLSv1.3", rejectUnauthorized: false });
     socket.setTimeout(linkLimits.callMs, () => socket.destroy(new Error("no answer")));
     socket.once("error", (error) => reject(unreachable(error)));
     socket.once("close", () => reject(unreachable(new Error("it closed the connection"))));
@@ -124,12 +126,6 @@ function presentedCertificates(leaf: DetailedPeerCertificate): X509Certificate[]
     next = next.issuerCertificate === next ? undefined : next.issuerCertificate;
   }
   return chain;
-}
-
-function spkiHashOf(certificate: X509Certificate): string {
-  return createHash("sha256")
-    .update(certificate.publicKey.export({ type: "spki", format: "der" }))
-    .digest("hex");
 }
 
 function splitAddress(address: string): { host: string; port: number } {

@@ -1,19 +1,19 @@
+import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import { EnrolmentService } from "@flotilla/proto/gen/enrolment";
 import { LinkService } from "@flotilla/proto/gen/link";
 import { grpcService } from "@flotilla/proto/grpc";
 import { heartbeatIntervalMs, maxGrpcMessageBytes } from "@flotilla/proto/limits";
-import { hubServerName } from "@flotilla/proto/names";
+import { authorityServerName, hubServerName } from "@flotilla/proto/names";
 import type { StepTracer } from "../telemetry.ts";
 import { carryTrace } from "./carry-trace.ts";
 import { type ChannelOptions, type Client, type ClientOptions, credentials, makeGenericClientConstructor, type ServiceError, status } from "@grpc/grpc-js";
+import { caHashesOf } from "./trusted-cas.ts";
 
 const channelOptions: ChannelOptions = {
   "grpc.max_receive_message_length": maxGrpcMessageBytes,
   "grpc.max_send_message_length": maxGrpcMessageBytes,
   "grpc.keepalive_time_ms": heartbeatIntervalMs * 2,
   "grpc.keepalive_timeout_ms": heartbeatIntervalMs,
-  // The CA is pinned, and its servers carry this name: the address that was dialled proves nothing more.
-  "grpc.ssl_target_name_override": hubServerName,
   "grpc.enable_retries": 0,
   // Each try is a connection of its own, with the identity of that moment.
   "grpc.use_local_subchannel_pool": 1,
@@ -25,16 +25,23 @@ const EnrolmentClient = makeGenericClientConstructor(grpcService(EnrolmentServic
 /** A client of the link listener, who shows this identity. Nothing is dialled before its first call. */
 export function linkClient(identity: { linkAddress: string; caPem: string; privateKeyPem: string; certificatePem: string }, tracer: StepTracer): Client {
   const { linkAddress, caPem, privateKeyPem, certificatePem } = identity;
-  return new LinkClient(linkAddress, credentials.createSsl(Buffer.from(caPem), Buffer.from(privateKeyPem), Buffer.from(certificatePem)), optionsWith(tracer));
+  const own = credentials.createSsl(Buffer.from(caPem), Buffer.from(privateKeyPem), Buffer.from(certificatePem), { checkServerIdentity: isHub });
+  return new LinkClient(linkAddress, own, optionsWith(tracer, caPem));
 }
 
 /** A client of the enrolment listener that trusts this CA alone. */
 export function enrolmentClient(address: string, caPem: string, tracer: StepTracer): Client {
-  return new EnrolmentClient(address, credentials.createSsl(Buffer.from(caPem)), optionsWith(tracer));
+  const pinned = credentials.createSsl(Buffer.from(caPem), null, null, { checkServerIdentity: isHub });
+  return new EnrolmentClient(address, pinned, optionsWith(tracer, caPem));
 }
 
-function optionsWith(tracer: StepTracer): ClientOptions {
-  return { ...channelOptions, interceptors: [carryTrace(tracer)] };
+/** The CAs are pinned, and their servers carry this name: the address that was dialled proves nothing more. */
+const isHub = (_asked: string, certificate: PeerCertificate): Error | undefined => checkServerIdentity(hubServerName, certificate);
+
+/** What is asked for by name is a certificate of the first CA that we trust: the hub may have others, which we have not heard of. */
+function optionsWith(tracer: StepTracer, caPem: string): ClientOptions {
+  const [caHash = ""] = caHashesOf(caPem);
+  return { ...channelOptions, "grpc.ssl_target_name_override": authorityServerName(caHash), interceptors: [carryTrace(tracer)] };
 }
 
 type UnaryMethod = (request: unknown, options: { deadline: number }, done: (error: ServiceError | null, response: unknown) => void) => void;

@@ -3,6 +3,7 @@ export interface Identity {
   readonly cluster: string;
   readonly privateKeyPem: string;
   readonly certificatePem: string;
+  /** The hub's CAs that are trusted, first the one that signs. */
   readonly caPem: string;
   readonly linkAddress: string;
   readonly enrolAddress: string;

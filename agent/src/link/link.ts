@@ -11,6 +11,7 @@ import {
   HelloSchema,
   type IssueBrokerCredentialsResponse,
   type RenewCertificateResponse,
+  type TrustBundle,
   type Watermark,
   type Welcome,
 } from "@flotilla/proto/gen/link";
@@ -35,6 +36,7 @@ import { HubClock } from "./hub-clock.ts";
 import { callUnary, codeOf, detailsOf, linkClient } from "./hub-client.ts";
 import type { Identity, IdentityStore } from "./identity.ts";
 import { type BodyStore, TargetFetch } from "./target-fetch.ts";
+import { caHashesOf, isOfTheFirst } from "./trusted-cas.ts";
 
 export type { Identity, IdentityStore } from "./identity.ts";
 export type { BodyStore } from "./target-fetch.ts";
@@ -144,6 +146,11 @@ class HubLink implements Link {
   #lastReason = "";
   /** Watermarks are taken one after the other. */
   #watermarks: Promise<void> = Promise.resolve();
+  /** So are the hub's CAs, and changes of the identity. */
+  #trusting: Promise<void> = Promise.resolve();
+  #keeping: Promise<void> = Promise.resolve();
+  /** The CAs that the hub was told we trust, over this stream. */
+  #toldCas = "";
 
   constructor(options: LinkOptions) {
     const { identity, bodies, handlers, log } = options;
@@ -214,6 +221,8 @@ class HubLink implements Link {
     }
     this.#fetch.restart();
     await this.#watermarks;
+    await this.#trusting;
+    await this.#keeping;
   }
 
   #openClient(what: string): Client {
@@ -237,6 +246,8 @@ class HubLink implements Link {
   #sayHello(): void {
     const { handlers, outbox, agentVersion } = this.#options;
     const facts = Object.fromEntries(Object.entries(handlers.facts()).slice(0, maxFactsPerCluster));
+    const caHashes = caHashesOf(this.#identity.caPem);
+    this.#toldCas = caHashes.join(" ");
     const hello = create(HelloSchema, {
       cluster: this.#identity.cluster,
       protocolVersion,
@@ -248,6 +259,7 @@ class HubLink implements Link {
       targets: handlers.held(),
       facts,
       now: timestampFromMs(Date.now()),
+      caHashes,
     });
     this.#send({ case: "hello", value: hello });
   }
@@ -274,6 +286,7 @@ class HubLink implements Link {
       else if (message.case === "bodyUnavailable") this.#fetch.unavailable(message.value.digest, message.value.reason);
       else if (message.case === "watermark") this.#onWatermark(stream, message.value);
       else if (message.case === "command") this.#onCommand(message.value);
+      else if (message.case === "trustBundle") this.#onTrust(stream, message.value);
       else if (message.case === "goodbye") this.#onGoodbye(stream, message.value);
     } catch (error) {
       this.#log.error({ err: error, message: message.case }, "a message of the hub could not be taken");
@@ -295,6 +308,7 @@ class HubLink implements Link {
     // A renewal that failed has its own pause.
     if (this.#renewTries === 0) this.#planRenewal();
     if (welcome.watermark) this.#onWatermark(stream, welcome.watermark);
+    if (welcome.trust) this.#onTrust(stream, welcome.trust);
     this.#options.handlers.onConnected();
   }
 
@@ -320,6 +334,45 @@ class HubLink implements Link {
         this.#log.warn({ error: (error as Error).message }, "the hub's watermark could not be taken; the next one will do");
       }
     });
+  }
+
+  /** The CAs are kept before they count, and the hub is told when they are: only then may it give up what was trusted before. */
+  #onTrust(stream: HubStream, trust: TrustBundle): void {
+    this.#trusting = this.#trusting.then(async () => {
+      try {
+        const caHashes = caHashesOf(trust.ca);
+        if (trust.ca !== this.#identity.caPem) {
+          await this.#keep({ caPem: trust.ca });
+          this.#log.info({ caHashes }, "the hub's CAs changed");
+        }
+        if (!this.#isCurrent(stream)) return;
+        if (this.#toldCas !== caHashes.join(" ")) this.#send({ case: "trustReceipt", value: { caHashes } });
+        this.#toldCas = caHashes.join(" ");
+        this.#renewEarly(trust);
+      } catch (error) {
+        this.#log.warn({ error: (error as Error).message }, "the hub's CAs could not be kept; trying again");
+        setTimeout(() => this.#isCurrent(stream) && this.#onTrust(stream, trust), linkLimits.trustRetryMs).unref();
+      }
+    });
+  }
+
+  /** A certificate of a CA that does not sign any more is changed long before it ends; spread, since all agents hear of it at once. */
+  #renewEarly({ renewWithin }: TrustBundle): void {
+    // A renewal that failed has its own pause.
+    if (this.#renewTries > 0 || isOfTheFirst(this.#identity.certificatePem, this.#identity.caPem)) return;
+    const withinMs = within(renewWithin ? durationMs(renewWithin) : 0, 0, linkLimits.reconnectWithinMaxMs);
+    this.#planRenewal(Math.random() * withinMs);
+  }
+
+  /** Changes the identity. Kept first: an agent that dies here comes back with what the hub knows it by. One at a time, so that none undoes another. */
+  #keep(change: Partial<Identity>): Promise<void> {
+    const kept = this.#keeping.then(async () => {
+      const next = { ...this.#identity, ...change };
+      await this.#options.identityStore.save(next);
+      this.#identity = next;
+    });
+    this.#keeping = kept.catch(() => undefined);
+    return kept;
   }
 
   #onCommand(command: Command): void {
@@ -408,24 +461,16 @@ class HubLink implements Link {
   async #renew(): Promise<void> {
     const client = this.#openClient("certificate renewal");
     const request = newCertificateRequest();
-    const { identity: issued } = await callUnary<RenewCertificateResponse>(client, "renewCertificate", { csr: request.csr }, linkLimits.callMs).catch(
-      (error: unknown) => {
-        throw new Error(`the hub did not renew the certificate: ${detailsOf(error)}`, { cause: error });
-      },
-    );
+    const asked = { csr: request.csr, caHashes: caHashesOf(this.#identity.caPem) };
+    const { identity: issued } = await callUnary<RenewCertificateResponse>(client, "renewCertificate", asked, linkLimits.callMs).catch((error: unknown) => {
+      throw new Error(`the hub did not renew the certificate: ${detailsOf(error)}`, { cause: error });
+    });
     if (issued === undefined) throw new Error("the hub gave no certificate");
     const { cluster, caPem, linkAddress } = this.#identity;
     checkCertificate(issued.certificate, cluster, request.privateKeyPem, caPem);
-    const renewed = {
-      ...this.#identity,
-      privateKeyPem: request.privateKeyPem,
-      certificatePem: issued.certificate,
-      linkAddress: issued.linkAddress || linkAddress,
-    };
-    // Kept first: an agent that dies here comes back with the new one, and the old one is valid until it expires.
-    await this.#options.identityStore.save(renewed);
-    this.#identity = renewed;
-    this.#renewAtMs = renewalOf(renewed.certificatePem);
+    // The old one is valid until it expires.
+    await this.#keep({ privateKeyPem: request.privateKeyPem, certificatePem: issued.certificate, linkAddress: issued.linkAddress || linkAddress });
+    this.#renewAtMs = renewalOf(issued.certificate);
     this.#renewTries = 0;
     this.#log.info({ notAfter: new X509Certificate(issued.certificate).validTo }, "certificate renewed");
     this.#planRenewal();

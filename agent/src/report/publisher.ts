@@ -50,6 +50,8 @@ export function startPublisher(options: PublisherOptions): Publisher {
 
 interface Rights {
   readonly grant: BrokerGrant;
+  /** When the hub gave them. */
+  readonly since: number;
   readonly key: BrokerKey;
 }
 
@@ -148,7 +150,7 @@ class RoundPublisher implements Publisher {
         ...(grant.ca !== "" && { tls: { ca: grant.ca } }),
       });
     } catch (error) {
-      if (/authoriz|authent/i.test((error as Error).message) && this.#rights === rights) this.#rights = undefined;
+      if (this.#rights === rights && isForAsking(error as Error, rights)) this.#rights = undefined;
       throw new Error(`the broker cannot be reached: ${(error as Error).message}`, { cause: error });
     }
   }
@@ -157,7 +159,7 @@ class RoundPublisher implements Publisher {
     if (this.#rights !== undefined && this.#rights.grant.notAfter.getTime() - Date.now() > reportLimits.brokerConnectMs) return this.#rights;
     const key = newBrokerKey();
     const grant = await this.#options.credentials(key.publicKey);
-    this.#rights = { grant, key };
+    this.#rights = { grant, key, since: performance.now() };
     return this.#rights;
   }
 
@@ -313,4 +315,10 @@ class RoundPublisher implements Publisher {
     if (message !== this.#lastError && !this.#stop.signal.aborted) this.#log.warn({ reason: message }, "reports wait in the outbox");
     this.#lastError = message;
   }
+}
+
+/** Whether a broker that could not be reached is a reason to ask the hub anew: it refuses these rights, or has a certificate of a CA that came after them. */
+function isForAsking({ message }: Error, { since }: Rights): boolean {
+  if (/authoriz|authent/i.test(message)) return true;
+  return /certificate/i.test(message) && performance.now() - since > reportLimits.rightsFreshMs;
 }

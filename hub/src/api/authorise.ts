@@ -33,7 +33,7 @@ export function requireToken(app: ApiApp, store: Pick<ApiStore, "checkToken" | "
   });
 }
 
-const words: Readonly<Record<Access, string>> = { view: "only look", operate: "act", admin: "make tokens" };
+const words: Readonly<Record<Access, string>> = { view: "only look", operate: "act", admin: "make tokens and change the CA" };
 
 declare module "fastify" {
   interface FastifyContextConfig {

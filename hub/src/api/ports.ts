@@ -2,6 +2,7 @@ import type {
   ApprovalRow,
   AuditRow,
   AuditVerdict,
+  AuthorityRow,
   BundleRow,
   ClusterRow,
   DriftRow,
@@ -69,6 +70,11 @@ export interface ApiStore {
     wanted: { readonly description: string; readonly access: TokenHolder["access"]; readonly roles: readonly string[]; readonly expiresAt: Date | null },
   ): Promise<string>;
   revokeToken(actor: Actor, id: string): Promise<void>;
+  readAuthorities(): Promise<AuthorityRow[]>;
+  /** Gives the new CA's hash, as activateAuthority does. */
+  stageAuthority(actor: Actor): Promise<string>;
+  activateAuthority(actor: Actor, wanted: AuthorityChoice): Promise<string>;
+  retireAuthority(actor: Actor, wanted: AuthorityChoice): Promise<{ readonly hash: string; readonly lockedOut: readonly string[] }>;
   /** Somebody tried to act with a token that was valid once: for the audit log. Nothing for any other token. */
   recordExpiredToken(token: string, source: string, request: string): Promise<void>;
   readFleets(query: Filters<"name">): Promise<Page<FleetRow>>;
@@ -154,6 +160,12 @@ export interface ApiStore {
   readNotifyHooks(): Promise<NotifyHookRow[]>;
   readWebhook(repositoryId: string): Promise<{ readonly url: string; readonly secret: string } | undefined>;
   markWanted(repositoryId: string): Promise<void>;
+}
+
+/** A CA by its hash or the beginning of one; forced whatever hangs on it. */
+export interface AuthorityChoice {
+  readonly hash: string;
+  readonly force: boolean;
 }
 
 /** What of a fleet is to be reconciled now; what is not said is not narrowed. */

@@ -7,6 +7,7 @@ import { apiBodyBytesMax, apiConnectionsMax, apiRequestMs } from "../limits.ts";
 import { ApiProblem, asApiProblem, problemDetails } from "./api-problem.ts";
 import { addApprovalRoutes } from "./approval-routes.ts";
 import { addAuditRoutes } from "./audit-routes.ts";
+import { addAuthorityRoutes } from "./authority-routes.ts";
 import { requireToken } from "./authorise.ts";
 import { addClusterRoutes } from "./cluster-routes.ts";
 import { addSuspensionRoutes } from "./suspension-routes.ts";
@@ -128,6 +129,7 @@ export async function buildApi(options: ApiOptions, watchers: Watchers): Promise
   addPreviewRoutes(app, options);
   addForgeRoutes(app, options);
   addTokenRoutes(app, options);
+  addAuthorityRoutes(app, options);
   addWatchRoute(app, options, watchers);
   await addWebhookRoute(app, options);
   await app.ready();

@@ -1,4 +1,4 @@
-/** What whoever has a token may do: look; act; also make and revoke tokens. */
+/** What whoever has a token may do: look; act; also make and revoke tokens, and change the hub's CA. */
 export type Access = "view" | "operate" | "admin";
 
 const ranks: Readonly<Record<Access, number>> = { view: 0, operate: 1, admin: 2 };

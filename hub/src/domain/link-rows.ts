@@ -40,6 +40,15 @@ export interface SessionOpening {
   readonly agentVersion: string;
   readonly kubernetesVersion: string;
   readonly facts: Readonly<Record<string, string>>;
+  /** Hashes of the CAs that it trusts; none of an agent of the version before. */
+  readonly caHashes: readonly string[];
+}
+
+/** The CAs that an agent has kept as trusted, told over one stream. */
+export interface KeptTrust {
+  readonly cluster: string;
+  readonly session: bigint;
+  readonly caHashes: readonly string[];
 }
 
 /** One stream: the cluster's session number, and the certificate it came with. */
@@ -107,6 +116,8 @@ export interface IssuedCertificate {
   /** SHA-256 (hex) of the public key. */
   readonly spkiHash: string;
   readonly notAfter: Date;
+  /** Hash of the CA that signed it. */
+  readonly authority: string;
 }
 
 /** A broker user whose rights ended before its time. */

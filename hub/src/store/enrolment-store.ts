@@ -48,9 +48,14 @@ export function openEnrolmentStore(pool: pg.Pool) {
         if (cluster === undefined) return await whyRefused(client, hash);
         await recordAct(client, { id: "enrolment", source, reason: "" }, { act: "agent.enrol", cluster });
         const certificate = await issue(cluster);
+        await holdAuthority(client, certificate);
         await revokeRows(client, cluster);
         await insertCertificate(client, certificate);
-        await client.query("UPDATE clusters SET enrolled_at = COALESCE(enrolled_at, now()), version = nextval('change_version') WHERE name = $1", [cluster]);
+        // It knows the hub by the CA that signed, and has yet to hear of others.
+        await client.query(
+          "UPDATE clusters SET enrolled_at = COALESCE(enrolled_at, now()), trusted_authorities = $2, version = nextval('change_version') WHERE name = $1",
+          [cluster, JSON.stringify([certificate.authority])],
+        );
         await notify(client, "flotilla_revoked", { clusters: [cluster] });
         await notify(client, "flotilla_changes", { fleets: [], clusters: [cluster] });
         return { outcome: "accepted", cluster };
@@ -64,6 +69,7 @@ export function openEnrolmentStore(pool: pg.Pool) {
      */
     recordRenewal: (certificate: IssuedCertificate, askedWith: string): Promise<boolean> =>
       inTransaction(pool, async (client) => {
+        await holdAuthority(client, certificate);
         const { rowCount } = await client.query(
           `SELECT 1 FROM certificates t JOIN clusters c ON c.name = t.cluster AND c.removed_at IS NULL
            WHERE t.serial = $1 AND t.cluster = $2 AND t.revoked_at IS NULL FOR UPDATE OF c`,
@@ -158,8 +164,24 @@ async function revokeRows(client: pg.Pool | pg.ClientBase, cluster: string): Pro
   await client.query("DELETE FROM broker_users WHERE cluster = $1 AND not_after < now() - interval '1 day'", [cluster]);
 }
 
-async function insertCertificate(client: pg.ClientBase, { serial, cluster, spkiHash, notAfter }: IssuedCertificate): Promise<void> {
-  await client.query("INSERT INTO certificates (serial, cluster, spki_hash, not_after) VALUES ($1, $2, $3, $4)", [serial, cluster, spkiHash, notAfter]);
+/**
+ * Holds the CA of a new certificate as it is: one that is being retired is waited for. Before rows of certificates are locked, as its retirement does.
+ *
+ * @throws StoreError `conflict` when it was retired: a replica that has not heard of it signs once more.
+ */
+async function holdAuthority(client: pg.ClientBase, { authority }: IssuedCertificate): Promise<void> {
+  const { rowCount } = await client.query("SELECT 1 FROM authorities WHERE hash = $1 AND state <> 'retired' FOR SHARE", [authority]);
+  if (rowCount !== 1) throw new StoreError("conflict", `the CA ${authority.slice(0, 12)} was retired`, { hint: "try again" });
+}
+
+async function insertCertificate(client: pg.ClientBase, { serial, cluster, spkiHash, notAfter, authority }: IssuedCertificate): Promise<void> {
+  await client.query("INSERT INTO certificates (serial, cluster, spki_hash, not_after, authority) VALUES ($1, $2, $3, $4, $5)", [
+    serial,
+    cluster,
+    spkiHash,
+    notAfter,
+    authority,
+  ]);
 }
 
 async function whyRefused(client: pg.ClientBase, hash: string): Promise<TokenUse> {

@@ -1,7 +1,17 @@
 import { randomUUID } from "node:crypto";
 import type pg from "pg";
 import { commandLifetimeMs } from "@flotilla/proto/limits";
-import type { CommandAnswer, HeldTargetRow, LinkState, PendingCommand, ReleasedTarget, SendPhase, SessionKey, SessionOpening } from "../domain/link-rows.ts";
+import type {
+  CommandAnswer,
+  HeldTargetRow,
+  LinkState,
+  KeptTrust,
+  PendingCommand,
+  ReleasedTarget,
+  SendPhase,
+  SessionKey,
+  SessionOpening,
+} from "../domain/link-rows.ts";
 import type { GateQuestion } from "../domain/gates.ts";
 import type { DryRunQuestion } from "../domain/preview.ts";
 import type { OverrideRow, SuspensionRow } from "../domain/suspension.ts";
@@ -68,7 +78,7 @@ export function openLinkStore(pool: pg.Pool, sealing: Sealing) {
                  snapshot_parts = CASE WHEN c.epoch IS NOT DISTINCT FROM $8 THEN c.snapshot_parts ELSE 0 END,
                  snapshot_seen = CASE WHEN c.epoch IS NOT DISTINCT FROM $8 THEN c.snapshot_seen ELSE 0 END,
                  snapshot_from = CASE WHEN c.epoch IS NOT DISTINCT FROM $8 THEN c.snapshot_from ELSE 0 END,
-                 epoch = $8, wants_resend = false, version = nextval('change_version')
+                 epoch = $8, wants_resend = false, certificate = $2, trusted_authorities = $9, version = nextval('change_version')
                WHERE c.name = $1 AND c.removed_at IS NULL
                  AND EXISTS (SELECT 1 FROM certificates t WHERE t.serial = $2 AND t.cluster = $1 AND t.revoked_at IS NULL)
                RETURNING c.session, c.watermark`,
@@ -81,9 +91,20 @@ export function openLinkStore(pool: pg.Pool, sealing: Sealing) {
           opening.kubernetesVersion,
           JSON.stringify(opening.facts),
           opening.epoch,
+          JSON.stringify(opening.caHashes),
         ],
       });
       return rows[0] && { session: BigInt(rows[0].session), watermark: BigInt(rows[0].watermark) };
+    },
+
+    /** Which CAs agents trust from now on. */
+    async saveTrust(kept: readonly KeptTrust[]): Promise<void> {
+      await pool.query({
+        name: "save-trust",
+        text: `UPDATE clusters c SET trusted_authorities = k.trusted
+               FROM unnest($1::text[], $2::bigint[], $3::jsonb[]) AS k (cluster, session, trusted) WHERE c.name = k.cluster AND c.session = k.session`,
+        values: [kept.map((row) => row.cluster), kept.map((row) => row.session), kept.map((row) => JSON.stringify(row.caHashes))],
+      });
     },
 
     /** Agents that were heard within so long, at any replica. */

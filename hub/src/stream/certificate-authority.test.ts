@@ -2,19 +2,8 @@ import "reflect-metadata";
 import { generateKeyPairSync, X509Certificate } from "node:crypto";
 import * as x509 from "@peculiar/x509";
 import { beforeAll, describe, expect, it } from "vitest";
-import { type CertificateAuthority, CsrError, openCertificateAuthority, spkiHashOf } from "./certificate-authority.ts";
-import type { HubSecrets } from "./hub-secrets.ts";
-
-const memorySecrets = (): HubSecrets => {
-  const kept = new Map<string, string>();
-  return {
-    load: async (name) => kept.get(name),
-    createOnce: async (name, value) => {
-      if (!kept.has(name)) kept.set(name, value);
-      return kept.get(name)!;
-    },
-  };
-};
+import { spkiHashOf } from "../domain/authorities.ts";
+import { authorityOf, type CertificateAuthority, createAuthority, CsrError } from "./certificate-authority.ts";
 
 const algorithm = (namedCurve: string) => ({ name: "ECDSA", namedCurve, hash: "SHA-256" });
 
@@ -30,18 +19,17 @@ async function csr(name = "", curve = "P-256"): Promise<Uint8Array> {
 }
 
 describe("the certificate authority", () => {
-  const secrets = memorySecrets();
   let ca: CertificateAuthority;
   beforeAll(async () => {
-    ca = await openCertificateAuthority(secrets);
+    ca = await authorityOf(await createAuthority());
   });
 
-  it("is the same for two hubs that start together, and for the next start", async () => {
-    const shared = memorySecrets();
-    const [one, two] = await Promise.all([openCertificateAuthority(shared), openCertificateAuthority(shared)]);
-    expect(one.caHash).toBe(two.caHash);
-    expect((await openCertificateAuthority(shared)).caPem).toBe(one.caPem);
-    expect(one.caHash).toBe(spkiHashOf(one.caPem));
+  it("is called by the hash of its key, and by a name of its own, for OpenSSL to tell two apart that are trusted", async () => {
+    const keys = await createAuthority();
+    const other = await createAuthority();
+    expect((await authorityOf(keys)).caHash).toBe(keys.hash);
+    expect(spkiHashOf(keys.certificatePem)).toBe(keys.hash);
+    expect(new X509Certificate(keys.certificatePem).subject).not.toBe(new X509Certificate(other.certificatePem).subject);
   });
 
   it("names the token's cluster, whatever the request says", async () => {
@@ -53,6 +41,7 @@ describe("the certificate authority", () => {
     expect(certificate.serialNumber.toLowerCase()).toBe(issued.serial);
     expect(certificate.verify(new X509Certificate(ca.caPem).publicKey)).toBe(true);
     expect(certificate.ca).toBe(false);
+    expect(Date.parse(certificate.validTo)).toBe(issued.notAfter.getTime());
     expect(Date.now() - Date.parse(certificate.validFrom)).toBeGreaterThan(4 * 60_000);
     expect(Date.parse(certificate.validTo) - Date.now()).toBeLessThanOrEqual(24 * 3_600_000);
   });

@@ -1,11 +1,11 @@
 import "reflect-metadata";
-import { createHash, createPrivateKey, generateKeyPairSync, randomBytes, type webcrypto, X509Certificate as NodeCertificate } from "node:crypto";
+import { createHash, createPrivateKey, generateKeyPairSync, randomBytes, type webcrypto } from "node:crypto";
 import { isIP } from "node:net";
 import { certificateBackdateMs, certificateLifetimeMs } from "@flotilla/proto/limits";
 import { clusterSpiffeId, hubServerName } from "@flotilla/proto/names";
 import * as x509 from "@peculiar/x509";
+import { type AuthorityKeys, spkiHashOf } from "../domain/authorities.ts";
 import { caLifetimeMs, csrBytesMax, serverBackdateMs, serverCertificateMs } from "../limits.ts";
-import type { HubSecrets } from "./hub-secrets.ts";
 
 /** A request for a certificate that is refused; the message is for the one who sent it. */
 export class CsrError extends Error {
@@ -20,6 +20,8 @@ export interface ClientCertificate {
   /** SHA-256 (hex) of the subject's public key. */
   readonly spkiHash: string;
   readonly notAfter: Date;
+  /** Hash of the CA that signed it. */
+  readonly authority: string;
 }
 
 /** A server's key and its certificate, followed by the CA's: agents look for the pinned CA in what is presented. */
@@ -45,17 +47,15 @@ export interface CertificateAuthority {
 }
 
 const signing = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
-const secretName = "certificate-authority";
-
-/** Opens the hub's CA; the first start makes it, and replicas that start together share one. */
-export async function openCertificateAuthority(secrets: HubSecrets): Promise<CertificateAuthority> {
-  const kept = (await secrets.load(secretName)) ?? (await secrets.createOnce(secretName, await createAuthority()));
-  const { keyPem, certificatePem } = JSON.parse(kept) as { keyPem: string; certificatePem: string };
+/** A CA that can sign. */
+export async function authorityOf({ keyPem, certificatePem }: Pick<AuthorityKeys, "keyPem" | "certificatePem">): Promise<CertificateAuthority> {
   const issuer = new x509.X509Certificate(certificatePem);
   const signingKey = await importKey(keyPem);
+  const caHash = spkiHashOf(certificatePem);
+  const keyId = await x509.AuthorityKeyIdentifierExtension.create(issuer.publicKey);
   return {
     caPem: certificatePem,
-    caHash: spkiHashOf(certificatePem),
+    caHash,
     async issueClient(csr, cluster, lifetimeMs = certificateLifetimeMs) {
       const publicKey = await publicKeyOf(csr);
       const serial = newSerial();
@@ -74,10 +74,11 @@ export async function openCertificateAuthority(secrets: HubSecrets): Promise<Cer
           new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
           new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth]),
           new x509.SubjectAlternativeNameExtension([{ type: "url", value: clusterSpiffeId(cluster) }]),
+          keyId,
         ],
       });
       const certificatePem = certificate.toString("pem");
-      return { certificatePem, serial, spkiHash: spkiHashOf(certificatePem), notAfter };
+      return { certificatePem, serial, spkiHash: spkiHashOf(certificatePem), notAfter, authority: caHash };
     },
     async issueServer(names) {
       const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
@@ -97,6 +98,7 @@ export async function openCertificateAuthority(secrets: HubSecrets): Promise<Cer
           new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
           new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
           new x509.SubjectAlternativeNameExtension(sans),
+          keyId,
         ],
       });
       const keyPem = privateKey.export({ type: "pkcs8", format: "pem" }) as string;
@@ -105,12 +107,17 @@ export async function openCertificateAuthority(secrets: HubSecrets): Promise<Cer
   };
 }
 
-async function createAuthority(): Promise<string> {
+/** A new CA, trusted by nobody yet. */
+export async function createAuthority(): Promise<AuthorityKeys> {
   const keys = await crypto.subtle.generateKey(signing, true, ["sign", "verify"]);
+  const hash = createHash("sha256")
+    .update(Buffer.from(await crypto.subtle.exportKey("spki", keys.publicKey)))
+    .digest("hex");
   const { notBefore, notAfter } = validity(caLifetimeMs, serverBackdateMs);
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     serialNumber: newSerial(),
-    name: [{ CN: ["Flotilla hub CA"] }],
+    // Names of CAs that are trusted at the same time differ: OpenSSL looks for an issuer by its name.
+    name: [{ CN: [`Flotilla hub CA ${hash.slice(0, 12)}`] }],
     notBefore,
     notAfter,
     keys,
@@ -123,7 +130,7 @@ async function createAuthority(): Promise<string> {
   });
   const key = Buffer.from(await crypto.subtle.exportKey("pkcs8", keys.privateKey));
   const keyPem = createPrivateKey({ key, format: "der", type: "pkcs8" }).export({ type: "pkcs8", format: "pem" }) as string;
-  return JSON.stringify({ keyPem, certificatePem: certificate.toString("pem") });
+  return { hash, keyPem, certificatePem: certificate.toString("pem") };
 }
 
 async function importKey(pem: string): Promise<webcrypto.CryptoKey> {
@@ -147,8 +154,9 @@ async function publicKeyOf(csr: Uint8Array): Promise<x509.PublicKey> {
 }
 
 function validity(lifetimeMs: number, backdateMs = certificateBackdateMs): { notBefore: Date; notAfter: Date } {
-  const now = Date.now();
-  return { notBefore: new Date(now - backdateMs), notAfter: new Date(now + lifetimeMs) };
+  // Certificates count in seconds: what is recorded of them must not end later than they do.
+  const now = Math.floor(Date.now() / 1_000) * 1_000;
+  return { notBefore: new Date(now - backdateMs), notAfter: new Date(now + Math.floor(lifetimeMs / 1_000) * 1_000) };
 }
 
 /** 127 random bits whose first digit is never zero, so that every library prints it alike. */
@@ -156,12 +164,4 @@ function newSerial(): string {
   const bytes = randomBytes(16);
   bytes[0] = ((bytes[0] ?? 0) & 0x3f) | 0x40;
   return bytes.toString("hex");
-}
-
-/** SHA-256 (hex) of a certificate's public key (SPKI, DER). */
-export function spkiHashOf(certificatePem: string): string {
-  const { publicKey } = new NodeCertificate(certificatePem);
-  return createHash("sha256")
-    .update(publicKey.export({ type: "spki", format: "der" }))
-    .digest("hex");
 }

@@ -6,8 +6,9 @@ import type { Tracer } from "@opentelemetry/api";
 import { Metadata, Server, type sendUnaryData, type ServerUnaryCall, status } from "@grpc/grpc-js";
 import type { IssuedCertificate } from "../domain/link-rows.ts";
 import { enrolBurstAll, enrolBurstSeconds, enrolPerSecondAll, rateBucketsMax } from "../limits.ts";
+import type { Authorities } from "./authorities.ts";
 import { bindServer } from "./bind-server.ts";
-import { type CertificateAuthority, type ClientCertificate, CsrError } from "./certificate-authority.ts";
+import { type ClientCertificate, CsrError } from "./certificate-authority.ts";
 import { listenerCredentials } from "./server-credentials.ts";
 import { enrolServerOptions } from "./server-options.ts";
 import type { StreamLog } from "./stream-log.ts";
@@ -30,7 +31,7 @@ export interface EnrolmentOptions {
   readonly port: number;
   /** Tries that one address has; it may spend those of enrolBurstSeconds at once. */
   readonly perSecond: number;
-  readonly ca: CertificateAuthority;
+  readonly authorities: Authorities;
   readonly store: EnrolmentStore;
   /** Names and addresses of this hub for its certificate. */
   readonly names: readonly string[];
@@ -79,7 +80,9 @@ export async function startEnrolment(options: EnrolmentOptions): Promise<Enrolme
       );
     },
   });
-  const listener = await listenerCredentials({ ca: options.ca, names: options.names, clientCertificates: "none", log });
+  const { authorities, names } = options;
+  // An agent of the version before asks for none: its token is younger than a change of the CA.
+  const listener = await listenerCredentials({ authorities, names, clientCertificates: "none", usual: ({ active }) => active, log });
   const port = await bindServer(server, options.host, options.port, listener.credentials);
   log.info({ host: options.host, port }, "enrolment listens");
   return {
@@ -99,13 +102,15 @@ class EnrolmentRefused extends Error {
   }
 }
 
-async function enrol({ token, csr, agentVersion }: EnrolRequest, address: string, { ca, store, linkAddress, log }: EnrolmentOptions): Promise<EnrolResponse> {
+async function enrol(request: EnrolRequest, address: string, { authorities, store, linkAddress, log }: EnrolmentOptions): Promise<EnrolResponse> {
+  const { token, csr, agentVersion, caHash } = request;
+  const signer = caHash === "" ? authorities.active : authorities.signerFor([caHash]);
   let issued: ClientCertificate | undefined;
   const use = await store
     .enrol(
       token,
       async (cluster) => {
-        issued = await ca.issueClient(csr, cluster);
+        issued = await signer.issueClient(csr, cluster);
         return { ...issued, cluster };
       },
       address,
@@ -131,7 +136,7 @@ async function enrol({ token, csr, agentVersion }: EnrolRequest, address: string
     message: `agent ${version} enrolled from ${address}; certificate ${serial}, key ${spkiHash.slice(0, 16)}`,
   });
   return create(EnrolResponseSchema, {
-    identity: { cluster, certificate: certificatePem, ca: ca.caPem, linkAddress, notAfter: timestampFromDate(notAfter) },
+    identity: { cluster, certificate: certificatePem, ca: authorities.bundlePem, linkAddress, notAfter: timestampFromDate(notAfter) },
   });
 }
 

@@ -14,6 +14,7 @@ import { inboxPrefix, reportSubject } from "@flotilla/proto/subjects";
 import { type sendUnaryData, Server, type ServerInterceptor, ServerInterceptingCall, type ServerUnaryCall, status } from "@grpc/grpc-js";
 import type { IssuedCertificate } from "../domain/link-rows.ts";
 import { rateBucketsMax, refusalBurst, refusalsPerSecond, renewBurst, renewPerSecond } from "../limits.ts";
+import type { Authorities } from "./authorities.ts";
 import { bindServer } from "./bind-server.ts";
 import { type BrokerIdentity, BrokerIdentityError } from "./broker-identity.ts";
 import { type CertificateAuthority, CsrError } from "./certificate-authority.ts";
@@ -37,13 +38,13 @@ export interface LinkOptions extends Omit<SessionsOptions, "onRefused"> {
   readonly host: string;
   /** 0 picks a free one. */
   readonly port: number;
-  readonly ca: CertificateAuthority;
+  readonly authorities: Authorities;
   readonly credentials: CredentialStore;
   /** Names and addresses of this hub for its certificate. */
   readonly names: readonly string[];
   /** host:port of this listener as agents reach it; told again with a renewed certificate. Default localhost and the port bound. */
   readonly linkAddress?: string;
-  /** The broker as agents reach it. `ca` is PEM, "" for plain NATS. */
+  /** The broker as agents reach it. `ca` is PEM, "" for plain NATS, and asked for anew each time. */
   readonly broker: { readonly identity: BrokerIdentity; readonly urls: readonly string[]; readonly ca: string };
   /** Hears what other replicas say, e.g. `(channels, onHint) => listen(pool, channels, onHint, log)`. */
   readonly hints: (channels: readonly string[], onHint: (hint: LinkHint) => void) => { close(): Promise<void> };
@@ -71,7 +72,7 @@ const allowed = new Set(["/fleet.v1.LinkService/Connect", "/fleet.v1.LinkService
  * @throws Error when the address cannot be listened on.
  */
 export async function startLink(options: LinkOptions): Promise<LinkListener> {
-  const { log, ca, credentials } = options;
+  const { log, authorities, credentials } = options;
   const renewals = new TokenBuckets(renewBurst, renewPerSecond, rateBucketsMax);
   const refusals = new TokenBuckets(refusalBurst, refusalsPerSecond, rateBucketsMax);
   const sessions = new Sessions({
@@ -91,7 +92,7 @@ export async function startLink(options: LinkOptions): Promise<LinkListener> {
     renewCertificate(call: ServerUnaryCall<RenewCertificateRequest, RenewCertificateResponse>, reply: sendUnaryData<RenewCertificateResponse>) {
       answer(call, reply, log, async (peer) => {
         refuseFlood(renewals, peer);
-        const issued = await ca.issueClient(call.request.csr, peer.cluster);
+        const issued = await authorities.signerFor(call.request.caHashes).issueClient(call.request.csr, peer.cluster);
         if (!(await credentials.recordRenewal({ ...issued, cluster: peer.cluster }, peer.serial))) throw revoked();
         log.info({ cluster: peer.cluster, serial: issued.serial }, "certificate renewed");
         const message = `certificate ${issued.serial} issued, key ${issued.spkiHash.slice(0, 16)}, asked for with ${peer.serial}`;
@@ -100,7 +101,7 @@ export async function startLink(options: LinkOptions): Promise<LinkListener> {
           identity: {
             cluster: peer.cluster,
             certificate: issued.certificatePem,
-            ca: ca.caPem,
+            ca: authorities.bundlePem,
             linkAddress: linkAddress ?? "",
             notAfter: timestampFromDate(issued.notAfter),
           },
@@ -128,7 +129,8 @@ export async function startLink(options: LinkOptions): Promise<LinkListener> {
       });
     },
   });
-  const listener = await listenerCredentials({ ca, names: options.names, clientCertificates: "required", log });
+  // An agent of the version before asks for none: it has trusted the oldest since it enrolled.
+  const listener = await listenerCredentials({ authorities, names: options.names, clientCertificates: "required", usual: oldest, log });
   const port = await bindServer(server, options.host, options.port, listener.credentials).catch(async (error: unknown) => {
     listener.close();
     await sessions.close();
@@ -138,6 +140,7 @@ export async function startLink(options: LinkOptions): Promise<LinkListener> {
   log.info({ host: options.host, port }, "link listens");
   const heard = options.hints(linkChannels, (hint) => {
     sessions.onHint(hint);
+    if (hint.channel === "flotilla_authorities") void authorities.look();
     if (hint.channel === "flotilla_revoked") options.onRevoked?.();
   });
   return {
@@ -154,6 +157,8 @@ export async function startLink(options: LinkOptions): Promise<LinkListener> {
     },
   };
 }
+
+const oldest = ({ trusted, active }: Authorities): CertificateAuthority => trusted[0] ?? active;
 
 class CallRefused extends Error {
   readonly code: status;

@@ -1,13 +1,21 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
-import { type BodyRequest, type ConnectRequest, type ConnectResponse, ConnectResponseSchema, type Hello, type TargetReceipt } from "@flotilla/proto/gen/link";
+import {
+  type BodyRequest,
+  type ConnectRequest,
+  type ConnectResponse,
+  ConnectResponseSchema,
+  type Hello,
+  type TargetReceipt,
+  type TrustReceipt,
+} from "@flotilla/proto/gen/link";
 import { type Encoded, encodeOnce } from "@flotilla/proto/grpc";
-import { maxBodiesPerRequest, maxGrpcMessageBytes } from "@flotilla/proto/limits";
+import { maxBodiesPerRequest, maxGrpcMessageBytes, maxTrustedCas } from "@flotilla/proto/limits";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type ServerDuplexStream, status } from "@grpc/grpc-js";
 import { type Span, SpanStatusCode, type Tracer } from "@opentelemetry/api";
 import { compareHeld } from "../domain/compare-held.ts";
-import type { CommandAnswer, HeldTargetRow, LinkState, PendingCommand, ReleasedTarget, SendPhase, SessionKey } from "../domain/link-rows.ts";
+import type { CommandAnswer, HeldTargetRow, KeptTrust, LinkState, PendingCommand, ReleasedTarget, SendPhase, SessionKey } from "../domain/link-rows.ts";
 import type { TargetBundle } from "../domain/target.ts";
 import { commandsInFlightMax, drainMs, helloDeadlineMs } from "../limits.ts";
 import { contextOf, traceparentOf } from "../telemetry.ts";
@@ -48,6 +56,10 @@ export interface SessionHolder {
   commandAnswered(id: string, cluster: string, answer: CommandAnswer): void;
   wantsSnapshot(cluster: string): void;
   wantsResend(cluster: string): void;
+  /** CAs that agents are to trust, PEM: the one that signs, then the others. */
+  readonly trustedCas: string;
+  /** The agent has kept CAs as trusted. */
+  trustKept(kept: KeptTrust): void;
   /** The agent holds something newer than the row. */
   holdsNewer(held: HeldTargetRow): void;
 }
@@ -90,6 +102,8 @@ export class Session {
 
   #welcome: ConnectResponse | undefined;
   #goodbye: ConnectResponse | undefined;
+  /** What the agent was told to trust last; undefined for one of the version before, which is told nothing. */
+  #toldTrust: string | undefined;
   #beat = false;
   #watermark: { seq: bigint; resend: boolean } | undefined;
   #toldWatermark = 0n;
@@ -136,6 +150,7 @@ export class Session {
       this.#holds.set(fleet, { generation, digest, releasedAt: releasedAt && timestampDate(releasedAt) });
     const { hubId, hubVersion, heartbeatIntervalMs, heartbeatDeadlineMs } = this.#holder;
     this.#toldWatermark = watermark;
+    if (hello.caHashes.length > 0) this.#toldTrust = this.#holder.trustedCas;
     this.#welcome = create(ConnectResponseSchema, {
       message: {
         case: "welcome",
@@ -147,6 +162,7 @@ export class Session {
           watermark: { epoch: hello.epoch, seq: watermark },
           now: timestampFromMs(Date.now()),
           reconnectWithin: durationOf(this.#holder.reconnectWithinMs),
+          ...(this.#toldTrust !== undefined && { trust: this.#trustBundle(this.#toldTrust) }),
         },
       },
     });
@@ -171,6 +187,15 @@ export class Session {
       this.#targets.set(target.fleet, target);
     }
     this.#pump();
+  }
+
+  /** The hub's CAs changed. */
+  offerTrust(): void {
+    this.#pump();
+  }
+
+  #trustBundle(ca: string) {
+    return { ca, renewWithin: durationOf(this.#holder.reconnectWithinMs) };
   }
 
   /** What the rows say now. */
@@ -264,6 +289,7 @@ export class Session {
     if (this.#state.name === "greeting") return this.end(status.FAILED_PRECONDITION, "the first message must be Hello, and the next waits for Welcome");
     if (message.case === "bodyRequest") return this.#onBodyRequest(message.value);
     if (message.case === "targetReceipt") return this.#onReceipt(message.value);
+    if (message.case === "trustReceipt") return this.#onTrustReceipt(message.value);
     if (message.case !== "commandAck") return;
     const { id, ...answer } = message.value;
     if (this.#commandsOpen.delete(id)) this.#holder.commandAnswered(id, this.peer.cluster, answerOf(answer));
@@ -279,6 +305,13 @@ export class Session {
       else this.#refusedBodies.push({ digest: digest.slice(0, 64), reason: "it is not part of a target of this cluster" });
     }
     this.#pump();
+  }
+
+  #onTrustReceipt({ caHashes }: TrustReceipt): void {
+    const fault = faultOfHashes(caHashes);
+    if (fault !== undefined) return this.end(status.INVALID_ARGUMENT, fault);
+    const { key } = this;
+    if (key !== undefined) this.#holder.trustKept({ cluster: key.cluster, session: key.session, caHashes });
   }
 
   #mayHave(digest: string): boolean {
@@ -339,6 +372,10 @@ export class Session {
     if (this.#beat) {
       this.#beat = false;
       return create(ConnectResponseSchema, { message: { case: "heartbeat", value: { count: ++this.#beats } } });
+    }
+    if (this.#toldTrust !== undefined && this.#toldTrust !== this.#holder.trustedCas) {
+      this.#toldTrust = this.#holder.trustedCas;
+      return create(ConnectResponseSchema, { message: { case: "trustBundle", value: this.#trustBundle(this.#toldTrust) } });
     }
     if (this.#watermark !== undefined && this.#state.name === "open") {
       const { seq, resend } = this.#watermark;
@@ -406,4 +443,11 @@ export class Session {
     }
     this.#pump();
   }
+}
+
+/** Why the hashes of an agent's CAs are refused, or undefined. */
+export function faultOfHashes(caHashes: readonly string[]): string | undefined {
+  if (caHashes.length > maxTrustedCas || caHashes.some((hash) => !/^[0-9a-f]{64}$/.test(hash)))
+    return `an agent trusts at most ${maxTrustedCas} CAs, each told by 64 hex digits`;
+  return undefined;
 }

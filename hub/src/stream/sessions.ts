@@ -3,7 +3,17 @@ import { protocolVersion, clockWorthTellingMs, clusterLeaseMs, heartbeatDeadline
 import type { Hello } from "@flotilla/proto/gen/link";
 import { status } from "@grpc/grpc-js";
 import type { Tracer } from "@opentelemetry/api";
-import type { CommandAnswer, HeldTargetRow, LinkState, PendingCommand, ReleasedTarget, SendPhase, SessionKey, SessionOpening } from "../domain/link-rows.ts";
+import type {
+  CommandAnswer,
+  HeldTargetRow,
+  KeptTrust,
+  LinkState,
+  PendingCommand,
+  ReleasedTarget,
+  SendPhase,
+  SessionKey,
+  SessionOpening,
+} from "../domain/link-rows.ts";
 import {
   batchRowsMax,
   bodyCacheBytesMax,
@@ -26,10 +36,11 @@ import {
   sessionsMax,
   sessionTickMs,
 } from "../limits.ts";
+import type { Authorities } from "./authorities.ts";
 import { BodyCache } from "./body-cache.ts";
 import { FoldedWork } from "./folded-work.ts";
 import type { PeerIdentity } from "./peer-identity.ts";
-import { type AgentStream, Session, type SessionHolder } from "./session.ts";
+import { type AgentStream, faultOfHashes, Session, type SessionHolder } from "./session.ts";
 import type { StreamLog } from "./stream-log.ts";
 
 /** The rows that sessions need; hub/src/store/link-store.ts has them. */
@@ -43,6 +54,7 @@ export interface SessionStore {
   noteHeldTargets(held: readonly HeldTargetRow[]): Promise<void>;
   readBody(digest: string): Promise<Uint8Array | undefined>;
   readCommands(clusters: readonly string[]): Promise<PendingCommand[]>;
+  saveTrust(kept: readonly KeptTrust[]): Promise<void>;
   markCommandSent(id: string): Promise<void>;
   ackCommand(id: string, cluster: string, answer: CommandAnswer): Promise<void>;
   askSnapshots(clusters: readonly string[]): Promise<void>;
@@ -59,12 +71,14 @@ export interface LinkHint {
 }
 
 /** Channels that sessions want to hear. */
-export const linkChannels = ["flotilla_targets", "flotilla_watermarks", "flotilla_commands", "flotilla_revoked"] as const;
+export const linkChannels = ["flotilla_targets", "flotilla_watermarks", "flotilla_commands", "flotilla_revoked", "flotilla_authorities"] as const;
 
 export interface SessionsOptions {
   readonly hubId: string;
   readonly hubVersion: string;
   readonly store: SessionStore;
+  /** What agents are told to trust. */
+  readonly authorities: Pick<Authorities, "bundlePem" | "onChange">;
   readonly tracer: Tracer;
   readonly log: StreamLog;
   /** Told of streams that were refused for claiming to be another cluster. */
@@ -101,6 +115,8 @@ export class Sessions implements SessionHolder {
   readonly #closed: FoldedWork<SessionKey>;
   readonly #phases: FoldedWork<SendPhase>;
   readonly #acts: FoldedWork<() => Promise<void>>;
+  readonly #trust: FoldedWork<KeptTrust>;
+  readonly #forgetAuthorities: () => void;
   readonly #timers: NodeJS.Timeout[];
   #isDraining = false;
   #polling = false;
@@ -131,6 +147,10 @@ export class Sessions implements SessionHolder {
     this.#closed = folded("ended sessions", (keys) => store.closeSessions(keys));
     this.#phases = folded("send phases", (phases) => store.saveSendPhases(phases), { foldMs: sendPhasesFoldMs, itemsMax: sendPhasesMax });
     this.#acts = folded("commands' rows", async (acts) => void (await Promise.all(acts.map((act) => act()))), { itemsMax: sendPhasesMax });
+    this.#trust = folded("trust", (kept) => store.saveTrust(kept));
+    this.#forgetAuthorities = options.authorities.onChange(() => {
+      for (const session of this.#open.values()) session.offerTrust();
+    });
     this.#timers = [
       setInterval(() => this.#tick(), sessionTickMs),
       setInterval(() => void this.#keepLeases(), leaseFlushMs),
@@ -148,6 +168,10 @@ export class Sessions implements SessionHolder {
   /** What agents are told to spread over; those of other replicas count, since they may come here. */
   get reconnectWithinMs(): number {
     return Math.min(reconnectWithinMaxMs, Math.max(this.#agents, this.#all.size) * reconnectPerSessionMs);
+  }
+
+  get trustedCas(): string {
+    return this.#options.authorities.bundlePem;
   }
 
   /** A stream from this peer; undefined for a reason that the agent should hear. */
@@ -183,6 +207,7 @@ export class Sessions implements SessionHolder {
       agentVersion: hello.agentVersion,
       kubernetesVersion: hello.kubernetesVersion,
       facts: { ...hello.facts, ...clockFact(hello) },
+      caHashes: hello.caHashes,
     };
     this.#store.openSession(opening, clusterLeaseMs).then(
       (row) => this.#opened(session, hello, row),
@@ -225,6 +250,10 @@ export class Sessions implements SessionHolder {
     this.#resends.add(cluster, cluster);
   }
 
+  trustKept(kept: KeptTrust): void {
+    this.#trust.add(kept.cluster, kept);
+  }
+
   holdsNewer(held: HeldTargetRow): void {
     this.#held.add(`${held.cluster}/${held.fleet}`, held);
   }
@@ -241,12 +270,10 @@ export class Sessions implements SessionHolder {
   async close(): Promise<void> {
     this.#isDraining = true;
     for (const timer of this.#timers) clearInterval(timer);
+    this.#forgetAuthorities();
     for (const session of [...this.#all]) session.end(status.UNAVAILABLE, "the hub is going away");
-    await Promise.all(
-      [this.#states, this.#targets, this.#commands, this.#snapshots, this.#resends, this.#held, this.#changes, this.#closed, this.#phases, this.#acts].map(
-        (work) => work.close(),
-      ),
-    );
+    const works = [this.#states, this.#targets, this.#commands, this.#snapshots, this.#resends, this.#held, this.#changes, this.#closed];
+    await Promise.all([...works, this.#phases, this.#acts, this.#trust].map((work) => work.close()));
   }
 
   #opened(session: Session, hello: Hello, row: { session: bigint; watermark: bigint } | undefined): void {
@@ -372,6 +399,8 @@ function faultOf(hello: Hello, cluster: string): { code: status; details: string
   const facts = Object.entries(hello.facts);
   const isTooMuch = facts.length > maxFactsPerCluster || facts.some(([name, value]) => name.length > 316 || value.length > 1_000);
   if (isTooMuch) return { code: status.INVALID_ARGUMENT, details: `at most ${maxFactsPerCluster} facts of 1,000 characters are taken` };
+  const hashFault = faultOfHashes(hello.caHashes);
+  if (hashFault !== undefined) return { code: status.INVALID_ARGUMENT, details: hashFault };
   const versions = [hello.agentVersion, hello.kubernetesVersion];
   if (versions.some((version) => version.length > 128)) return { code: status.INVALID_ARGUMENT, details: "a version is longer than 128 characters" };
   return undefined;

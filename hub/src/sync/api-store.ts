@@ -5,6 +5,7 @@ import { checkApiToken, createApiToken, readApiTokens, recordExpiredToken, revok
 import { approveRemoval } from "../store/approve-removal.ts";
 import { approvePrunes } from "../store/approve-prunes.ts";
 import { readAuditLog } from "../store/audit-log.ts";
+import { activateAuthority, readAuthorities, retireAuthority, stageAuthority } from "../store/authorities.ts";
 import { changeLabels, createCluster, removeCluster } from "../store/change-clusters.ts";
 import { countRows, readChangeMarks, readEvents, readEventsAfter, readDrifts, readRevisions, readTrace } from "../store/read-history.ts";
 import { actOnRollout, hold, letGo, rollBack, unfreeze } from "../store/change-rollouts.ts";
@@ -33,6 +34,7 @@ import { endOverride, overrideWindows, readOverrides, readSuspensions, resume, s
 import { asStoreError } from "../store/store-error.ts";
 import { verifyAuditLog } from "../store/verify-audit-log.ts";
 import type { Sealing } from "../store/sealing.ts";
+import { createAuthority } from "../stream/certificate-authority.ts";
 
 /** The API's rows over Postgres. */
 export function apiStore(pool: pg.Pool, sealing: Sealing): ApiStore {
@@ -42,6 +44,10 @@ export function apiStore(pool: pg.Pool, sealing: Sealing): ApiStore {
     readTokens: () => readApiTokens(pool),
     createToken: (actor, { description, expiresAt, ...rights }) => createApiToken(pool, actor, description, expiresAt, rights),
     revokeToken: (actor, id) => revokeApiToken(pool, actor, id),
+    readAuthorities: () => readAuthorities(pool),
+    stageAuthority: async (actor) => stageAuthority(pool, sealing, actor, await createAuthority()),
+    activateAuthority: (actor, wanted) => activateAuthority(pool, actor, wanted),
+    retireAuthority: (actor, wanted) => retireAuthority(pool, actor, wanted),
     recordExpiredToken: (token, source, request) => recordExpiredToken(pool, token, source, request),
     readFleets: (query) => readFleets(pool, query),
     hasFleet: (name) => hasFleet(pool, name),

@@ -604,7 +604,7 @@ export const Preview = Type.Object({
 export type Preview = Static<typeof Preview>;
 
 export const AccessWord = Type.Union([Type.Literal("view"), Type.Literal("operate"), Type.Literal("admin")], {
-  description: "view: reads and previews; operate: also acts; admin: also makes and revokes tokens",
+  description: "view: reads and previews; operate: also acts; admin: also makes and revokes tokens, and changes the hub's CA",
 });
 
 export const TokenCreate = Type.Object(
@@ -633,6 +633,39 @@ export const TokenRow = Type.Object({
   lastUsedAt: MaybeTime,
 });
 export type TokenRow = Static<typeof TokenRow>;
+
+export const AuthorityWord = Type.Union([Type.Literal("staged"), Type.Literal("active"), Type.Literal("retiring"), Type.Literal("retired")], {
+  description: "staged: trusted, signs nothing yet; active: signs; retiring: trusted, another signs; retired: not trusted any more",
+});
+
+/** A CA of the hub. */
+export const AuthorityRow = Type.Object({
+  hash: Type.String({ description: "SHA-256 (hex) of its public key" }),
+  certificate: Type.String({ description: "PEM" }),
+  state: AuthorityWord,
+  createdAt: Time,
+  activatedAt: MaybeTime,
+  retiredAt: MaybeTime,
+  holders: Type.Integer({ description: "Clusters whose agent has a certificate of it" }),
+  trusting: Type.Integer({ description: "Clusters whose agent has kept it as trusted" }),
+  clusters: Type.Integer({ description: "Clusters whose agent has a certificate that counts" }),
+});
+export type AuthorityRow = Static<typeof AuthorityRow>;
+
+export const AuthorityAct = Type.Object(
+  {
+    force: Type.Optional(Type.Boolean({ description: "Whatever hangs on it; takes a reason" })),
+    reason: Type.Optional(Type.String({ maxLength: 1_000 })),
+  },
+  { additionalProperties: false },
+);
+export type AuthorityAct = Static<typeof AuthorityAct>;
+
+export const AuthorityRetired = Type.Object({
+  ...AuthorityRow.properties,
+  lockedOut: Type.Array(Type.String(), { description: "Clusters whose agent needs a new token now" }),
+});
+export type AuthorityRetired = Static<typeof AuthorityRetired>;
 
 export const ForgeKindWord = Type.Union([Type.Literal("github"), Type.Literal("gitlab"), Type.Literal("gitea")]);
 
@@ -734,7 +767,7 @@ export const HubInfo = Type.Object({
   clusters: Type.Integer(),
   fleets: Type.Integer(),
   checks: Type.Array(Type.Object({ name: Type.String(), ok: Type.Boolean(), message: Type.String(), hint: Type.Optional(Type.String()) }), {
-    description: "database, broker, intake lag, repositories, renderers: what `fleet doctor` prints",
+    description: "database, broker, intake lag, repositories, disk, CA, renderers: what `fleet doctor` prints",
   }),
 });
 export type HubInfo = Static<typeof HubInfo>;
@@ -927,6 +960,10 @@ export interface Page<Row> {
  *   GET    /api/v1/events   ?fleet= &cluster= &reason= &after=ID &order=asc|desc   Page<EventRow>
  *   GET    /api/v1/audit    ?fleet= &cluster= &actor= &act= &order=asc|desc     Page<AuditRow>
  *   GET    /api/v1/audit/verify                                   AuditVerdict
+ *   GET    /api/v1/authorities                                    {items: AuthorityRow[]}
+ *   POST   /api/v1/authorities                                    201 AuthorityRow: staged
+ *   POST   /api/v1/authorities/{hash}/activate                    AuthorityAct → AuthorityRow
+ *   POST   /api/v1/authorities/{hash}/retire                      AuthorityAct → AuthorityRetired
  *   GET    /api/v1/watch    ?fleet=                               text/event-stream: `change` {version, fleets, clusters}, `event` EventRow
  *                                                                 (id: the event's id, resumed by Last-Event-ID), `ping` every 15 s
  * A header `flotilla-reason` (percent-encoded UTF-8) on any write tells the audit log why; a `reason` in the body does the same.

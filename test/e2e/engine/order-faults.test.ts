@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
-import { openCertificateAuthority } from "@flotilla/hub/stream/certificate-authority";
+import { authorityOf, createAuthority } from "@flotilla/hub/stream/certificate-authority";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { startKubeCluster, type KubeCluster } from "../../harness/kube-cluster.ts";
 import { describeWith, kubeTools } from "../../harness/tools.ts";
@@ -66,7 +66,7 @@ await describeWith(kubeTools, "order under faults", () => {
 
   it("a webhook whose port is closed for half a minute holds up only what it is asked about, which is applied soon after it answers (fault 8)", async () => {
     const agent = await start();
-    const authority = await openCertificateAuthority({ load: async () => undefined, createOnce: async (_name, value) => value });
+    const authority = await authorityOf(await createAuthority());
     const { keyPem, chainPem } = await authority.issueServer(["127.0.0.1"]);
     const server = createServer({ key: keyPem, cert: chainPem }, (request, response) => {
       void (async () => {

@@ -30,7 +30,7 @@ export const doctorCommand = buildCommand({
   docs: {
     brief: "Look for what is wrong, and say how to mend it",
     fullDescription: helpText(
-      "Checks this program's own setting, the way to the hub, the versions, and asks the hub about its database, broker, repositories and renderers.",
+      "Checks this program's own setting, the way to the hub, the versions, and asks the hub about its database, broker, repositories, CA and renderers.",
       "fleet doctor",
       "fleet doctor -o json",
     ),

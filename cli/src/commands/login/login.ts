@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { buildCommand } from "@stricli/core";
 import { type LoginContext, readLogins, writeLogins } from "../../connect/login-config.ts";
 import { pinAuthority } from "../../connect/pin-authority.ts";
+import { withOtherAuthorities } from "../../connect/with-other-authorities.ts";
 import { checkHubUrl } from "../../connect/resolve-hub.ts";
 import type { FleetContext } from "../../fleet-context.ts";
 import { wrongUse } from "../../fleet-error.ts";
@@ -21,7 +22,7 @@ export const loginCommand = buildCommand({
   docs: {
     brief: "Save the address and token of a hub, and use it from now on",
     fullDescription: helpText(
-      "The token comes from stdin (or FLOTILLA_TOKEN), never from the command line. It is tried before it is saved, in a file that only you can read.\nA hub with its own authority is trusted by that authority's hash (--ca-hash, the hub prints it) or certificate (--ca-file). A hub that was started on this machine needs no login.",
+      "The token comes from stdin (or FLOTILLA_TOKEN), never from the command line. It is tried before it is saved, in a file that only you can read.\nA hub with its own authority is trusted by that authority's hash (--ca-hash, the hub prints it) or certificate (--ca-file). A later login to the same hub trusts what the one before did, and takes the hub's other CAs with it while it changes them. A hub that was started on this machine needs no login.",
       "fleet login https://hub.example.com --token-stdin < token",
       "fleet login https://hub.example.com:7420 --ca-hash 3f1c… --token-stdin < token",
       "FLOTILLA_TOKEN=… fleet login https://hub.example.com --name staging",
@@ -39,12 +40,12 @@ export const loginCommand = buildCommand({
   async func(this: FleetContext, flags: Flags, given: string): Promise<void> {
     const url = checkHubUrl(given);
     const token = await tokenFor(this, flags);
-    const ca = await authorityFor(url, flags);
+    const { contexts } = await readLogins(this.env);
+    const ca = (await authorityFor(url, flags)) ?? contexts.find((context) => context.url === url)?.ca;
     const name = flags.name ?? new URL(url).host;
     const client = new HubClient({ url, token, ca, from: "login" }, { signal: this.signal });
     const hub = await client.hub();
-    const { contexts } = await readLogins(this.env);
-    const login: LoginContext = { name, url, token, ...(ca !== undefined && { ca }) };
+    const login: LoginContext = { name, url, token, ...(ca !== undefined && { ca: await withOtherAuthorities(client, ca) }) };
     await writeLogins(this.env, { current: name, contexts: [...contexts.filter((context) => context.name !== name), login] });
     say(this, `logged in to ${url} as context ${name}`);
     remark(this, `hub ${hub.version}: ${hub.fleets} fleets, ${hub.clusters} clusters`);

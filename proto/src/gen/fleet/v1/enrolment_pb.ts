@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file fleet/v1/enrolment.proto.
  */
 export const file_fleet_v1_enrolment: GenFile = /*@__PURE__*/
-  fileDesc("ChhmbGVldC92MS9lbnJvbG1lbnQucHJvdG8SCGZsZWV0LnYxIkEKDEVucm9sUmVxdWVzdBINCgV0b2tlbhgBIAEoCRILCgNjc3IYAiABKAwSFQoNYWdlbnRfdmVyc2lvbhgDIAEoCSI7Cg1FbnJvbFJlc3BvbnNlEioKCGlkZW50aXR5GAEgASgLMhguZmxlZXQudjEuQ2xpZW50SWRlbnRpdHkihwEKDkNsaWVudElkZW50aXR5Eg8KB2NsdXN0ZXIYASABKAkSEwoLY2VydGlmaWNhdGUYAiABKAkSCgoCY2EYAyABKAkSFAoMbGlua19hZGRyZXNzGAQgASgJEi0KCW5vdF9hZnRlchgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAyTAoQRW5yb2xtZW50U2VydmljZRI4CgVFbnJvbBIWLmZsZWV0LnYxLkVucm9sUmVxdWVzdBoXLmZsZWV0LnYxLkVucm9sUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("ChhmbGVldC92MS9lbnJvbG1lbnQucHJvdG8SCGZsZWV0LnYxIlIKDEVucm9sUmVxdWVzdBINCgV0b2tlbhgBIAEoCRILCgNjc3IYAiABKAwSFQoNYWdlbnRfdmVyc2lvbhgDIAEoCRIPCgdjYV9oYXNoGAQgASgJIjsKDUVucm9sUmVzcG9uc2USKgoIaWRlbnRpdHkYASABKAsyGC5mbGVldC52MS5DbGllbnRJZGVudGl0eSKHAQoOQ2xpZW50SWRlbnRpdHkSDwoHY2x1c3RlchgBIAEoCRITCgtjZXJ0aWZpY2F0ZRgCIAEoCRIKCgJjYRgDIAEoCRIUCgxsaW5rX2FkZHJlc3MYBCABKAkSLQoJbm90X2FmdGVyGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDJMChBFbnJvbG1lbnRTZXJ2aWNlEjgKBUVucm9sEhYuZmxlZXQudjEuRW5yb2xSZXF1ZXN0GhcuZmxlZXQudjEuRW5yb2xSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message fleet.v1.EnrolRequest
@@ -36,6 +36,13 @@ export type EnrolRequest = Message<"fleet.v1.EnrolRequest"> & {
    * @generated from field: string agent_version = 3;
    */
   agentVersion: string;
+
+  /**
+   * SHA-256 (hex) of the public key of the CA that the agent knows the hub by: it signs the certificate, while it is trusted.
+   *
+   * @generated from field: string ca_hash = 4;
+   */
+  caHash: string;
 };
 
 /**
@@ -83,7 +90,7 @@ export type ClientIdentity = Message<"fleet.v1.ClientIdentity"> & {
   certificate: string;
 
   /**
-   * The hub's CA certificates, PEM, one or more.
+   * The hub's CA certificates, PEM, one or more: first the one that signs.
    *
    * @generated from field: string ca = 3;
    */

@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file fleet/v1/link.proto.
  */
 export const file_fleet_v1_link: GenFile = /*@__PURE__*/
-  fileDesc("ChNmbGVldC92MS9saW5rLnByb3RvEghmbGVldC52MSImChdSZW5ld0NlcnRpZmljYXRlUmVxdWVzdBILCgNjc3IYASABKAwiRgoYUmVuZXdDZXJ0aWZpY2F0ZVJlc3BvbnNlEioKCGlkZW50aXR5GAEgASgLMhguZmxlZXQudjEuQ2xpZW50SWRlbnRpdHkiOAodSXNzdWVCcm9rZXJDcmVkZW50aWFsc1JlcXVlc3QSFwoPdXNlcl9wdWJsaWNfa2V5GAEgASgJIqkBCh5Jc3N1ZUJyb2tlckNyZWRlbnRpYWxzUmVzcG9uc2USEAoIdXNlcl9qd3QYASABKAkSDAoEdXJscxgCIAMoCRIKCgJjYRgDIAEoCRIWCg5yZXBvcnRfc3ViamVjdBgEIAEoCRIUCgxpbmJveF9wcmVmaXgYBSABKAkSLQoJbm90X2FmdGVyGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCL2AQoOQ29ubmVjdFJlcXVlc3QSIAoFaGVsbG8YASABKAsyDy5mbGVldC52MS5IZWxsb0gAEigKCWhlYXJ0YmVhdBgCIAEoCzITLmZsZWV0LnYxLkhlYXJ0YmVhdEgAEi0KDGJvZHlfcmVxdWVzdBgDIAEoCzIVLmZsZWV0LnYxLkJvZHlSZXF1ZXN0SAASMQoOdGFyZ2V0X3JlY2VpcHQYBCABKAsyFy5mbGVldC52MS5UYXJnZXRSZWNlaXB0SAASKwoLY29tbWFuZF9hY2sYBSABKAsyFC5mbGVldC52MS5Db21tYW5kQWNrSABCCQoHbWVzc2FnZSLoAgoPQ29ubmVjdFJlc3BvbnNlEiQKB3dlbGNvbWUYASABKAsyES5mbGVldC52MS5XZWxjb21lSAASKAoJaGVhcnRiZWF0GAIgASgLMhMuZmxlZXQudjEuSGVhcnRiZWF0SAASIgoGdGFyZ2V0GAMgASgLMhAuZmxlZXQudjEuVGFyZ2V0SAASKQoKYm9keV9jaHVuaxgEIAEoCzITLmZsZWV0LnYxLkJvZHlDaHVua0gAEjUKEGJvZHlfdW5hdmFpbGFibGUYBSABKAsyGS5mbGVldC52MS5Cb2R5VW5hdmFpbGFibGVIABIoCgl3YXRlcm1hcmsYBiABKAsyEy5mbGVldC52MS5XYXRlcm1hcmtIABIkCgdjb21tYW5kGAcgASgLMhEuZmxlZXQudjEuQ29tbWFuZEgAEiQKB2dvb2RieWUYCCABKAsyES5mbGVldC52MS5Hb29kYnllSABCCQoHbWVzc2FnZSLFAgoFSGVsbG8SDwoHY2x1c3RlchgBIAEoCRIYChBwcm90b2NvbF92ZXJzaW9uGAIgASgNEhUKDWFnZW50X3ZlcnNpb24YAyABKAkSGgoSa3ViZXJuZXRlc192ZXJzaW9uGAQgASgJEg0KBWVwb2NoGAUgASgJEhIKCm5ld2VzdF9zZXEYBiABKAQSEgoKb2xkZXN0X3NlcRgHIAEoBBIlCgd0YXJnZXRzGAggAygLMhQuZmxlZXQudjEuSGVsZFRhcmdldBIpCgVmYWN0cxgJIAMoCzIaLmZsZWV0LnYxLkhlbGxvLkZhY3RzRW50cnkSJwoDbm93GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBosCgpGYWN0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEicAoKSGVsZFRhcmdldBINCgVmbGVldBgBIAEoCRISCgpnZW5lcmF0aW9uGAIgASgEEg4KBmRpZ2VzdBgDIAEoCRIvCgtyZWxlYXNlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiogIKB1dlbGNvbWUSEwoLaHViX3ZlcnNpb24YASABKAkSDgoGaHViX2lkGAIgASgJEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI1ChJoZWFydGJlYXRfZGVhZGxpbmUYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJgoJd2F0ZXJtYXJrGAUgASgLMhMuZmxlZXQudjEuV2F0ZXJtYXJrEicKA25vdxgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMwoQcmVjb25uZWN0X3dpdGhpbhgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIaCglIZWFydGJlYXQSDQoFY291bnQYASABKAQiNwoJV2F0ZXJtYXJrEg0KBWVwb2NoGAEgASgJEgsKA3NlcRgCIAEoBBIOCgZyZXNlbmQYAyABKAgiHgoLQm9keVJlcXVlc3QSDwoHZGlnZXN0cxgBIAMoCSJRCglCb2R5Q2h1bmsSDgoGZGlnZXN0GAEgASgJEg4KBm9mZnNldBgCIAEoBBITCgt0b3RhbF9ieXRlcxgDIAEoBBIPCgdjb250ZW50GAQgASgMIjEKD0JvZHlVbmF2YWlsYWJsZRIOCgZkaWdlc3QYASABKAkSDgoGcmVhc29uGAIgASgJIlMKDVRhcmdldFJlY2VpcHQSDQoFZmxlZXQYASABKAkSEgoKZ2VuZXJhdGlvbhgCIAEoBBIOCgZkaWdlc3QYAyABKAkSDwoHcmVmdXNhbBgEIAEoCSKfAgoHQ29tbWFuZBIKCgJpZBgBIAEoCRIuCgpleHBpcmVzX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIlCgRzeW5jGAMgASgLMhUuZmxlZXQudjEuU3luY0NvbW1hbmRIABItCghzbmFwc2hvdBgEIAEoCzIZLmZsZWV0LnYxLlNuYXBzaG90Q29tbWFuZEgAEicKBXJlbmV3GAUgASgLMhYuZmxlZXQudjEuUmVuZXdDb21tYW5kSAASJQoEZ2F0ZRgGIAEoCzIVLmZsZWV0LnYxLkdhdGVDb21tYW5kSAASKgoHZHJ5X3J1bhgHIAEoCzIXLmZsZWV0LnYxLkRyeVJ1bkNvbW1hbmRIAEIGCgRraW5kIkwKC1N5bmNDb21tYW5kEg0KBWZsZWV0GAEgASgJEg4KBmJ1bmRsZRgZIAEoCRIPCgdvYmplY3RzGBogAygJEg0KBWZvcmNlGBsgASgIIhEKD1NuYXBzaG90Q29tbWFuZCIOCgxSZW5ld0NvbW1hbmQiqAEKC0dhdGVDb21tYW5kEg0KBWZsZWV0GAEgASgJEhAKCHJldmlzaW9uGAIgASgJEgwKBHdhdmUYAyABKAkSDAoEZ2F0ZRgEIAEoCRIqCgZtZXRyaWMYBSABKAsyGC5mbGVldC52MS5NZXRyaWNRdWVzdGlvbkgAEiQKA2pvYhgGIAEoCzIVLmZsZWV0LnYxLkpvYlF1ZXN0aW9uSABCCgoIcXVlc3Rpb24igAEKDk1ldHJpY1F1ZXN0aW9uEg8KB2FkZHJlc3MYASABKAkSDQoFcXVlcnkYAiABKAkSEAoIb3BlcmF0b3IYAyABKAkSEQoJdGhyZXNob2xkGAQgASgBEikKBndpbmRvdxgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJaCgtKb2JRdWVzdGlvbhIRCgluYW1lc3BhY2UYASABKAkSDAoEc3BlYxgCIAEoDBIqCgd0aW1lb3V0GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkUKCkdhdGVBbnN3ZXISJgoHdmVyZGljdBgBIAEoDjIVLmZsZWV0LnYxLkdhdGVWZXJkaWN0Eg8KB21lc3NhZ2UYAiABKAkidAoKQ29tbWFuZEFjaxIKCgJpZBgBIAEoCRINCgVlcnJvchgCIAEoCRIiCgRnYXRlGAMgASgLMhQuZmxlZXQudjEuR2F0ZUFuc3dlchInCgdkcnlfcnVuGAQgASgLMhYuZmxlZXQudjEuRHJ5UnVuUmVzdWx0Io0BCg1EcnlSdW5Db21tYW5kEg0KBWZsZWV0GAEgASgJEhMKC2Jhc2VfZGlnZXN0GAIgASgJEiAKBnRhcmdldBgDIAEoCzIQLmZsZWV0LnYxLlRhcmdldBIkCgZib2RpZXMYBCADKAsyFC5mbGVldC52MS5EcnlSdW5Cb2R5EhAKCGhhc2hfa2V5GAUgASgMIi0KCkRyeVJ1bkJvZHkSDgoGZGlnZXN0GAEgASgJEg8KB2NvbnRlbnQYAiABKAwibAoMRHJ5UnVuUmVzdWx0EicKB29iamVjdHMYASADKAsyFi5mbGVldC52MS5EcnlSdW5PYmplY3QSEAoIbGVmdF9vdXQYAiABKA0SEQoJdW5jaGFuZ2VkGAMgASgNEg4KBmVmZmVjdBgEIAEoCSKjAQoMRHJ5UnVuT2JqZWN0Eg4KBm9iamVjdBgBIAEoCRIOCgZidW5kbGUYAiABKAkSJgoGYWN0aW9uGAMgASgOMhYuZmxlZXQudjEuRHJ5UnVuQWN0aW9uEg8KB21lc3NhZ2UYBCABKAkSJQoGZmllbGRzGAUgAygLMhUuZmxlZXQudjEuRHJ5UnVuRmllbGQSEwoLbW9yZV9maWVsZHMYBiABKA0iOgoLRHJ5UnVuRmllbGQSDAoEcGF0aBgBIAEoCRIOCgZiZWZvcmUYAiABKAkSDQoFYWZ0ZXIYAyABKAkiTgoHR29vZGJ5ZRIOCgZyZWFzb24YASABKAkSMwoQcmVjb25uZWN0X3dpdGhpbhgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbip3CgtHYXRlVmVyZGljdBIcChhHQVRFX1ZFUkRJQ1RfVU5TUEVDSUZJRUQQABIXChNHQVRFX1ZFUkRJQ1RfUEFTU0VEEAESFwoTR0FURV9WRVJESUNUX0ZBSUxFRBACEhgKFEdBVEVfVkVSRElDVF9VTktOT1dOEAMqxgIKDERyeVJ1bkFjdGlvbhIeChpEUllfUlVOX0FDVElPTl9VTlNQRUNJRklFRBAAEhkKFURSWV9SVU5fQUNUSU9OX0NSRUFURRABEhwKGERSWV9SVU5fQUNUSU9OX0NPTkZJR1VSRRACEhsKF0RSWV9SVU5fQUNUSU9OX1JFQ1JFQVRFEAMSGAoURFJZX1JVTl9BQ1RJT05fUFJVTkUQBBIdChlEUllfUlVOX0FDVElPTl9IT0xEX1BSVU5FEAUSGQoVRFJZX1JVTl9BQ1RJT05fTEVUX0dPEAYSGQoVRFJZX1JVTl9BQ1RJT05fUkVGVVNFEAcSGwoXRFJZX1JVTl9BQ1RJT05fQ09ORkxJQ1QQCBIXChNEUllfUlVOX0FDVElPTl9LRUVQEAkSGwoXRFJZX1JVTl9BQ1RJT05fUlVOX0hPT0sQCjKZAgoLTGlua1NlcnZpY2USQgoHQ29ubmVjdBIYLmZsZWV0LnYxLkNvbm5lY3RSZXF1ZXN0GhkuZmxlZXQudjEuQ29ubmVjdFJlc3BvbnNlKAEwARJZChBSZW5ld0NlcnRpZmljYXRlEiEuZmxlZXQudjEuUmVuZXdDZXJ0aWZpY2F0ZVJlcXVlc3QaIi5mbGVldC52MS5SZW5ld0NlcnRpZmljYXRlUmVzcG9uc2USawoWSXNzdWVCcm9rZXJDcmVkZW50aWFscxInLmZsZWV0LnYxLklzc3VlQnJva2VyQ3JlZGVudGlhbHNSZXF1ZXN0GiguZmxlZXQudjEuSXNzdWVCcm9rZXJDcmVkZW50aWFsc1Jlc3BvbnNlYgZwcm90bzM", [file_fleet_v1_enrolment, file_fleet_v1_target, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChNmbGVldC92MS9saW5rLnByb3RvEghmbGVldC52MSI5ChdSZW5ld0NlcnRpZmljYXRlUmVxdWVzdBILCgNjc3IYASABKAwSEQoJY2FfaGFzaGVzGAIgAygJIkYKGFJlbmV3Q2VydGlmaWNhdGVSZXNwb25zZRIqCghpZGVudGl0eRgBIAEoCzIYLmZsZWV0LnYxLkNsaWVudElkZW50aXR5IjgKHUlzc3VlQnJva2VyQ3JlZGVudGlhbHNSZXF1ZXN0EhcKD3VzZXJfcHVibGljX2tleRgBIAEoCSKpAQoeSXNzdWVCcm9rZXJDcmVkZW50aWFsc1Jlc3BvbnNlEhAKCHVzZXJfand0GAEgASgJEgwKBHVybHMYAiADKAkSCgoCY2EYAyABKAkSFgoOcmVwb3J0X3N1YmplY3QYBCABKAkSFAoMaW5ib3hfcHJlZml4GAUgASgJEi0KCW5vdF9hZnRlchgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAipwIKDkNvbm5lY3RSZXF1ZXN0EiAKBWhlbGxvGAEgASgLMg8uZmxlZXQudjEuSGVsbG9IABIoCgloZWFydGJlYXQYAiABKAsyEy5mbGVldC52MS5IZWFydGJlYXRIABItCgxib2R5X3JlcXVlc3QYAyABKAsyFS5mbGVldC52MS5Cb2R5UmVxdWVzdEgAEjEKDnRhcmdldF9yZWNlaXB0GAQgASgLMhcuZmxlZXQudjEuVGFyZ2V0UmVjZWlwdEgAEisKC2NvbW1hbmRfYWNrGAUgASgLMhQuZmxlZXQudjEuQ29tbWFuZEFja0gAEi8KDXRydXN0X3JlY2VpcHQYBiABKAsyFi5mbGVldC52MS5UcnVzdFJlY2VpcHRIAEIJCgdtZXNzYWdlIpcDCg9Db25uZWN0UmVzcG9uc2USJAoHd2VsY29tZRgBIAEoCzIRLmZsZWV0LnYxLldlbGNvbWVIABIoCgloZWFydGJlYXQYAiABKAsyEy5mbGVldC52MS5IZWFydGJlYXRIABIiCgZ0YXJnZXQYAyABKAsyEC5mbGVldC52MS5UYXJnZXRIABIpCgpib2R5X2NodW5rGAQgASgLMhMuZmxlZXQudjEuQm9keUNodW5rSAASNQoQYm9keV91bmF2YWlsYWJsZRgFIAEoCzIZLmZsZWV0LnYxLkJvZHlVbmF2YWlsYWJsZUgAEigKCXdhdGVybWFyaxgGIAEoCzITLmZsZWV0LnYxLldhdGVybWFya0gAEiQKB2NvbW1hbmQYByABKAsyES5mbGVldC52MS5Db21tYW5kSAASJAoHZ29vZGJ5ZRgIIAEoCzIRLmZsZWV0LnYxLkdvb2RieWVIABItCgx0cnVzdF9idW5kbGUYCSABKAsyFS5mbGVldC52MS5UcnVzdEJ1bmRsZUgAQgkKB21lc3NhZ2Ui2AIKBUhlbGxvEg8KB2NsdXN0ZXIYASABKAkSGAoQcHJvdG9jb2xfdmVyc2lvbhgCIAEoDRIVCg1hZ2VudF92ZXJzaW9uGAMgASgJEhoKEmt1YmVybmV0ZXNfdmVyc2lvbhgEIAEoCRINCgVlcG9jaBgFIAEoCRISCgpuZXdlc3Rfc2VxGAYgASgEEhIKCm9sZGVzdF9zZXEYByABKAQSJQoHdGFyZ2V0cxgIIAMoCzIULmZsZWV0LnYxLkhlbGRUYXJnZXQSKQoFZmFjdHMYCSADKAsyGi5mbGVldC52MS5IZWxsby5GYWN0c0VudHJ5EicKA25vdxgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJY2FfaGFzaGVzGAsgAygJGiwKCkZhY3RzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJwCgpIZWxkVGFyZ2V0Eg0KBWZsZWV0GAEgASgJEhIKCmdlbmVyYXRpb24YAiABKAQSDgoGZGlnZXN0GAMgASgJEi8KC3JlbGVhc2VkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLIAgoHV2VsY29tZRITCgtodWJfdmVyc2lvbhgBIAEoCRIOCgZodWJfaWQYAiABKAkSNQoSaGVhcnRiZWF0X2ludGVydmFsGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjUKEmhlYXJ0YmVhdF9kZWFkbGluZRgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhImCgl3YXRlcm1hcmsYBSABKAsyEy5mbGVldC52MS5XYXRlcm1hcmsSJwoDbm93GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIzChByZWNvbm5lY3Rfd2l0aGluGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiQKBXRydXN0GAggASgLMhUuZmxlZXQudjEuVHJ1c3RCdW5kbGUiSgoLVHJ1c3RCdW5kbGUSCgoCY2EYASABKAkSLwoMcmVuZXdfd2l0aGluGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIiEKDFRydXN0UmVjZWlwdBIRCgljYV9oYXNoZXMYASADKAkiGgoJSGVhcnRiZWF0Eg0KBWNvdW50GAEgASgEIjcKCVdhdGVybWFyaxINCgVlcG9jaBgBIAEoCRILCgNzZXEYAiABKAQSDgoGcmVzZW5kGAMgASgIIh4KC0JvZHlSZXF1ZXN0Eg8KB2RpZ2VzdHMYASADKAkiUQoJQm9keUNodW5rEg4KBmRpZ2VzdBgBIAEoCRIOCgZvZmZzZXQYAiABKAQSEwoLdG90YWxfYnl0ZXMYAyABKAQSDwoHY29udGVudBgEIAEoDCIxCg9Cb2R5VW5hdmFpbGFibGUSDgoGZGlnZXN0GAEgASgJEg4KBnJlYXNvbhgCIAEoCSJTCg1UYXJnZXRSZWNlaXB0Eg0KBWZsZWV0GAEgASgJEhIKCmdlbmVyYXRpb24YAiABKAQSDgoGZGlnZXN0GAMgASgJEg8KB3JlZnVzYWwYBCABKAkinwIKB0NvbW1hbmQSCgoCaWQYASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJQoEc3luYxgDIAEoCzIVLmZsZWV0LnYxLlN5bmNDb21tYW5kSAASLQoIc25hcHNob3QYBCABKAsyGS5mbGVldC52MS5TbmFwc2hvdENvbW1hbmRIABInCgVyZW5ldxgFIAEoCzIWLmZsZWV0LnYxLlJlbmV3Q29tbWFuZEgAEiUKBGdhdGUYBiABKAsyFS5mbGVldC52MS5HYXRlQ29tbWFuZEgAEioKB2RyeV9ydW4YByABKAsyFy5mbGVldC52MS5EcnlSdW5Db21tYW5kSABCBgoEa2luZCJMCgtTeW5jQ29tbWFuZBINCgVmbGVldBgBIAEoCRIOCgZidW5kbGUYGSABKAkSDwoHb2JqZWN0cxgaIAMoCRINCgVmb3JjZRgbIAEoCCIRCg9TbmFwc2hvdENvbW1hbmQiDgoMUmVuZXdDb21tYW5kIqgBCgtHYXRlQ29tbWFuZBINCgVmbGVldBgBIAEoCRIQCghyZXZpc2lvbhgCIAEoCRIMCgR3YXZlGAMgASgJEgwKBGdhdGUYBCABKAkSKgoGbWV0cmljGAUgASgLMhguZmxlZXQudjEuTWV0cmljUXVlc3Rpb25IABIkCgNqb2IYBiABKAsyFS5mbGVldC52MS5Kb2JRdWVzdGlvbkgAQgoKCHF1ZXN0aW9uIoABCg5NZXRyaWNRdWVzdGlvbhIPCgdhZGRyZXNzGAEgASgJEg0KBXF1ZXJ5GAIgASgJEhAKCG9wZXJhdG9yGAMgASgJEhEKCXRocmVzaG9sZBgEIAEoARIpCgZ3aW5kb3cYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iWgoLSm9iUXVlc3Rpb24SEQoJbmFtZXNwYWNlGAEgASgJEgwKBHNwZWMYAiABKAwSKgoHdGltZW91dBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJFCgpHYXRlQW5zd2VyEiYKB3ZlcmRpY3QYASABKA4yFS5mbGVldC52MS5HYXRlVmVyZGljdBIPCgdtZXNzYWdlGAIgASgJInQKCkNvbW1hbmRBY2sSCgoCaWQYASABKAkSDQoFZXJyb3IYAiABKAkSIgoEZ2F0ZRgDIAEoCzIULmZsZWV0LnYxLkdhdGVBbnN3ZXISJwoHZHJ5X3J1bhgEIAEoCzIWLmZsZWV0LnYxLkRyeVJ1blJlc3VsdCKNAQoNRHJ5UnVuQ29tbWFuZBINCgVmbGVldBgBIAEoCRITCgtiYXNlX2RpZ2VzdBgCIAEoCRIgCgZ0YXJnZXQYAyABKAsyEC5mbGVldC52MS5UYXJnZXQSJAoGYm9kaWVzGAQgAygLMhQuZmxlZXQudjEuRHJ5UnVuQm9keRIQCghoYXNoX2tleRgFIAEoDCItCgpEcnlSdW5Cb2R5Eg4KBmRpZ2VzdBgBIAEoCRIPCgdjb250ZW50GAIgASgMImwKDERyeVJ1blJlc3VsdBInCgdvYmplY3RzGAEgAygLMhYuZmxlZXQudjEuRHJ5UnVuT2JqZWN0EhAKCGxlZnRfb3V0GAIgASgNEhEKCXVuY2hhbmdlZBgDIAEoDRIOCgZlZmZlY3QYBCABKAkiowEKDERyeVJ1bk9iamVjdBIOCgZvYmplY3QYASABKAkSDgoGYnVuZGxlGAIgASgJEiYKBmFjdGlvbhgDIAEoDjIWLmZsZWV0LnYxLkRyeVJ1bkFjdGlvbhIPCgdtZXNzYWdlGAQgASgJEiUKBmZpZWxkcxgFIAMoCzIVLmZsZWV0LnYxLkRyeVJ1bkZpZWxkEhMKC21vcmVfZmllbGRzGAYgASgNIjoKC0RyeVJ1bkZpZWxkEgwKBHBhdGgYASABKAkSDgoGYmVmb3JlGAIgASgJEg0KBWFmdGVyGAMgASgJIk4KB0dvb2RieWUSDgoGcmVhc29uGAEgASgJEjMKEHJlY29ubmVjdF93aXRoaW4YAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24qdwoLR2F0ZVZlcmRpY3QSHAoYR0FURV9WRVJESUNUX1VOU1BFQ0lGSUVEEAASFwoTR0FURV9WRVJESUNUX1BBU1NFRBABEhcKE0dBVEVfVkVSRElDVF9GQUlMRUQQAhIYChRHQVRFX1ZFUkRJQ1RfVU5LTk9XThADKsYCCgxEcnlSdW5BY3Rpb24SHgoaRFJZX1JVTl9BQ1RJT05fVU5TUEVDSUZJRUQQABIZChVEUllfUlVOX0FDVElPTl9DUkVBVEUQARIcChhEUllfUlVOX0FDVElPTl9DT05GSUdVUkUQAhIbChdEUllfUlVOX0FDVElPTl9SRUNSRUFURRADEhgKFERSWV9SVU5fQUNUSU9OX1BSVU5FEAQSHQoZRFJZX1JVTl9BQ1RJT05fSE9MRF9QUlVORRAFEhkKFURSWV9SVU5fQUNUSU9OX0xFVF9HTxAGEhkKFURSWV9SVU5fQUNUSU9OX1JFRlVTRRAHEhsKF0RSWV9SVU5fQUNUSU9OX0NPTkZMSUNUEAgSFwoTRFJZX1JVTl9BQ1RJT05fS0VFUBAJEhsKF0RSWV9SVU5fQUNUSU9OX1JVTl9IT09LEAoymQIKC0xpbmtTZXJ2aWNlEkIKB0Nvbm5lY3QSGC5mbGVldC52MS5Db25uZWN0UmVxdWVzdBoZLmZsZWV0LnYxLkNvbm5lY3RSZXNwb25zZSgBMAESWQoQUmVuZXdDZXJ0aWZpY2F0ZRIhLmZsZWV0LnYxLlJlbmV3Q2VydGlmaWNhdGVSZXF1ZXN0GiIuZmxlZXQudjEuUmVuZXdDZXJ0aWZpY2F0ZVJlc3BvbnNlEmsKFklzc3VlQnJva2VyQ3JlZGVudGlhbHMSJy5mbGVldC52MS5Jc3N1ZUJyb2tlckNyZWRlbnRpYWxzUmVxdWVzdBooLmZsZWV0LnYxLklzc3VlQnJva2VyQ3JlZGVudGlhbHNSZXNwb25zZWIGcHJvdG8z", [file_fleet_v1_enrolment, file_fleet_v1_target, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * @generated from message fleet.v1.RenewCertificateRequest
@@ -26,6 +26,14 @@ export type RenewCertificateRequest = Message<"fleet.v1.RenewCertificateRequest"
    * @generated from field: bytes csr = 1;
    */
   csr: Uint8Array;
+
+  /**
+   * SHA-256 (hex) of the public keys of the CAs that the agent trusts: the new certificate is signed by one of them. An
+   * agent of the version before says none, and has trusted one CA since it enrolled.
+   *
+   * @generated from field: repeated string ca_hashes = 2;
+   */
+  caHashes: string[];
 };
 
 /**
@@ -158,6 +166,12 @@ export type ConnectRequest = Message<"fleet.v1.ConnectRequest"> & {
      */
     value: CommandAck;
     case: "commandAck";
+  } | {
+    /**
+     * @generated from field: fleet.v1.TrustReceipt trust_receipt = 6;
+     */
+    value: TrustReceipt;
+    case: "trustReceipt";
   } | { case: undefined; value?: undefined };
 };
 
@@ -225,6 +239,12 @@ export type ConnectResponse = Message<"fleet.v1.ConnectResponse"> & {
      */
     value: Goodbye;
     case: "goodbye";
+  } | {
+    /**
+     * @generated from field: fleet.v1.TrustBundle trust_bundle = 9;
+     */
+    value: TrustBundle;
+    case: "trustBundle";
   } | { case: undefined; value?: undefined };
 };
 
@@ -304,6 +324,14 @@ export type Hello = Message<"fleet.v1.Hello"> & {
    * @generated from field: google.protobuf.Timestamp now = 10;
    */
   now?: Timestamp | undefined;
+
+  /**
+   * SHA-256 (hex) of the public keys of the CAs that the agent trusts, as it has kept them. An agent of the version before
+   * says none.
+   *
+   * @generated from field: repeated string ca_hashes = 11;
+   */
+  caHashes: string[];
 };
 
 /**
@@ -396,6 +424,11 @@ export type Welcome = Message<"fleet.v1.Welcome"> & {
    * @generated from field: google.protobuf.Duration reconnect_within = 7;
    */
   reconnectWithin?: Duration | undefined;
+
+  /**
+   * @generated from field: fleet.v1.TrustBundle trust = 8;
+   */
+  trust?: TrustBundle | undefined;
 };
 
 /**
@@ -404,6 +437,56 @@ export type Welcome = Message<"fleet.v1.Welcome"> & {
  */
 export const WelcomeSchema: GenMessage<Welcome> = /*@__PURE__*/
   messageDesc(file_fleet_v1_link, 8);
+
+/**
+ * TrustBundle says which CAs the agent is to trust from now on, instead of those it trusts. It keeps them before they count, and
+ * answers with TrustReceipt. Sent in Welcome, and again whenever it changes.
+ *
+ * @generated from message fleet.v1.TrustBundle
+ */
+export type TrustBundle = Message<"fleet.v1.TrustBundle"> & {
+  /**
+   * CA certificates, PEM: the one that signs now, then the others. Never empty.
+   *
+   * @generated from field: string ca = 1;
+   */
+  ca: string;
+
+  /**
+   * An agent whose own certificate is not of the first fetches another after a random part of this.
+   *
+   * @generated from field: google.protobuf.Duration renew_within = 2;
+   */
+  renewWithin?: Duration | undefined;
+};
+
+/**
+ * Describes the message fleet.v1.TrustBundle.
+ * Use `create(TrustBundleSchema)` to create a new message.
+ */
+export const TrustBundleSchema: GenMessage<TrustBundle> = /*@__PURE__*/
+  messageDesc(file_fleet_v1_link, 9);
+
+/**
+ * TrustReceipt says that a TrustBundle was kept.
+ *
+ * @generated from message fleet.v1.TrustReceipt
+ */
+export type TrustReceipt = Message<"fleet.v1.TrustReceipt"> & {
+  /**
+   * SHA-256 (hex) of the public keys of the CAs that the agent trusts.
+   *
+   * @generated from field: repeated string ca_hashes = 1;
+   */
+  caHashes: string[];
+};
+
+/**
+ * Describes the message fleet.v1.TrustReceipt.
+ * Use `create(TrustReceiptSchema)` to create a new message.
+ */
+export const TrustReceiptSchema: GenMessage<TrustReceipt> = /*@__PURE__*/
+  messageDesc(file_fleet_v1_link, 10);
 
 /**
  * @generated from message fleet.v1.Heartbeat
@@ -420,7 +503,7 @@ export type Heartbeat = Message<"fleet.v1.Heartbeat"> & {
  * Use `create(HeartbeatSchema)` to create a new message.
  */
 export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_link, 9);
+  messageDesc(file_fleet_v1_link, 11);
 
 /**
  * Watermark: every report of this epoch up to and including seq is committed in the hub.
@@ -451,7 +534,7 @@ export type Watermark = Message<"fleet.v1.Watermark"> & {
  * Use `create(WatermarkSchema)` to create a new message.
  */
 export const WatermarkSchema: GenMessage<Watermark> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_link, 10);
+  messageDesc(file_fleet_v1_link, 12);
 
 /**
  * BodyRequest asks for the content of bundles. At most maxBodiesPerRequest digests.
@@ -470,7 +553,7 @@ export type BodyRequest = Message<"fleet.v1.BodyRequest"> & {
  * Use `create(BodyRequestSchema)` to create a new message.
  */
 export const BodyRequestSchema: GenMessage<BodyRequest> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_link, 11);
+  messageDesc(file_fleet_v1_link, 13);
 
 /**
  * BodyChunk is a part of one body: the zstd-compressed NDJSON of a bundle's objects. Parts come in order, at most
@@ -505,7 +588,7 @@ export type BodyChunk = Message<"fleet.v1.BodyChunk"> & {
  * Use `create(BodyChunkSchema)` to create a new message.
  */
 export const BodyChunkSchema: GenMessage<BodyChunk> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_link, 12);
+  messageDesc(file_fleet_v1_link, 14);
 
 /**
  * @generated from message fleet.v1.BodyUnavailable
@@ -527,7 +610,7 @@ export type BodyUnavailable = Message<"fleet.v1.BodyUnavailable"> & {
  * Use `create(BodyUnavailableSchema)` to create a new message.
  */
 export const BodyUnavailableSchema: GenMessage<BodyUnavailable> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_link, 13);
+  messageDesc(file_fleet_v1_link, 15);
 
 /**
  * TargetReceipt says that a target arrived whole (every body held) or why it was refused.
@@ -563,7 +646,7 @@ export type TargetReceipt = Message<"fleet.v1.TargetReceipt"> & {
  * Use `create(TargetReceiptSchema)` to create a new message.
  */
 export const TargetReceiptSchema: GenMessage<TargetReceipt> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_link, 14);
+  messageDesc(file_fleet_v1_link, 16);
 
 /**
  * Command is one act of a person, executed at most once per id, never after expires_at.
@@ -630,7 +713,7 @@ export type Command = Message<"fleet.v1.Command"> & {
  * Use `create(CommandSchema)` to create a new message.
  */
 export const CommandSchema: GenMessage<Command> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_link, 15);
+  messageDesc(file_fleet_v1_link, 17);
 
 /**
  * @generated from message fleet.v1.SyncCommand
@@ -668,7 +751,7 @@ export type SyncCommand = Message<"fleet.v1.SyncCommand"> & {
  * Use `create(SyncCommandSchema)` to create a new message.
  */
 export const SyncCommandSchema: GenMessage<SyncCommand> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_link, 16);
+  messageDesc(file_fleet_v1_link, 18);
 
 /**
  * @generated from message fleet.v1.SnapshotCommand
@@ -681,7 +764,7 @@ export type SnapshotCommand = Message<"fleet.v1.SnapshotCommand"> & {
  * Use `create(SnapshotCommandSchema)` to create a new message.
  */
 export const SnapshotCommandSchema: GenMessage<SnapshotCommand> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_link, 17);
+  messageDesc(file_fleet_v1_link, 19);
 
 /**
  * RenewCommand: fetch a new certificate and new broker credentials.
@@ -696,7 +779,7 @@ export type RenewCommand = Message<"fleet.v1.RenewCommand"> & {
  * Use `create(RenewCommandSchema)` to create a new message.
  */
 export const RenewCommandSchema: GenMessage<RenewCommand> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_link, 18);
+  messageDesc(file_fleet_v1_link, 20);
 
 /**
  * GateCommand asks what must be true in this cluster before a rollout goes on. An agent asks or runs it once per id of the command.
@@ -747,7 +830,7 @@ export type GateCommand = Message<"fleet.v1.GateCommand"> & {
  * Use `create(GateCommandSchema)` to create a new message.
  */
 export const GateCommandSchema: GenMessage<GateCommand> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_link, 19);
+  messageDesc(file_fleet_v1_link, 21);
 
 /**
  * MetricQuestion: whether every sample of a PromQL query over the window that ends now compares so.
@@ -790,7 +873,7 @@ export type MetricQuestion = Message<"fleet.v1.MetricQuestion"> & {
  * Use `create(MetricQuestionSchema)` to create a new message.
  */
 export const MetricQuestionSchema: GenMessage<MetricQuestion> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_link, 20);
+  messageDesc(file_fleet_v1_link, 22);
 
 /**
  * JobQuestion: whether a Job ends well.
@@ -821,7 +904,7 @@ export type JobQuestion = Message<"fleet.v1.JobQuestion"> & {
  * Use `create(JobQuestionSchema)` to create a new message.
  */
 export const JobQuestionSchema: GenMessage<JobQuestion> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_link, 21);
+  messageDesc(file_fleet_v1_link, 23);
 
 /**
  * @generated from message fleet.v1.GateAnswer
@@ -845,7 +928,7 @@ export type GateAnswer = Message<"fleet.v1.GateAnswer"> & {
  * Use `create(GateAnswerSchema)` to create a new message.
  */
 export const GateAnswerSchema: GenMessage<GateAnswer> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_link, 22);
+  messageDesc(file_fleet_v1_link, 24);
 
 /**
  * @generated from message fleet.v1.CommandAck
@@ -883,7 +966,7 @@ export type CommandAck = Message<"fleet.v1.CommandAck"> & {
  * Use `create(CommandAckSchema)` to create a new message.
  */
 export const CommandAckSchema: GenMessage<CommandAck> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_link, 23);
+  messageDesc(file_fleet_v1_link, 25);
 
 /**
  * DryRunCommand asks what a target would do to this cluster. Nothing is written, and nothing of it is kept.
@@ -930,7 +1013,7 @@ export type DryRunCommand = Message<"fleet.v1.DryRunCommand"> & {
  * Use `create(DryRunCommandSchema)` to create a new message.
  */
 export const DryRunCommandSchema: GenMessage<DryRunCommand> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_link, 24);
+  messageDesc(file_fleet_v1_link, 26);
 
 /**
  * @generated from message fleet.v1.DryRunBody
@@ -954,7 +1037,7 @@ export type DryRunBody = Message<"fleet.v1.DryRunBody"> & {
  * Use `create(DryRunBodySchema)` to create a new message.
  */
 export const DryRunBodySchema: GenMessage<DryRunBody> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_link, 25);
+  messageDesc(file_fleet_v1_link, 27);
 
 /**
  * @generated from message fleet.v1.DryRunResult
@@ -990,7 +1073,7 @@ export type DryRunResult = Message<"fleet.v1.DryRunResult"> & {
  * Use `create(DryRunResultSchema)` to create a new message.
  */
 export const DryRunResultSchema: GenMessage<DryRunResult> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_link, 26);
+  messageDesc(file_fleet_v1_link, 28);
 
 /**
  * @generated from message fleet.v1.DryRunObject
@@ -1036,7 +1119,7 @@ export type DryRunObject = Message<"fleet.v1.DryRunObject"> & {
  * Use `create(DryRunObjectSchema)` to create a new message.
  */
 export const DryRunObjectSchema: GenMessage<DryRunObject> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_link, 27);
+  messageDesc(file_fleet_v1_link, 29);
 
 /**
  * @generated from message fleet.v1.DryRunField
@@ -1067,7 +1150,7 @@ export type DryRunField = Message<"fleet.v1.DryRunField"> & {
  * Use `create(DryRunFieldSchema)` to create a new message.
  */
 export const DryRunFieldSchema: GenMessage<DryRunField> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_link, 28);
+  messageDesc(file_fleet_v1_link, 30);
 
 /**
  * Goodbye: the hub is going away in order (deploy, drain). The agent reconnects after a random part of reconnect_within.
@@ -1091,7 +1174,7 @@ export type Goodbye = Message<"fleet.v1.Goodbye"> & {
  * Use `create(GoodbyeSchema)` to create a new message.
  */
 export const GoodbyeSchema: GenMessage<Goodbye> = /*@__PURE__*/
-  messageDesc(file_fleet_v1_link, 29);
+  messageDesc(file_fleet_v1_link, 31);
 
 /**
  * @generated from enum fleet.v1.GateVerdict
