@@ -10,7 +10,12 @@ import { openSurveyMemory } from "./survey-bundle.ts";
 import { treeOf } from "./tree-for-tests.ts";
 
 /** Plain manifests need no program. */
-const noTools: RenderTools = { versions: { helm: "1", kustomize: "1" }, run: async () => Promise.reject(new Error("no tool here")) };
+const noTools: RenderTools = {
+  versions: { helm: "1", kustomize: "1" },
+  run: async () => Promise.reject(new Error("no tool here")),
+  buildInWorker: async () => undefined,
+  close: () => undefined,
+};
 const policy = { drift: "heal", ignore: [], healthTimeoutMs: 1, pruneBudget: { objects: 5, percent: 10 } } as const;
 const bundle = (name: string, more: Partial<BundleSpec> = {}): BundleSpec => ({
   name,
@@ -46,12 +51,15 @@ async function render(
 
 function memoryCache(): RenderCache & { readonly bodies: Map<string, RenderedBody> } {
   const bodies = new Map<string, RenderedBody>();
-  const find = async (key: string): Promise<KnownBody | undefined> => {
-    const body = bodies.get(key);
-    return (
-      body && { digest: body.digest, objectCount: body.objectCount, bodyBytes: body.compressed.length, objectIds: body.objectIds, warnings: body.warnings }
-    );
-  };
+  const knownOf = ({ digest, objectCount, compressed, objectIds, warnings }: RenderedBody): KnownBody => ({
+    digest,
+    objectCount,
+    bodyBytes: compressed.length,
+    objectIds,
+    warnings,
+  });
+  const find = async (keys: readonly string[]): Promise<Map<string, KnownBody>> =>
+    new Map(keys.flatMap((key) => [bodies.get(key)].flatMap((body) => (body === undefined ? [] : [[key, knownOf(body)] as const]))));
   return { bodies, find, save: async (key, body) => void bodies.set(key, body) };
 }
 

@@ -8,7 +8,7 @@ import { resolveInside, type SourceTree } from "../domain/source-tree.ts";
 import { isClusterName } from "../domain/substitute.ts";
 import type { PlacedCluster } from "../domain/target.ts";
 import { rendersAtOnce } from "../limits.ts";
-import { missingOfClusterCode, renderBundle, renderKey, type RenderedBody } from "./render-bundle.ts";
+import { missingOfClusterCode, renderBundle, renderKey, type RenderedBody, type RenderRequest } from "./render-bundle.ts";
 import { inFolder } from "./detect-kind.ts";
 import { readManifests, type Manifest, type Place } from "./kube-yaml.ts";
 import { limitAtOnce, type RenderTools } from "./render-tools.ts";
@@ -27,7 +27,8 @@ export interface KnownBody {
 
 /** Renders that were made before, by key: Postgres for the hub, nothing for `fleet lint`. */
 export interface RenderCache {
-  find(key: string): Promise<KnownBody | undefined>;
+  /** All that is there of what these keys rendered to: one question, whatever their number. */
+  find(keys: readonly string[]): Promise<ReadonlyMap<string, KnownBody>>;
   save(key: string, body: RenderedBody): Promise<void>;
 }
 
@@ -78,8 +79,7 @@ export async function renderFleet(request: RenderFleetRequest): Promise<Rendered
   const jobs = planRenders(request, surveyed.surveys);
   const fleetFile = await readFleetFile(request);
   const clusterKinds = [...new Set([...surveyed.surveys.values()].flatMap((survey) => survey.clusterKinds))].sort();
-  const atOnce = limitAtOnce(rendersAtOnce * 2);
-  const outcomes = await Promise.all([...jobs.byKey.values()].map(async (job) => atOnce(async () => renderJob(request, job, { clusterKinds, fleetFile }))));
+  const outcomes = await renderJobs(request, [...jobs.byKey.values()], { clusterKinds, fleetFile });
   const rendered: RenderedInputs[] = [];
   const problems = [...surveyed.problems];
   const missing = new Map<string, readonly Problem[]>();
@@ -239,9 +239,23 @@ function placeOfPatch({ spec }: RenderFleetRequest, job: RenderJob, fleetFile: M
   return undefined;
 }
 
-async function renderJob(fleet: RenderFleetRequest, job: RenderJob, { clusterKinds, fleetFile }: OfFleet): Promise<JobOutcome> {
-  const { tree, tools, cache, signal } = fleet;
-  const request = {
+/** Finds what was rendered before, and renders the rest. In the jobs' order. */
+async function renderJobs(fleet: RenderFleetRequest, jobs: readonly RenderJob[], ofFleet: OfFleet): Promise<JobOutcome[]> {
+  const wanted = jobs.map((job) => ({ job, request: renderRequest(fleet, job, ofFleet) }));
+  const keyed = wanted.map(({ job, request }) => ({ job, request, key: renderKey(request) }));
+  const found = await fleet.cache?.find(keyed.map(({ key }) => key));
+  const atOnce = limitAtOnce(rendersAtOnce * 2);
+  return Promise.all(
+    keyed.map(async ({ job, request, key }) => {
+      const body = found?.get(key);
+      return body === undefined ? atOnce(() => makeBody(fleet.cache, job, request, key)) : { job, body, problems: [], made: false };
+    }),
+  );
+}
+
+function renderRequest(fleet: RenderFleetRequest, job: RenderJob, { clusterKinds, fleetFile }: OfFleet): RenderRequest {
+  const { tree, tools, signal } = fleet;
+  return {
     tree,
     survey: job.survey,
     inputs: job.inputs,
@@ -251,9 +265,9 @@ async function renderJob(fleet: RenderFleetRequest, job: RenderJob, { clusterKin
     tools,
     signal,
   };
-  const key = renderKey(request);
-  const found = await cache?.find(key);
-  if (found !== undefined) return { job, body: found, problems: [], made: false };
+}
+
+async function makeBody(cache: RenderCache | undefined, job: RenderJob, request: RenderRequest, key: string): Promise<JobOutcome> {
   const outcome = await renderBundle(request);
   if (!outcome.ok) return { job, problems: outcome.problems, made: true };
   const { body } = outcome;

@@ -3,7 +3,7 @@ import { RefusedPathError, type TreeFile } from "../domain/source-tree.ts";
 import { fileBytesMax, filesPerFolderMax, folderBytesMax } from "../limits.ts";
 import { refusePath } from "./unsafe-path.ts";
 
-/** One entry of a tree, as `ls-tree -r -t` lists it. */
+/** One entry of a tree, with its path from the root. */
 export interface TreeEntry {
   /** Octal, as Git writes it: 100644, 100755, 040000, 120000 (symlink), 160000 (submodule). */
   readonly mode: string;
