@@ -84,7 +84,8 @@ export async function runSandboxed(run: ToolRun): Promise<ToolOutcome> {
 /** A program that is asked many things: confined like one that is run for a single one, with time for all of them. It has no folder; nobody hears what it complains of. */
 export function spawnWorker(file: string): ChildProcessByStdio<Writable, Readable, null> {
   const prefix = confinement().map((part) => (part === cpuLimit(renderCpuSeconds) ? cpuLimit(renderWorkerCpuSeconds) : part));
-  const [program, ...args] = [...prefix, file] as [string, ...string[]];
+  const command = [...prefix, file];
+  const [program, args] = [command[0] ?? file, command.slice(1)];
   const nowhere = join(tmpdir(), "flotilla-nowhere");
   return spawn(program, args, { cwd: "/", env: environment(nowhere), stdio: ["pipe", "pipe", "ignore"] });
 }
