@@ -167,8 +167,10 @@ function planRenders({ spec, clusters, everyOverlay }: RenderFleetRequest, surve
     for (const cluster of selected) {
       const survey = surveys.get(pathFor(bundle, cluster));
       if (survey === undefined) continue;
-      const alike = likeness(bundle, cluster, asks || survey.names.some(isClusterName));
-      const job = known.get(alike) ?? makeJob(spec, bundle, cluster, survey, overlaysFor(bundle, cluster));
+      const asksOfCluster = asks || survey.names.some(isClusterName);
+      const alike = likeness(bundle, cluster, asksOfCluster);
+      const make = (): RenderJob => makeJob(spec, bundle, cluster, survey, overlaysFor(bundle, cluster));
+      const job = known.get(alike) ?? (asksOfCluster ? make() : rememberedJob(spec, bundle, survey, alike, make));
       known.set(alike, job);
       byKey.set(jobId(bundle.name, job.key), job);
       byCluster.get(cluster.name)?.set(bundle.name, job.key);
@@ -177,6 +179,20 @@ function planRenders({ spec, clusters, everyOverlay }: RenderFleetRequest, surve
       byKey.set(jobId(bundle.name, job.key), job);
   }
   return { byKey, byCluster };
+}
+
+/** Of surveys and fleet files that were remembered whole: what the one came to with the other. */
+const rememberedJobs = new WeakMap<BundleSurvey, WeakMap<FleetSpec, Map<string, RenderJob>>>();
+
+function rememberedJob(spec: FleetSpec, bundle: BundleSpec, survey: BundleSurvey, alike: string, make: () => RenderJob): RenderJob {
+  const ofSurvey = rememberedJobs.get(survey) ?? new WeakMap<FleetSpec, Map<string, RenderJob>>();
+  rememberedJobs.set(survey, ofSurvey);
+  const jobs = ofSurvey.get(spec) ?? new Map<string, RenderJob>();
+  ofSurvey.set(spec, jobs);
+  const key = `${bundle.name} ${alike}`;
+  const job = jobs.get(key) ?? make();
+  jobs.set(key, job);
+  return job;
 }
 
 /** Clusters of equal likeness have equal inputs, which need not be computed again: the overlays that count, and what is asked of the cluster. */
@@ -242,7 +258,7 @@ function placeOfPatch({ spec }: RenderFleetRequest, job: RenderJob, fleetFile: M
 /** Finds what was rendered before, and renders the rest. In the jobs' order. */
 async function renderJobs(fleet: RenderFleetRequest, jobs: readonly RenderJob[], ofFleet: OfFleet): Promise<JobOutcome[]> {
   const wanted = jobs.map((job) => ({ job, request: renderRequest(fleet, job, ofFleet) }));
-  const keyed = wanted.map(({ job, request }) => ({ job, request, key: renderKey(request) }));
+  const keyed = wanted.map(({ job, request }) => ({ job, request, key: rememberedKey(job, request) }));
   const found = await fleet.cache?.find(keyed.map(({ key }) => key));
   const atOnce = limitAtOnce(rendersAtOnce * 2);
   return Promise.all(
@@ -251,6 +267,17 @@ async function renderJobs(fleet: RenderFleetRequest, jobs: readonly RenderJob[],
       return body === undefined ? atOnce(() => makeBody(fleet.cache, job, request, key)) : { job, body, problems: [], made: false };
     }),
   );
+}
+
+const rememberedKeys = new WeakMap<RenderJob, { readonly of: string; readonly key: string }>();
+
+function rememberedKey(job: RenderJob, request: RenderRequest): string {
+  const of = JSON.stringify([request.clusterKinds, request.tools.versions]);
+  const known = rememberedKeys.get(job);
+  if (known?.of === of) return known.key;
+  const key = renderKey(request);
+  rememberedKeys.set(job, { of, key });
+  return key;
 }
 
 function renderRequest(fleet: RenderFleetRequest, job: RenderJob, { clusterKinds, fleetFile }: OfFleet): RenderRequest {

@@ -104,7 +104,7 @@ describe("listTree", () => {
   it("reads names whatever they hold, and says when a tree is cut off", () => {
     const id = "ab".repeat(20);
     const written = Buffer.concat([Buffer.from("100755 a b\tc\n.yaml\0"), Buffer.from(id, "hex")]);
-    expect(parseFolder(written, id)).toEqual([{ mode: "100755", id, name: "a b\tc\n.yaml" }]);
+    expect(parseFolder(written, id)).toEqual([{ mode: "100755", id, name: "a b\tc\n.yaml", reason: "its name holds a control character" }]);
     expect(() => parseFolder(written.subarray(0, -1), id)).toThrow(/cut off/);
   });
 });

@@ -1,12 +1,15 @@
 import { entriesPerTreeMax, pathCharsMax, pathDepthMax } from "../limits.ts";
 import { DamagedObjectError, type ObjectReader } from "./object-reader.ts";
 import type { TreeEntry } from "./tree-index.ts";
+import { refuseName } from "./unsafe-path.ts";
 
 /** One entry of one folder of Git's: its name, not its path. */
 interface FolderEntry {
   readonly mode: string;
   readonly id: string;
   readonly name: string;
+  /** Why it is refused, or null: looked at once for as long as the folder stays as it is. */
+  readonly reason: string | null;
 }
 
 /** What a tree is made of: its folders by id, and the sizes of their files. */
@@ -34,7 +37,7 @@ export async function listTree(
   const sizes = await readSizes(reader, folders, before);
   const entries: TreeEntry[] = [];
   const listed = { folders, sizes };
-  return unfold(listed, treeId, "", 1, entries) ? { entries, listed } : undefined;
+  return unfold(listed, treeId, { path: "", depth: 1, reason: null }, entries) ? { entries, listed } : undefined;
 }
 
 /** Level by level, each folder once however often it is there. */
@@ -71,14 +74,23 @@ async function readSizes(reader: ObjectReader, folders: ReadonlyMap<string, read
   return sizes;
 }
 
+/** A folder on the way down: a name that is refused in it is refused in all that it holds. */
+interface Above {
+  readonly path: string;
+  readonly depth: number;
+  readonly reason: string | null;
+}
+
 /** False when there are too many. A folder that is refused for its depth or its path's length stays shut: nothing in it could be read. */
-function unfold({ folders, sizes }: ListedTree, id: string, path: string, depth: number, entries: TreeEntry[]): boolean {
+function unfold({ folders, sizes }: ListedTree, id: string, above: Above, entries: TreeEntry[]): boolean {
+  const { path, depth } = above;
   for (const entry of folders.get(id) ?? []) {
     const inside = path === "" ? entry.name : `${path}/${entry.name}`;
-    entries.push({ mode: entry.mode, id: entry.id, bytes: sizes.get(entry.id) ?? 0, path: inside });
+    const reason = above.reason ?? entry.reason;
+    entries.push({ mode: entry.mode, id: entry.id, bytes: sizes.get(entry.id) ?? 0, path: inside, reason });
     if (entries.length > entriesPerTreeMax) return false;
     if (entry.mode !== folderMode || depth > pathDepthMax || inside.length > pathCharsMax) continue;
-    if (!unfold({ folders, sizes }, entry.id, inside, depth + 1, entries)) return false;
+    if (!unfold({ folders, sizes }, entry.id, { path: inside, depth: depth + 1, reason }, entries)) return false;
   }
   return true;
 }
@@ -99,10 +111,12 @@ export function parseFolder(content: Uint8Array, treeId: string): FolderEntry[] 
     const space = bytes.indexOf(0x20, at);
     const end = bytes.indexOf(0, space);
     if (space < 0 || end < 0 || end + 1 + idBytes > bytes.length) throw new DamagedObjectError(`tree ${treeId} is cut off`);
+    const name = bytes.toString("utf8", space + 1, end);
     entries.push({
       mode: canonicalMode(Number.parseInt(bytes.toString("latin1", at, space), 8)),
       id: bytes.toString("hex", end + 1, end + 1 + idBytes),
-      name: bytes.toString("utf8", space + 1, end),
+      name,
+      reason: refuseName(name) ?? null,
     });
     at = end + 1 + idBytes;
   }
