@@ -5,6 +5,7 @@ import { behindProblem } from "./behind-problem.ts";
 import { isoOrNull } from "./iso-time.ts";
 import type { ListBounds } from "./read-fleets.ts";
 import { Conditions, readPage, type PageOf } from "./read-page.ts";
+import { suspendedSql } from "./suspended.ts";
 
 interface StoredTarget {
   readonly fleet: string;
@@ -50,7 +51,7 @@ export async function readTargets(
     .add("t.health = ¤", query.health);
   const page = await readPage<StoredTarget>(pool, {
     from: "seen_targets t",
-    select: `t.*, suspension_of(t.fleet, t.cluster, '') AS suspended, CASE WHEN t.held_generation IS NOT NULL THEN ${behindProblem("t")} END AS behind`,
+    select: `t.*, ${suspendedSql("t.fleet", "t.cluster", "''")}, CASE WHEN t.held_generation IS NOT NULL THEN ${behindProblem("t")} END AS behind`,
     where,
     keys: [["t.cluster", "text"]],
     limit: query.limit,
@@ -100,7 +101,7 @@ export async function readBundles(pool: pg.Pool, query: StateFilter): Promise<Pa
   ] as const;
   const page = await readPage<Omit<BundleRow, "asOf" | "healthCounts"> & { as_of: Date | null; health_counts: BundleRow["healthCounts"] | null }>(pool, {
     from: "seen_bundles b",
-    select: "b.*, suspension_of(b.fleet, b.cluster, b.bundle) AS suspended",
+    select: `b.*, ${suspendedSql("b.fleet", "b.cluster", "b.bundle")}`,
     where: stateConditions("b", query),
     keys,
     fixed: fixedBy("b", query),

@@ -931,4 +931,9 @@ ALTER TABLE targets ADD COLUMN claims_digest text NOT NULL DEFAULT '';
 -- Targets are sent from their specs from now on; what an upkeep dropped of targets that are older than the history of releases is there again.
 INSERT INTO target_specs (digest, bundles) SELECT DISTINCT ON (digest) digest, bundles FROM targets WHERE tombstone IS NULL ON CONFLICT DO NOTHING;
 ` },
+  { name: "0015_long_lists", sql: `-- Lists that name a bundle or an object of many clusters: found, and counted, in the index alone. A name by itself led to a page of the table for each of ten thousand.
+CREATE INDEX bundle_states_bundle ON bundle_states (fleet, bundle, cluster);
+DROP INDEX object_states_name;
+CREATE INDEX object_states_name ON object_states (name, fleet, cluster);
+` },
 ];
