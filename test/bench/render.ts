@@ -108,7 +108,7 @@ try {
   if (first.problems.length > 0) throw new Error(`a fleet is refused: ${JSON.stringify(first.problems.slice(0, 3))}`);
   const coldMs = performance.now() - began;
   say(`  released after ${(coldMs / 1_000).toFixed(1)} s`);
-  const webhook = created.map((fleet) => fleet.webhook).find(({ secret }) => secret != null);
+  const webhook = created.map((fleet) => fleet.webhook).find(({ secret }) => typeof secret === "string");
   const forge = forgeOf(hub, source, { path: webhook?.path ?? "", secret: webhook?.secret ?? "" });
   const listener = new pg.Client({ connectionString: await embeddedUrl(hub.dataDir) });
   await listener.connect();

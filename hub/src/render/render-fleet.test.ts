@@ -91,6 +91,21 @@ describe("renderFleet", () => {
     expect(made).toBe(11);
   });
 
+  it("gives clusters of one shape one map of their inputs, and others their own", async () => {
+    const clusters = ["a", "b", "c", "d"].map((name, index) => ({ name, labels: { env: index < 2 ? "prod" : "test" } }));
+    const overlays = [{ clusters: { matchLabels: { env: "prod" } }, values: { size: "large" }, patches: [] }];
+    const bundles = [bundle("app", { overlays, values: { size: "small" } }), bundle("base")];
+    const files = { "app/a.yaml": configMap("a", "${size}"), "base/b.yaml": configMap("b") };
+    const { inputsIn, inputsOf } = await render(files, fleet(bundles), { clusters });
+    expect(inputsIn("a")).toBe(inputsIn("b"));
+    expect(inputsIn("c")).toBe(inputsIn("d"));
+    expect(inputsOf("a", "app")).not.toBe(inputsOf("c", "app"));
+    expect(inputsOf("a", "base")).toBe(inputsOf("c", "base"));
+    const asked = await render({ ...files, "base/b.yaml": configMap("b", "${cluster.name}") }, fleet(bundles), { clusters });
+    expect(new Set(clusters.map(({ name }) => asked.inputsOf(name, "base"))).size).toBe(4);
+    expect(new Set(clusters.map(({ name }) => asked.inputsOf(name, "app"))).size).toBe(2);
+  });
+
   it("renders nothing twice: not the same content, not for another commit, not for a change elsewhere", async () => {
     const cache = memoryCache();
     const files = { "app/a.yaml": configMap("a"), "other/b.yaml": configMap("b") };

@@ -44,6 +44,8 @@ export interface RenderedFleet {
   readonly rendered: readonly RenderedInputs[];
   /** The inputs key of a bundle for a cluster; what `rendered` is looked up by. */
   inputsOf(cluster: string, bundle: string): string | undefined;
+  /** Those of all bundles; clusters that get the same share one map. */
+  inputsIn(cluster: string): ReadonlyMap<string, string> | undefined;
   /** Not empty: the revision must not be placed, the last good one stays. */
   readonly problems: readonly Problem[];
   /** Clusters for which something could not be rendered although the fleet is well (a label is missing): they keep the target they have. */
@@ -99,6 +101,7 @@ export async function renderFleet(request: RenderFleetRequest): Promise<Rendered
   return {
     rendered,
     inputsOf: (cluster, bundle) => jobs.byCluster.get(cluster)?.get(bundle),
+    inputsIn: (cluster) => jobs.byCluster.get(cluster),
     problems: distinctProblems(problems),
     held: heldClusters(jobs.byCluster, missing),
     warnings: distinctProblems(rendered.flatMap((body) => body.warnings)),
@@ -157,28 +160,47 @@ async function surveyAll({ tree, root, spec, memory }: RenderFleetRequest): Prom
 /** Stands for a cluster that may come: labels that are asked of it are not held against the fleet. */
 const someCluster: PlacedCluster = { name: "cluster", labels: {} };
 
+/** Clusters of one shape get the same of every bundle: that is found out once, and they share the map that says it. */
 function planRenders({ spec, clusters, everyOverlay }: RenderFleetRequest, surveys: ReadonlyMap<string, BundleSurvey>): RenderPlan {
   const selected = selectClusters(spec.clusters, clusters);
   const byKey = new Map<string, RenderJob>();
-  const byCluster = new Map(selected.map((cluster) => [cluster.name, new Map<string, string>()]));
-  for (const bundle of spec.bundles) {
-    const asks = JSON.stringify([spec.values, bundle.values, bundle.overlays]).includes("${cluster.");
-    const known = new Map<string, RenderJob>();
-    for (const cluster of selected) {
-      const survey = surveys.get(pathFor(bundle, cluster));
-      if (survey === undefined) continue;
-      const asksOfCluster = asks || survey.names.some(isClusterName);
-      const alike = likeness(bundle, cluster, asksOfCluster);
-      const make = (): RenderJob => makeJob(spec, bundle, cluster, survey, overlaysFor(bundle, cluster));
-      const job = known.get(alike) ?? (asksOfCluster ? make() : rememberedJob(spec, bundle, survey, alike, make));
-      known.set(alike, job);
-      byKey.set(jobId(bundle.name, job.key), job);
-      byCluster.get(cluster.name)?.set(bundle.name, job.key);
-    }
-    for (const job of jobsForNobody(spec, bundle, surveys, { selected: selected.length, everyOverlay: everyOverlay === true }))
-      byKey.set(jobId(bundle.name, job.key), job);
+  const byCluster = new Map<string, ReadonlyMap<string, string>>();
+  const asking = new Set(spec.bundles.filter((bundle) => asksOfCluster(spec, bundle, surveys)));
+  const shapes = new Map<string, ReadonlyMap<string, string>>();
+  const known = new Map<string, RenderJob>();
+  const jobOf = (bundle: BundleSpec, cluster: PlacedCluster): RenderJob | undefined => {
+    const survey = surveys.get(pathFor(bundle, cluster));
+    if (survey === undefined) return undefined;
+    const alike = likeness(bundle, cluster, asking.has(bundle));
+    const make = (): RenderJob => makeJob(spec, bundle, cluster, survey, overlaysFor(bundle, cluster));
+    const id = jobId(bundle.name, alike);
+    const job = known.get(id) ?? (asking.has(bundle) ? make() : rememberedJob(spec, bundle, survey, alike, make));
+    known.set(id, job);
+    return job;
+  };
+  const varying = spec.bundles.filter((bundle) => bundle.overlays.length > 0 || asking.has(bundle));
+  for (const cluster of selected) {
+    const shape = varying.map((bundle) => likeness(bundle, cluster, asking.has(bundle))).join(" ");
+    const inputs =
+      shapes.get(shape) ??
+      new Map(spec.bundles.flatMap((bundle) => [jobOf(bundle, cluster)].flatMap((job) => (job ? [[bundle.name, addJob(job)] as const] : []))));
+    shapes.set(shape, inputs);
+    byCluster.set(cluster.name, inputs);
   }
+  for (const bundle of spec.bundles)
+    for (const job of jobsForNobody(spec, bundle, surveys, { selected: selected.length, everyOverlay: everyOverlay === true })) addJob(job);
   return { byKey, byCluster };
+
+  function addJob(job: RenderJob): string {
+    byKey.set(jobId(job.bundle.name, job.key), job);
+    return job.key;
+  }
+}
+
+/** Whether what a bundle comes to depends on more of a cluster than the overlays that it gets. */
+function asksOfCluster(spec: FleetSpec, bundle: BundleSpec, surveys: ReadonlyMap<string, BundleSurvey>): boolean {
+  if (JSON.stringify([spec.values, bundle.values, bundle.overlays]).includes("${cluster.")) return true;
+  return pathsOf(bundle).some((path) => surveys.get(path)?.names.some(isClusterName) === true);
 }
 
 /** Of surveys and fleet files that were remembered whole: what the one came to with the other. */

@@ -129,6 +129,7 @@ async function place(
     spec,
     clusters,
     bodyOf: bodiesOf(render),
+    shapeOf: (cluster) => render.inputsIn(cluster),
     ownersIn: (cluster) => owners.get(cluster),
   });
   const problems = [...render.held].flatMap(([cluster, held]) => held.map((problem) => ({ ...problem, message: `cluster ${cluster}: ${problem.message}` })));

@@ -368,6 +368,7 @@ async function place(
     spec,
     clusters,
     bodyOf,
+    shapeOf: (cluster) => render.inputsIn(cluster),
     ownersIn: (cluster) => owners.get(cluster),
   });
   const staying = new Set([...placement.targets.map(({ cluster }) => cluster), ...placement.held]);
