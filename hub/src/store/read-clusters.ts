@@ -32,7 +32,7 @@ interface StoredCluster {
   readonly as_of: Date | null;
 }
 
-const from = `seen_clusters c CROSS JOIN LATERAL (
+const itsTargets = `CROSS JOIN LATERAL (
     SELECT COALESCE(array_agg(t.fleet ORDER BY t.fleet), '{}') AS fleets, count(*) AS held,
            count(*) FILTER (WHERE t.sync = 'OutOfSync') AS out_of_sync, count(*) FILTER (WHERE t.sync = 'Unknown') AS unknown,
            (array_agg(t.health ORDER BY health_rank(t.health)))[1] AS health, min(t.as_of) AS as_of
@@ -54,11 +54,11 @@ export async function readClusters(pool: pg.Pool, query: ClusterFilter): Promise
   if (query.phase !== "Removed") where.always("c.phase <> 'Removed'");
   for (const expression of query.labels ?? []) addLabel(where, expression);
   const page = await readPage<StoredCluster>(pool, {
-    from,
+    from: "seen_clusters c",
+    adds: itsTargets,
     select,
     where,
     keys: [["c.name", "text"]],
-    countFrom: "seen_clusters c",
     limit: query.limit,
     cursor: query.cursor,
   });

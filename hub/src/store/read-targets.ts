@@ -101,6 +101,7 @@ export async function readBundles(pool: pg.Pool, query: StateFilter): Promise<Pa
   ] as const;
   const page = await readPage<Omit<BundleRow, "asOf" | "healthCounts"> & { as_of: Date | null; health_counts: BundleRow["healthCounts"] | null }>(pool, {
     from: "seen_bundles b",
+    ...(saysNothingSeen(query) && { countFrom: "bundle_states b" }),
     select: `b.*, ${suspendedSql("b.fleet", "b.cluster", "b.bundle")}`,
     where: stateConditions("b", query),
     keys,
@@ -143,6 +144,7 @@ export async function readObjects(pool: pg.Pool, query: ObjectFilter): Promise<P
   ] as const;
   const page = await readPage<Omit<ObjectRow, "asOf" | "group" | "protection"> & { api_group: string; as_of: Date | null }>(pool, {
     from: "seen_objects o",
+    ...(saysNothingSeen(query) && query.troubled !== true && { countFrom: "object_states o" }),
     select: "o.*",
     where,
     keys,
@@ -157,6 +159,11 @@ export async function readObjects(pool: pg.Pool, query: ObjectFilter): Promise<P
       protection: prune === "" ? "" : (whyProtected({ group, kind, namespace }) ?? ""), asOf: isoOrNull(asOf),
     })), // prettier-ignore
   };
+}
+
+/** Nothing is asked that depends on whether a cluster is heard: the rows are counted as they are. A cluster that is removed takes its own along. */
+function saysNothingSeen({ sync, health }: StateFilter): boolean {
+  return sync === undefined && health === undefined;
 }
 
 function stateConditions(alias: string, query: StateFilter): Conditions {
