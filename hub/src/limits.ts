@@ -115,11 +115,25 @@ export const renderOutputBytesMax = 128 * 1024 ** 2;
 export const renderErrorBytesMax = 64 * 1024;
 export const renderFileBytesMax = 64 * 1024 ** 2;
 
+/**
+ * A program that builds kustomizations one after the other: it is made anew after so many, so that nothing it might keep grows, and when nobody asks it for this
+ * long. A build that takes longer than this, or reads more, gets a program of its own: starting it is then the smaller part.
+ */
+export const renderWorkerBuildsMax = 500;
+export const renderWorkerIdleMs = 30_000;
+export const renderWorkerMs = 10_000;
+export const renderWorkerCpuSeconds = 600;
+export const renderWorkerBytesMax = 4 * 1024 ** 2;
+
 /** Line of a tool's complaint that is shown; the rest repeats the manifests. */
 export const renderMessageCharsMax = 600;
 
 /** What surveys remember per blob: names and cluster-scoped kinds of a file, some hundred bytes each. */
 export const surveyedBlobsMax = 20_000;
+
+/** What trees were asked for surveys and for fleet files that are remembered, some hundred bytes each: a thousand kustomizations of ten files are 20,000. */
+export const surveyAnswersMax = 200_000;
+export const fleetFileAnswersMax = 50_000;
 
 /** Contested objects told per cluster and bundle; the rest are counted. */
 export const contestsToldMax = 20;
@@ -136,7 +150,7 @@ export const listRemoteMs = 20_000;
 /** One fetch: the first one of a large repository over a slow line. */
 export const fetchMs = 5 * 60_000;
 
-/** One local Git command: reading a tree of entriesPerTreeMax takes half a second. */
+/** One local Git command. */
 export const gitLocalMs = 30_000;
 
 /** Packing a clone anew; it may use both cores for a while and nothing waits for it but the next fetch. */

@@ -2,9 +2,8 @@ import { text } from "node:stream/consumers";
 import { parseArgs } from "node:util";
 import { readConfig, UsageError } from "./config.ts";
 import type { PlacedCluster } from "./domain/target.ts";
-import { findTool, tools } from "./embedded/tools.ts";
+import { openPrograms } from "./open-programs.ts";
 import { neededRights, type RightsBundle } from "./render/needed-rights.ts";
-import { openRenderTools, type RenderTools } from "./render/render-tools.ts";
 import { acceptDrift, type AcceptRequest } from "./sync/accept-drift.ts";
 import { readFolder, type ReadFolder } from "./sync/read-folder.ts";
 
@@ -25,7 +24,7 @@ async function main(args: readonly string[]): Promise<number> {
 /** JSON on stdout: {problems, warnings, spec?, bundles?}. Problems in what was read are an answer, not a failure. */
 async function printFolder(args: readonly string[], render: boolean): Promise<number> {
   const { folders, cluster } = readFolderArgs(args);
-  const read = await readFolder({ folder: folders[0] ?? ".", ...(render ? { cluster } : {}), tools: localTools(), signal: stopSignal() });
+  const read = await readFolder({ folder: folders[0] ?? ".", ...(render ? { cluster } : {}), tools: openPrograms({ builds: false }), signal: stopSignal() });
   process.stdout.write(`${JSON.stringify(read)}\n`);
   return 0;
 }
@@ -33,7 +32,7 @@ async function printFolder(args: readonly string[], render: boolean): Promise<nu
 /** JSON on stdout: {problems, warnings, rights?}: what an agent needs for these folders together. */
 async function printRights(args: readonly string[]): Promise<number> {
   const { folders, cluster } = readFolderArgs(args);
-  const [tools, signal] = [localTools(), stopSignal()];
+  const [tools, signal] = [openPrograms({ builds: false }), stopSignal()];
   const read = [];
   for (const folder of folders.length === 0 ? ["."] : folders) read.push(await readFolder({ folder, cluster, tools, signal }));
   const problems = read.flatMap((one) => one.problems);
@@ -50,7 +49,7 @@ async function printRights(args: readonly string[]): Promise<number> {
 async function printAcceptance(args: readonly string[]): Promise<number> {
   const { folders, cluster } = readFolderArgs(args);
   const drift = JSON.parse(await text(process.stdin)) as AcceptRequest["drift"];
-  const acceptance = await acceptDrift({ folder: folders[0] ?? ".", cluster, drift, tools: localTools(), signal: stopSignal() });
+  const acceptance = await acceptDrift({ folder: folders[0] ?? ".", cluster, drift, tools: openPrograms({ builds: false }), signal: stopSignal() });
   process.stdout.write(`${JSON.stringify(acceptance)}\n`);
   return 0;
 }
@@ -86,10 +85,6 @@ function clusterOf(name: string, lists: readonly string[]): PlacedCluster {
     labels[key] = value;
   }
   return { name, labels };
-}
-
-function localTools(): RenderTools {
-  return openRenderTools({ tool: findTool, versions: { helm: tools.helm.version, kustomize: tools.kustomize.version } });
 }
 
 try {

@@ -7,6 +7,7 @@ import { claimFolder } from "./embedded/claim-folder.ts";
 import { startEmbeddedPostgres } from "./embedded/postgres.ts";
 import { readHubId } from "./hub-id.ts";
 import { upkeepMs } from "./limits.ts";
+import { openPrograms } from "./open-programs.ts";
 import { openSource } from "./source/open-source.ts";
 import { openAuthorityStore } from "./store/authorities.ts";
 import { openEnrolmentStore } from "./store/enrolment-store.ts";
@@ -126,8 +127,10 @@ async function startParts({ config, hubId, log, kept }: Parts): Promise<{ url: s
   );
   const source = await openSource({ root: join(config.dataDir, "clones"), allowLocalRepositories: config.allowLocalRepositories });
   kept(source);
-  kept(startSync({ pool, sealing, source, telemetry, holder: hubId, log }));
-  const previews = kept(startPreviews({ pool, sealing, source, folder: join(config.dataDir, "previews"), log }));
+  const renderTools = openPrograms({ builds: true });
+  kept({ close: async () => renderTools.close() });
+  kept(startSync({ pool, sealing, source, telemetry, holder: hubId, renderTools, log }));
+  const previews = kept(startPreviews({ pool, sealing, source, folder: join(config.dataDir, "previews"), renderTools, log }));
   kept(startForges({ pool, sealing, previews, holder: hubId, log }));
   const api = kept(
     await startHubApi({

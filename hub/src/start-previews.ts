@@ -6,8 +6,7 @@ import type { Actor } from "./domain/actor.ts";
 import { emptyPreview } from "./domain/preview.ts";
 import type { Problem } from "./domain/problem.ts";
 import { hasUnsafeCharacter } from "./domain/source-tree.ts";
-import { findTool, tools } from "./embedded/tools.ts";
-import { openRenderTools } from "./render/render-tools.ts";
+import type { RenderTools } from "./render/render-tools.ts";
 import { openSurveyMemory } from "./render/survey-bundle.ts";
 import { openLocalTree } from "./source/local-tree.ts";
 import type { GitSource } from "./source/open-source.ts";
@@ -35,6 +34,7 @@ export interface PreviewOptions {
   readonly source: GitSource;
   /** Where working copies lie while they are rendered. */
   readonly folder: string;
+  readonly renderTools: RenderTools;
   readonly log: Logger;
 }
 
@@ -87,13 +87,13 @@ const renderMs = 120_000;
 function previewPorts(options: PreviewOptions): PreviewPorts {
   const { pool, sealing } = options;
   return {
-    tools: openRenderTools({ tool: findTool, versions: { helm: tools.helm.version, kustomize: tools.kustomize.version } }),
+    tools: options.renderTools,
     memory: openSurveyMemory(),
     cache: renderCache(pool, sealing),
     readFleet: (fleet) => readPreviewedFleet(pool, fleet),
     openChange: (fleet, change, signal) => (change.kind === "files" ? openFiles(options.folder, change.files) : openRevision(options, fleet, change, signal)),
     readClusters: () => readClustersForPlacement(pool),
-    readOwners: (clusters, fleet, objectIds) => readOwners(pool, clusters, fleet, objectIds),
+    readOwners: (clusters, fleet, wanted) => readOwners(pool, clusters, fleet, wanted),
     readPresentTargets: (fleet) => readPresentTargets(pool, fleet),
     readAway: (clusters) => readAway(pool, clusters),
     readLastRolloutMs: (fleet) => readLastRolloutMs(pool, fleet),

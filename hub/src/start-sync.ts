@@ -1,7 +1,8 @@
 import type pg from "pg";
 import type { Logger } from "pino";
-import { findTool, tools } from "./embedded/tools.ts";
-import { openRenderTools } from "./render/render-tools.ts";
+import { TreeMemory } from "./domain/noted-tree.ts";
+import { fleetFileAnswersMax } from "./limits.ts";
+import type { RenderTools } from "./render/render-tools.ts";
 import { openSurveyMemory } from "./render/survey-bundle.ts";
 import type { PreviousRevision } from "./source/fetch-revision.ts";
 import { nextDueAt } from "./source/next-due.ts";
@@ -36,6 +37,7 @@ export interface SyncOptions {
   readonly telemetry: Telemetry;
   /** Unique per process: holder of leases. */
   readonly holder: string;
+  readonly renderTools: RenderTools;
   readonly log: Logger;
 }
 
@@ -123,14 +125,15 @@ function followPorts(options: SyncOptions, rolloutHints: RolloutHints): FollowPo
   };
 }
 
-function syncFleetPorts({ pool, sealing, telemetry }: SyncOptions): Omit<SyncFleetPorts, "openTree" | "releaseWave"> {
+function syncFleetPorts({ pool, sealing, telemetry, renderTools }: SyncOptions): Omit<SyncFleetPorts, "openTree" | "releaseWave"> {
   return {
     tracer: telemetry.tracer,
-    tools: openRenderTools({ tool: findTool, versions: { helm: tools.helm.version, kustomize: tools.kustomize.version } }),
+    tools: renderTools,
     memory: openSurveyMemory(),
+    fleetFiles: new TreeMemory(fleetFileAnswersMax),
     cache: renderCache(pool, sealing),
     readClusters: () => readClustersForPlacement(pool),
-    readOwners: (clusters, fleet, objectIds) => readOwners(pool, clusters, fleet, objectIds),
+    readOwners: (clusters, fleet, wanted) => readOwners(pool, clusters, fleet, wanted),
     readTargeted: (fleet) => readTargeted(pool, fleet),
     readTraceparent: (fleet, revision) => readTraceparent(pool, fleet, revision),
     saveFailure: (lease, failure) => saveFailure(pool, lease, failure),
@@ -149,7 +152,7 @@ export function releaseWavePorts(pool: pg.Pool, sealing: Sealing): ReleaseWavePo
     readFleetRollout: (fleet) => readFleetRollout(pool, fleet),
     readKeptTargets: (fleet, wanted) => readKeptTargets(pool, fleet, wanted),
     readObjectIds: (digests) => readObjectIds(pool, digests),
-    readOwners: (clusters, fleet, objectIds) => readOwners(pool, clusters, fleet, objectIds),
+    readOwners: (clusters, fleet, wanted) => readOwners(pool, clusters, fleet, wanted),
     readHazards: (fleet, wanted) => readHazards(pool, pool, sealing, fleet, wanted),
     saveStep: (lease, step) => saveStep(pool, lease, step),
     startQueued: (lease, fleet, rollout, version) => startQueued(pool, lease, fleet, rollout, version),

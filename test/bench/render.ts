@@ -14,8 +14,8 @@ import { embeddedUrl } from "./grown-hub.ts";
 import { residentMiB } from "./proc-usage.ts";
 
 /**
- * A monorepo: 1,000 apps with a kustomization each and 5,000 plain files in 50 folders, one fleet, one cluster. From the creation of the fleet until everything is released, with nothing
- * rendered before; then one file is changed at a time, from the push until the targets are committed.
+ * A monorepo: 1,000 apps with a kustomization each are one fleet (as many bundles as one may have), 5,000 plain files in 50 folders another, in one cluster. From the creation of
+ * the fleets until everything is released, with nothing rendered before; then one file is changed at a time, from the push until the targets of both fleets are committed.
  * `npm run bench -- render [--json FILE] [--write] [--apps 1000] [--files 5000] [--changes 20]`.
  */
 
@@ -31,22 +31,27 @@ const { values } = parseArgs({
 const [apps, files, changes] = [Number(values.apps), Number(values.files), Number(values.changes)];
 const filesPerFolder = 100;
 
+const fleets = ["apps", "plain"];
+
 function repository(): Record<string, string> {
   const tree: Record<string, string> = {};
-  const names: string[] = [];
   for (let app = 0; app < apps; app += 1) {
-    names.push(`apps/app-${app}`);
-    tree[`deploy/apps/app-${app}/kustomization.yaml`] = "resources: [app.yaml]\ncommonAnnotations: { team: shop }\n";
-    tree[`deploy/apps/app-${app}/app.yaml`] = configMap(`app-${app}`, "first");
+    tree[`apps/app-${app}/kustomization.yaml`] = "resources: [app.yaml]\ncommonAnnotations: { team: shop }\n";
+    tree[`apps/app-${app}/app.yaml`] = configMap(`app-${app}`, "first");
   }
-  for (let file = 0; file < files; file += 1) {
-    const folder = `plain/part-${Math.floor(file / filesPerFolder)}`;
-    if (file % filesPerFolder === 0) names.push(folder);
-    tree[`deploy/${folder}/file-${file}.yaml`] = configMap(`file-${file}`, "first");
-  }
-  const bundles = names.map((path) => `    - { name: ${path.split("/")[1]}, path: ${path} }\n`).join("");
-  tree["deploy/fleet.yaml"] = `apiVersion: flotilla.dev/v1\nkind: Fleet\nmetadata: { name: shop }\nspec:\n  bundles:\n${bundles}`;
+  for (let file = 0; file < files; file += 1) tree[`plain/${folderOf(file)}/file-${file}.yaml`] = configMap(`file-${file}`, "first");
+  tree["apps/fleet.yaml"] = fleetFile("apps", apps, "app");
+  tree["plain/fleet.yaml"] = fleetFile("plain", Math.ceil(files / filesPerFolder), "part");
   return tree;
+}
+
+function fleetFile(fleet: string, count: number, prefix: string): string {
+  const bundles = Array.from({ length: count }, (_, index) => `    - { name: ${prefix}-${index} }\n`).join("");
+  return `apiVersion: flotilla.dev/v1\nkind: Fleet\nmetadata: { name: ${fleet} }\nspec:\n  bundles:\n${bundles}`;
+}
+
+function folderOf(file: number): string {
+  return `part-${Math.floor(file / filesPerFolder)}`;
 }
 
 function configMap(name: string, value: string): string {
@@ -58,8 +63,22 @@ function changeOf(round: number): Record<string, string> {
   const app = (round * 37) % apps;
   const file = (round * 53) % files;
   return round % 2 === 0
-    ? { [`deploy/apps/app-${app}/app.yaml`]: configMap(`app-${app}`, `round-${round}`) }
-    : { [`deploy/plain/part-${Math.floor(file / filesPerFolder)}/file-${file}.yaml`]: configMap(`file-${file}`, `round-${round}`) };
+    ? { [`apps/app-${app}/app.yaml`]: configMap(`app-${app}`, `round-${round}`) }
+    : { [`plain/${folderOf(file)}/file-${file}.yaml`]: configMap(`file-${file}`, `round-${round}`) };
+}
+
+/** Both fleets have their targets of the new commit: each is told once. */
+function releasedBoth(listener: pg.Client): Promise<number> {
+  return new Promise((resolve) => {
+    let left = fleets.length;
+    const hear = (): void => {
+      left -= 1;
+      if (left > 0) return;
+      listener.off("notification", hear);
+      resolve(performance.now());
+    };
+    listener.on("notification", hear);
+  });
 }
 
 const folder = await scratchFolder("render");
@@ -76,22 +95,28 @@ try {
   const idleMiB = await residentMiB(hub.pid);
   say(`rendering ${apps} kustomizations and ${files} plain files …`);
   const began = performance.now();
-  const { webhook } = await hub.api.createFleet({ name: "shop", repository: source.url, path: "deploy", ref: { branch: "main" }, selector: {} });
-  await waitForValue(
-    () => hub.api.targets("shop"),
-    (rows) => rows.length === 1,
+  const created = [];
+  for (const name of fleets) created.push(await hub.api.createFleet({ name, repository: source.url, path: name, ref: { branch: "main" }, selector: {} }));
+  const first = await waitForValue(
+    async () => ({
+      problems: (await Promise.all(fleets.map((name) => hub.api.fleet(name)))).flatMap(({ problems }) => problems),
+      targets: (await Promise.all(fleets.map((name) => hub.api.targets(name)))).filter((rows) => rows.length === 1).length,
+    }),
+    ({ problems, targets }) => problems.length > 0 || targets === fleets.length,
     { what: "the first targets", timeoutMs: 900_000, everyMs: 100 },
   );
+  if (first.problems.length > 0) throw new Error(`a fleet is refused: ${JSON.stringify(first.problems.slice(0, 3))}`);
   const coldMs = performance.now() - began;
   say(`  released after ${(coldMs / 1_000).toFixed(1)} s`);
-  const forge = forgeOf(hub, source, { path: webhook.path, secret: webhook.secret ?? "" });
+  const webhook = created.map((fleet) => fleet.webhook).find(({ secret }) => typeof secret === "string");
+  const forge = forgeOf(hub, source, { path: webhook?.path ?? "", secret: webhook?.secret ?? "" });
   const listener = new pg.Client({ connectionString: await embeddedUrl(hub.dataDir) });
   await listener.connect();
   stops.unshift(() => listener.end());
   await listener.query("LISTEN flotilla_targets");
   const times: number[] = [];
   for (let round = 0; round < changes; round += 1) {
-    const released = new Promise<number>((resolve) => listener.once("notification", () => resolve(performance.now())));
+    const released = releasedBoth(listener);
     const { pushedAt } = await forge.push(changeOf(round));
     times.push((await released) - pushedAt);
     say(`  change ${round + 1}: ${times.at(-1)?.toFixed(0)} ms`);

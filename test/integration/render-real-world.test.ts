@@ -12,7 +12,7 @@ import { describePublished, publishedTrees } from "../harness/published-trees.ts
 
 async function render(path: string) {
   const bodies: RenderedBody[] = [];
-  const cache: RenderCache = { find: async () => undefined, save: async (_key, body) => void bodies.push(body) };
+  const cache: RenderCache = { find: async () => new Map(), save: async (_key, body) => void bodies.push(body) };
   const renderTools = openRenderTools({ tool: findTool, versions: { helm: tools.helm.version, kustomize: tools.kustomize.version } });
   const result = await renderFleet({
     tree: treeOfFolder(publishedTrees),

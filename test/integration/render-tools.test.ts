@@ -9,9 +9,9 @@ import { parseFleet } from "@flotilla/hub/domain/parse-fleet";
 import { describeProblem, type Problem } from "@flotilla/hub/domain/problem";
 import type { PlacedCluster } from "@flotilla/hub/domain/target";
 import { findTool, tools } from "@flotilla/hub/embedded/tools";
-import { renderFleet, type RenderCache } from "@flotilla/hub/render/render-fleet";
+import { renderFleet, type KnownBody, type RenderCache } from "@flotilla/hub/render/render-fleet";
 import type { RenderedBody } from "@flotilla/hub/render/render-bundle";
-import { openRenderTools } from "@flotilla/hub/render/render-tools";
+import { openRenderTools, type RenderTools } from "@flotilla/hub/render/render-tools";
 import { openSurveyMemory } from "@flotilla/hub/render/survey-bundle";
 import { treeOf, treeOfFolder } from "@flotilla/hub/render/tree-for-tests";
 import { describe, expect, it } from "vitest";
@@ -35,7 +35,7 @@ const patched = (patches: OverlaySpec["patches"]): BundleSpec["overlays"] => [{ 
 
 async function render(files: Record<string, string>, spec: FleetSpec, clusters = [prod]) {
   const bodies = new Map<string, RenderedBody>();
-  const cache: RenderCache = { find: async () => undefined, save: async (key, body) => void bodies.set(key, body) };
+  const cache: RenderCache = { find: async () => new Map(), save: async (key, body) => void bodies.set(key, body) };
   const result = await renderFleet({
     tree: treeOf(files),
     root: "",
@@ -386,6 +386,195 @@ await describeWith(["helm"], "rendering charts", () => {
     const greedy = '{{- $x := "xxxxxxxxxxxxxxxx" }}{{- range until 40 }}{{- $x = printf "%s%s" $x $x }}{{- end }}{{ $x }}';
     const { problems } = await render({ "app/Chart.yaml": chart(), "app/templates/a.yaml": greedy }, fleet([bundle()]));
     expect(problems).toEqual([expect.objectContaining({ code: expect.stringMatching(/render-too-large|render-timeout/) })]);
+  });
+});
+
+await describeWith(["kustomize"], "rendering kustomizations again", () => {
+  const files = {
+    "app/kustomization.yaml": "resources: [../base]\ncomponents: [../tls]\nconfigMapGenerator: [{ name: c, files: [settings.txt] }]\n",
+    "app/settings.txt": "one",
+    "base/kustomization.yaml": "resources: [web.yaml]\n",
+    "base/web.yaml": deployment("web"),
+    "base/notes.md": "not read by anybody",
+    "tls/kustomization.yaml": "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\npatches: [{ path: tls.yaml }]\n",
+    "tls/tls.yaml": "apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: web }\nspec: { paused: true }\n",
+    "plain/a.yaml": configMap("a"),
+  };
+  const spec = fleet([bundle(), bundle({ name: "plain", path: "plain" })]);
+
+  /** A renderer that has rendered `files` once and remembers it, as a hub does. */
+  async function openRenderer() {
+    const known = new Map<string, KnownBody>();
+    const memory = openSurveyMemory();
+    const cache: RenderCache = {
+      find: async (keys) => new Map(keys.flatMap((key) => [known.get(key)].flatMap((body) => (body === undefined ? [] : [[key, body] as const])))),
+      save: async (key, { compressed, ...body }) => void known.set(key, { ...body, bodyBytes: compressed.length }),
+    };
+    const renderAgain = async (changes: Record<string, string>, versions = renderTools.versions) => {
+      const tree = treeOf({ ...files, ...changes });
+      const signal = AbortSignal.timeout(60_000);
+      const found = await renderFleet({ tree, root: "", spec, clusters: [prod], tools: { ...renderTools, versions }, memory, cache, signal });
+      return { made: found.made, problems: text(found.problems), reads: tree.reads, digest: found.rendered.find((body) => body.bundle === "app")?.digest };
+    };
+    return { first: await renderAgain({}), renderAgain };
+  }
+
+  it.each([
+    ["its own file", { "app/kustomization.yaml": files["app/kustomization.yaml"].replace("name: c", "name: d") }],
+    ["a file of its base", { "base/web.yaml": deployment("web").replace("replicas: 1", "replicas: 2") }],
+    ["what its base names", { "base/kustomization.yaml": "resources: [web.yaml, more.yaml]\n", "base/more.yaml": configMap("more") }],
+    ["a patch of its component", { "tls/tls.yaml": files["tls/tls.yaml"].replace("true", "false") }],
+    ["a file that a generator reads", { "app/settings.txt": "two" }],
+  ])("renders one whose inputs changed, and only that: %s", async (_what, changes) => {
+    const { first, renderAgain } = await openRenderer();
+    expect(first).toMatchObject({ made: 2, problems: "" });
+    const second = await renderAgain(changes);
+    expect(second).toMatchObject({ made: 1, problems: "" });
+    expect(second.digest).not.toBe(first.digest);
+    expect(second.reads).not.toContain("plain/a.yaml");
+  });
+
+  it("reads and renders nothing for a change that no kustomization reads, and keeps the digest", async () => {
+    const { first, renderAgain } = await openRenderer();
+    expect(await renderAgain({ "base/notes.md": "changed", "README.md": "new" })).toEqual({ made: 0, problems: "", reads: [], digest: first.digest });
+  });
+
+  it("renders again with another version of kustomize", async () => {
+    const { renderAgain } = await openRenderer();
+    expect((await renderAgain({}, { ...renderTools.versions, kustomize: "5.99.0" })).made).toBe(1);
+    expect((await renderAgain({}, { ...renderTools.versions, helm: "4.99.0" })).made).toBe(0);
+  });
+
+  it("sees that a second kustomization stands beside the first", async () => {
+    const { renderAgain } = await openRenderer();
+    const gone = await renderAgain({ "app/kustomization.yml": "resources: []\n" });
+    expect(gone.problems).toMatch(/both kustomization\.yaml and kustomization\.yml/);
+  });
+});
+
+await describeWith(["kustomize", "kustomize-worker"], "kustomizations built by a program that stays", () => {
+  const web = deployment(
+    "web",
+    "  selector: { matchLabels: { app: web } }\n  template: { metadata: { labels: { app: web } }, spec: { containers: [{ name: web, image: web }] } }\n",
+  );
+  const kustomizations: readonly (readonly [string, Record<string, string>])[] = [
+    [
+      "a plain one",
+      { "app/kustomization.yaml": "resources: [a.yaml]\nnamePrefix: p-\nnamespace: shop\ncommonAnnotations: { a: b }\n", "app/a.yaml": configMap("a") },
+    ],
+    [
+      "a base, a component, generators",
+      {
+        "app/kustomization.yaml":
+          "resources: [../base]\ncomponents: [../tls]\nconfigMapGenerator: [{ name: c, files: [s.txt], envs: [e.env] }]\nsecretGenerator: [{ name: s, literals: [a=b] }]\n",
+        "app/s.txt": "one\n",
+        "app/e.env": "A=1\nB=2\n",
+        "base/kustomization.yaml": "resources: [web.yaml]\nimages: [{ name: web, newTag: v2 }]\n",
+        "base/web.yaml": web,
+        "tls/kustomization.yaml":
+          'apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\npatches: [{ target: { kind: Deployment }, patch: "- { op: replace, path: /spec/replicas, value: 7 }" }]\n',
+      },
+    ],
+    [
+      "notes of where things come from, labels, replacements, an order",
+      {
+        "app/kustomization.yaml": `resources: [../base, a.yaml]
+buildMetadata: [originAnnotations, transformerAnnotations, managedByLabel]
+labels: [{ pairs: { team: shop }, includeSelectors: true }]
+sortOptions: { order: legacy }
+replacements: [{ source: { kind: ConfigMap, name: a, fieldPath: data.key }, targets: [{ select: { kind: Deployment }, fieldPaths: [spec.replicas] }] }]
+`,
+        "app/a.yaml": configMap("a", '"3"'),
+        "base/kustomization.yaml": "resources: [web.yaml]\n",
+        "base/web.yaml": web,
+      },
+    ],
+    [
+      "a strategic patch with a schema of its own",
+      {
+        "app/kustomization.yaml": "resources: [a.yaml]\nopenapi: { path: schema.json }\npatches: [{ path: p.yaml }]\n",
+        "app/schema.json": JSON.stringify({
+          definitions: {
+            "v1.Shelf": {
+              type: "object",
+              properties: {
+                spec: {
+                  type: "object",
+                  properties: {
+                    books: { type: "array", "x-kubernetes-patch-merge-key": "name", "x-kubernetes-patch-strategy": "merge", items: { type: "object" } },
+                  },
+                },
+              },
+              "x-kubernetes-group-version-kind": [{ group: "example.com", kind: "Shelf", version: "v1" }],
+            },
+          },
+        }),
+        "app/a.yaml": "apiVersion: example.com/v1\nkind: Shelf\nmetadata: { name: s }\nspec: { books: [{ name: a, pages: 1 }, { name: b, pages: 2 }] }\n",
+        "app/p.yaml": "apiVersion: example.com/v1\nkind: Shelf\nmetadata: { name: s }\nspec: { books: [{ name: b, pages: 3 }] }\n",
+      },
+    ],
+    [
+      "the same patch without a schema",
+      {
+        "app/kustomization.yaml": "resources: [a.yaml]\npatches: [{ path: p.yaml }]\n",
+        "app/a.yaml": "apiVersion: example.com/v1\nkind: Shelf\nmetadata: { name: s }\nspec: { books: [{ name: a, pages: 1 }, { name: b, pages: 2 }] }\n",
+        "app/p.yaml": "apiVersion: example.com/v1\nkind: Shelf\nmetadata: { name: s }\nspec: { books: [{ name: b, pages: 3 }] }\n",
+      },
+    ],
+    ["one at the repository's root", { "kustomization.yaml": "resources: [a.yaml]\n", "a.yaml": configMap("a") }],
+    [
+      "an error",
+      { "app/kustomization.yaml": "resources: [a.yaml]\npatches: [{ path: p.yaml }]\n", "app/a.yaml": configMap("a"), "app/p.yaml": configMap("b") },
+    ],
+  ];
+
+  const renderWith = async (using: RenderTools, files: Record<string, string>, signal = AbortSignal.timeout(60_000)) => {
+    const spec = fleet([bundle({ path: "kustomization.yaml" in files ? "" : "app" })]);
+    const found = await renderFleet({ tree: treeOf(files), root: "", spec, clusters: [prod], tools: using, memory: openSurveyMemory(), signal });
+    return { problems: text(found.problems), digests: found.rendered.map(({ digest }) => digest) };
+  };
+
+  it("come out as from kustomize itself, one after the other", async () => {
+    const file = await findTool("kustomize-worker");
+    const staying = openRenderTools({ tool: findTool, worker: () => file, versions: renderTools.versions, atOnce: 1 });
+    let built = 0;
+    const counted: RenderTools = {
+      ...staying,
+      async buildInWorker(build) {
+        const output = await staying.buildInWorker(build);
+        if (output !== undefined) built += 1;
+        return output;
+      },
+    };
+    try {
+      // Twice: what one build leaves behind must not be seen in the next.
+      for (const [name, files] of [...kustomizations, ...kustomizations.toReversed()]) {
+        const expected = await renderWith(renderTools, files);
+        expect(expected.problems === "", `${name}: ${expected.problems}`).toBe(name !== "an error");
+        expect(await renderWith(counted, files), name).toEqual(expected);
+      }
+      // All but the error and the one whose schema would stay.
+      expect(built).toBe((kustomizations.length - 2) * 2);
+    } finally {
+      staying.close();
+    }
+  });
+
+  it("are built by kustomize itself where the program ends, is not there, or says something else", async () => {
+    const [, files] = kustomizations[0] ?? ["", {}];
+    const expected = await renderWith(renderTools, files);
+    for (const worker of ["/bin/false", "/bin/cat", "/usr/bin/yes", "/nonexistent/worker", undefined]) {
+      const broken = openRenderTools({ tool: findTool, worker: () => worker, versions: renderTools.versions });
+      expect(await renderWith(broken, files), String(worker)).toEqual(expected);
+      broken.close();
+    }
+  });
+
+  it("end with the sync that wanted them", async () => {
+    const [, files] = kustomizations[0] ?? ["", {}];
+    const silent = openRenderTools({ tool: findTool, worker: () => "/bin/cat", versions: renderTools.versions });
+    await expect(renderWith(silent, files, AbortSignal.abort(new Error("the hub stops")))).rejects.toThrow("the hub stops");
+    silent.close();
   });
 });
 

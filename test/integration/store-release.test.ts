@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { packBody, unpackBody } from "@flotilla/proto/body";
 import type { Actor } from "@flotilla/hub/domain/actor";
 import type { PlacedTarget } from "@flotilla/hub/domain/target";
-import { findRender, loadBodies, saveRender } from "@flotilla/hub/store/bodies";
+import { findRenders, loadBodies, saveRender } from "@flotilla/hub/store/bodies";
 import { createCluster, removeCluster } from "@flotilla/hub/store/change-clusters";
 import { createFleet } from "@flotilla/hub/store/create-fleet";
 import { deleteFleet, dropDeletedFleets } from "@flotilla/hub/store/delete-fleet";
@@ -68,7 +68,10 @@ const release = (placed: readonly PlacedTarget[], more: Partial<TargetRelease> =
   });
 const generations = async (): Promise<Record<string, number>> =>
   Object.fromEntries((await pool.query("SELECT cluster, generation::integer FROM targets ORDER BY cluster")).rows.map((row) => [row.cluster, row.generation]));
-const ownersIn = async (cluster: string) => (await readOwners(pool, [cluster], "", [])).get(cluster);
+const ownersIn = async (cluster: string) => {
+  const { rows } = await pool.query<{ object_id: string; fleet: string }>("SELECT object_id, fleet FROM claims WHERE cluster = $1", [cluster]);
+  return rows.map(({ object_id: objectId, fleet }) => [objectId, fleet]).sort();
+};
 const claim = (cluster: string, bundle: string, ...objectIds: string[]) => ({ cluster, owned: [{ bundle, objectIds }] });
 
 describe("releaseTargets", () => {
@@ -150,20 +153,30 @@ describe("releaseTargets", () => {
     await waitFor(() => heard.length === 2);
     expect([...namesIn(heard[1]!, "fleets")].sort()).toEqual(["other", "shop"]);
     await listener.close();
-    const owners = await ownersIn("berlin-1");
-    expect([...(owners ?? [])].map(([id, { fleet }]) => [id, fleet]).sort()).toEqual([
+    expect(await ownersIn("berlin-1")).toEqual([
       ["/ConfigMap/x/b", "shop"],
       ["/ConfigMap/x/c", "other"],
     ]);
   });
 
-  it("tells whom an object belongs to when it is another fleet's, or when it is asked for by two bundles", async () => {
+  it.each([
+    ["a few clusters", 1],
+    ["many clusters", 1_000],
+  ])("tells whom an object belongs to that is wanted: when it is another fleet's, or when two bundles ask for it; for %s", async (_what, count) => {
     await newFleet("other");
+    await newFleet("third");
     await release([target("berlin-1", "d1")], { claims: [claim("berlin-1", "app", "/ConfigMap/x/a", "/ConfigMap/x/b")] });
-    await release([target("berlin-1", "d1", "r1", "other")], { fleet: "other", claims: [claim("berlin-1", "o", "/ConfigMap/x/c")] });
-    const told = async (...objectIds: string[]) => [...((await readOwners(pool, ["berlin-1"], "shop", objectIds)).get("berlin-1")?.keys() ?? [])].sort();
-    expect(await told()).toEqual(["/ConfigMap/x/c"]);
-    expect(await told("/ConfigMap/x/b")).toEqual(["/ConfigMap/x/b", "/ConfigMap/x/c"]);
+    await release([target("berlin-1", "d1", "r1", "other")], { fleet: "other", claims: [claim("berlin-1", "o", "/ConfigMap/x/c", "/ConfigMap/x/d")] });
+    await release([target("paris-1", "d1", "r1", "third")], { fleet: "third", claims: [claim("paris-1", "t", "/ConfigMap/x/c")] });
+    const clusters = ["berlin-1", "paris-1", ...Array.from({ length: count - 1 }, (_, n) => `more-${n}`)];
+    const told = async (ids: string[], twice: string[]) => {
+      const owners = await readOwners(pool, clusters, "shop", { ids, twice });
+      return [...owners].flatMap(([cluster, found]) => [...found].map(([id, owner]) => `${cluster} ${id} ${owner.fleet}/${owner.bundle}`)).sort();
+    };
+    const others = ["berlin-1 /ConfigMap/x/c other/o", "paris-1 /ConfigMap/x/c third/t"];
+    expect(await told([], [])).toEqual([]);
+    expect(await told(["/ConfigMap/x/a", "/ConfigMap/x/c"], [])).toEqual(others);
+    expect(await told(["/ConfigMap/x/b", "/ConfigMap/x/c"], ["/ConfigMap/x/b"])).toEqual(["berlin-1 /ConfigMap/x/b shop/app", ...others]);
   });
 
   it("writes claims only where they changed, and again where a cluster left and came back", async () => {
@@ -269,14 +282,8 @@ describe("revisions and bodies", () => {
     const stored = { ...body, objectIds: ["/Secret//s"], warnings: [{ code: "w", message: "m" }] };
     await saveRender(pool, sealing, "key1", stored);
     await saveRender(pool, sealing, "key2", stored);
-    expect(await findRender(pool, "key2")).toEqual({
-      digest: body.digest,
-      objectCount: 1,
-      bodyBytes: body.compressed.length,
-      objectIds: ["/Secret//s"],
-      warnings: stored.warnings,
-    });
-    expect(await findRender(pool, "key3")).toBeUndefined();
+    const known = { digest: body.digest, objectCount: 1, bodyBytes: body.compressed.length, objectIds: ["/Secret//s"], warnings: stored.warnings };
+    expect(await findRenders(pool, ["key2", "key3"])).toEqual(new Map([["key2", known]]));
     expect(unpackBody(body.digest, (await loadBodies(pool, sealing, [body.digest, "none"])).get(body.digest)!)).toEqual(objects);
     const raw = (await pool.query("SELECT sealed_body FROM bodies")).rows;
     expect(raw).toHaveLength(1);
@@ -326,6 +333,6 @@ describe("upkeep", () => {
     await pool.query("UPDATE bodies SET created_at = now() - interval '1 year'");
     await runUpkeep(pool);
     expect((await pool.query("SELECT digest FROM bodies")).rows).toEqual([{ digest: "body of used" }]);
-    expect(await findRender(pool, "unused")).toBeUndefined();
+    expect(await findRenders(pool, ["unused"])).toEqual(new Map());
   });
 });

@@ -11,7 +11,7 @@ import { parseObjectKey } from "@flotilla/agent/domain/object-id";
 import { inPruneOrder, planChanges, type ApplyStep, type DesiredObject, type Observation, type Plan } from "@flotilla/agent/domain/plan";
 import { pruneListDigest, spentMark } from "@flotilla/agent/domain/prune-policy";
 import { refuseTarget } from "@flotilla/agent/domain/refuse-target";
-import { rollUp, type CountedObject } from "@flotilla/agent/domain/roll-up";
+import { healthThatCounts, rollUp, type CountedObject } from "@flotilla/agent/domain/roll-up";
 import { readDirectives } from "@flotilla/proto/directives";
 import {
   ClusterEventSchema,
@@ -624,7 +624,8 @@ export class AgentCore implements AgentSide {
     const { generation = 0n, revision = "", digest: targetDigest = "" } = run.target ?? {};
     const words = { [Health.CURRENT]: "Current", [Health.FAILED]: "Failed", [Health.NOT_FOUND]: "NotFound" } as Record<number, CountedObject["health"]>;
     const counted = [...states].map(([name, { bundle, sync, health }]) => {
-      return { bundle, name, synced: sync === SyncState.SYNCED, health: words[health] ?? "Unknown", drifted: false, failed: false, message: "" };
+      const counts = healthThatCounts(words[health] ?? "Unknown", run.desired.objects.has(name));
+      return { bundle, name, synced: sync === SyncState.SYNCED, health: counts, drifted: false, failed: false, message: "" };
     });
     const { synced, health, objects, healthy } = rollUp(counted);
     const code = { Current: Health.CURRENT, Failed: Health.FAILED, NotFound: Health.NOT_FOUND } as Partial<Record<CountedObject["health"], Health>>;

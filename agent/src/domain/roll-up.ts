@@ -41,6 +41,14 @@ export function worseOf(a: HealthWord, b: HealthWord): HealthWord {
   return worstFirst.indexOf(a) <= worstFirst.indexOf(b) ? a : b;
 }
 
+/**
+ * What counts of an object's health. One that is in Git no more is on its way out: that it is ill must not fail what takes its place, above all not while
+ * its deletion waits for a person.
+ */
+export function healthThatCounts(health: HealthWord, isWanted: boolean): HealthWord {
+  return !isWanted && (health === "Failed" || health === "InProgress") ? "Current" : health;
+}
+
 /** Fold objects into one line. No objects at all are Current and in sync: there is nothing that could be otherwise. */
 export function rollUp(objects: Iterable<CountedObject>): RollUp {
   let [count, drifted, failed, synced] = [0, 0, 0, true];

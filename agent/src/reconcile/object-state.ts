@@ -5,7 +5,7 @@ import type { BundleReadiness } from "../domain/apply-order.ts";
 import { inOneLine } from "../domain/health-reason.ts";
 import type { Verdict } from "../domain/verdict.ts";
 import { describeId, versionOf } from "../domain/object-id.ts";
-import { rollUp, worseOf, type CountedObject, type RollUp } from "../domain/roll-up.ts";
+import { healthThatCounts, rollUp, worseOf, type CountedObject, type RollUp } from "../domain/roll-up.ts";
 import { engineLimits } from "../limits.ts";
 import { isApplied, isDrifted, isHookHere, type FleetRun, type OrderState } from "./fleet-run.ts";
 import { tellOrderPhase } from "./tell-order-phase.ts";
@@ -98,7 +98,7 @@ function counted(run: FleetRun, object: TrackedObject, now: number): CountedObje
     bundle: object.bundle,
     name: describeId(object.id),
     synced: isSynced,
-    health: verdict.health,
+    health: healthThatCounts(verdict.health, object.isHook || run.desired.objects.has(object.key)),
     drifted: object.drift.length > 0,
     failed: object.failure !== undefined,
     message,

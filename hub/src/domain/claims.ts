@@ -17,8 +17,14 @@ export interface ClusterClaims {
   readonly owned: readonly Claimant[];
 }
 
-/** Objects that two bundles of one fleet want somewhere: only of these it matters which of the two has them now. */
-export function wantedTwice(claimants: Iterable<Claimant>): string[] {
+/** What a fleet asks for anywhere: of other objects it does not matter who has them. */
+export interface WantedObjects {
+  readonly ids: readonly string[];
+  /** That two bundles of the fleet ask for: only of these it matters which of the two has them now. */
+  readonly twice: readonly string[];
+}
+
+export function wantedObjects(claimants: Iterable<Claimant>): WantedObjects {
   const first = new Map<string, string>();
   const twice = new Set<string>();
   const seen = new Set<readonly string[]>();
@@ -31,7 +37,7 @@ export function wantedTwice(claimants: Iterable<Claimant>): string[] {
       else if (other !== bundle) twice.add(objectId);
     }
   }
-  return [...twice];
+  return { ids: [...first.keys()], twice: [...twice] };
 }
 
 /** An object that a bundle wanted and another owns. */

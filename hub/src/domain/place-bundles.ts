@@ -23,6 +23,8 @@ export interface PlaceRequest {
   readonly clusters: readonly PlacedCluster[];
   /** What a bundle rendered to for a cluster; undefined when it could not be rendered for this one. */
   bodyOf(cluster: string, bundle: string): PlacedBody | undefined;
+  /** Clusters with the same one get the same body of every bundle; left out where nobody knows. */
+  shapeOf?(cluster: string): object | undefined;
   /** Who owns what in a cluster now, by object id, as settleClaims needs it; undefined when nobody owns anything. */
   ownersIn(cluster: string): ReadonlyMap<string, Owner> | undefined;
 }
@@ -113,7 +115,13 @@ function placerOf(request: PlaceRequest, order: readonly BundleSpec[]): (cluster
   const { spec } = request;
   const numbers = new Map<PlacedBody, number>();
   const shared = new Map<string, Placed>();
+  const byShape = new Map<object, Placed>();
   return (cluster) => {
+    const owners = request.ownersIn(cluster);
+    const isAlone = owners === undefined || owners.size === 0;
+    const shape = isAlone ? request.shapeOf?.(cluster) : undefined;
+    const alike = shape && byShape.get(shape);
+    if (alike !== undefined) return alike;
     const bodies = new Map<string, PlacedBody>();
     let key = "";
     for (const { name } of spec.bundles) {
@@ -124,10 +132,10 @@ function placerOf(request: PlaceRequest, order: readonly BundleSpec[]): (cluster
       bodies.set(name, body);
       key += `${number},`;
     }
-    const owners = request.ownersIn(cluster);
-    if (owners !== undefined && owners.size > 0) return settle(request, order, bodies, owners);
+    if (!isAlone) return settle(request, order, bodies, owners);
     const known = shared.get(key) ?? settle(request, order, bodies, noOwners);
     shared.set(key, known);
+    if (shape) byShape.set(shape, known);
     return known;
   };
 }

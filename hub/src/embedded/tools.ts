@@ -69,6 +69,17 @@ export const tools = {
     ask: ["version"],
     accepts: "same version",
   },
+  // A program of ours over kustomize's own library, from the same module: it saves starts, and nothing needs it.
+  "kustomize-worker": {
+    version: "5.8.2",
+    env: "FLOTILLA_KUSTOMIZE_WORKER",
+    goPackage: "./worker",
+    moduleFolder: "kustomize",
+    linkerFlags: "-X sigs.k8s.io/kustomize/api/provenance.version=v5.8.2",
+    installable: false,
+    ask: ["version"],
+    accepts: "same version",
+  },
   etcd: {
     version: "3.6.8",
     env: "FLOTILLA_ETCD",

@@ -1,6 +1,6 @@
 import type { Problem } from "../domain/problem.ts";
 import type { SourceTree } from "../domain/source-tree.ts";
-import { kustomizationOf } from "./detect-kind.ts";
+import { kustomizationNames, kustomizationOf } from "./detect-kind.ts";
 import { readManifests, type Manifest } from "./kube-yaml.ts";
 import { readBounded } from "./read-bounded.ts";
 import { problemOfEnd, type RenderTools } from "./render-tools.ts";
@@ -22,6 +22,8 @@ export async function buildKustomization(options: {
   const { tree, folder, files, tools, signal } = options;
   const file = kustomizationOf(tree, folder) ?? folder;
   const contents = await readBounded(tree, files);
+  const output = mayShare(contents) ? await tools.buildInWorker({ folder, files: contents, signal }) : undefined;
+  if (output !== undefined) return readManifests(file, output, { references: true });
   return withScratchFolder(async (scratch) => {
     // A folder of its own: Kustomize's root may then be the repository's without the tool's home lying in it.
     await scratch.write(new Map([...contents].map(([path, content]) => [`repository/${path}`, content])));
@@ -34,6 +36,13 @@ export async function buildKustomization(options: {
     }
     return readManifests(file, outcome.output, { references: true });
   });
+}
+
+/** Schemas of its own stay in kustomize's library when a build is over: the next one in the same program would come out otherwise. */
+function mayShare(contents: ReadonlyMap<string, Uint8Array>): boolean {
+  return ![...contents].some(
+    ([file, content]) => kustomizationNames.some((name) => file.endsWith(name)) && /openapi|crds/i.test(Buffer.from(content).toString("utf8")),
+  );
 }
 
 /** Kustomize names files by their last part, in quotes, innermost last. */

@@ -10,7 +10,12 @@ import { openSurveyMemory } from "./survey-bundle.ts";
 import { treeOf } from "./tree-for-tests.ts";
 
 /** Plain manifests need no program. */
-const noTools: RenderTools = { versions: { helm: "1", kustomize: "1" }, run: async () => Promise.reject(new Error("no tool here")) };
+const noTools: RenderTools = {
+  versions: { helm: "1", kustomize: "1" },
+  run: async () => Promise.reject(new Error("no tool here")),
+  buildInWorker: async () => undefined,
+  close: () => undefined,
+};
 const policy = { drift: "heal", ignore: [], healthTimeoutMs: 1, pruneBudget: { objects: 5, percent: 10 } } as const;
 const bundle = (name: string, more: Partial<BundleSpec> = {}): BundleSpec => ({
   name,
@@ -46,12 +51,15 @@ async function render(
 
 function memoryCache(): RenderCache & { readonly bodies: Map<string, RenderedBody> } {
   const bodies = new Map<string, RenderedBody>();
-  const find = async (key: string): Promise<KnownBody | undefined> => {
-    const body = bodies.get(key);
-    return (
-      body && { digest: body.digest, objectCount: body.objectCount, bodyBytes: body.compressed.length, objectIds: body.objectIds, warnings: body.warnings }
-    );
-  };
+  const knownOf = ({ digest, objectCount, compressed, objectIds, warnings }: RenderedBody): KnownBody => ({
+    digest,
+    objectCount,
+    bodyBytes: compressed.length,
+    objectIds,
+    warnings,
+  });
+  const find = async (keys: readonly string[]): Promise<Map<string, KnownBody>> =>
+    new Map(keys.flatMap((key) => [bodies.get(key)].flatMap((body) => (body === undefined ? [] : [[key, knownOf(body)] as const]))));
   return { bodies, find, save: async (key, body) => void bodies.set(key, body) };
 }
 
@@ -81,6 +89,21 @@ describe("renderFleet", () => {
       clusters,
     });
     expect(made).toBe(11);
+  });
+
+  it("gives clusters of one shape one map of their inputs, and others their own", async () => {
+    const clusters = ["a", "b", "c", "d"].map((name, index) => ({ name, labels: { env: index < 2 ? "prod" : "test" } }));
+    const overlays = [{ clusters: { matchLabels: { env: "prod" } }, values: { size: "large" }, patches: [] }];
+    const bundles = [bundle("app", { overlays, values: { size: "small" } }), bundle("base")];
+    const files = { "app/a.yaml": configMap("a", "${size}"), "base/b.yaml": configMap("b") };
+    const { inputsIn, inputsOf } = await render(files, fleet(bundles), { clusters });
+    expect(inputsIn("a")).toBe(inputsIn("b"));
+    expect(inputsIn("c")).toBe(inputsIn("d"));
+    expect(inputsOf("a", "app")).not.toBe(inputsOf("c", "app"));
+    expect(inputsOf("a", "base")).toBe(inputsOf("c", "base"));
+    const asked = await render({ ...files, "base/b.yaml": configMap("b", "${cluster.name}") }, fleet(bundles), { clusters });
+    expect(new Set(clusters.map(({ name }) => asked.inputsOf(name, "base"))).size).toBe(4);
+    expect(new Set(clusters.map(({ name }) => asked.inputsOf(name, "app"))).size).toBe(2);
   });
 
   it("renders nothing twice: not the same content, not for another commit, not for a change elsewhere", async () => {

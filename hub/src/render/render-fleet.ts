@@ -8,7 +8,7 @@ import { resolveInside, type SourceTree } from "../domain/source-tree.ts";
 import { isClusterName } from "../domain/substitute.ts";
 import type { PlacedCluster } from "../domain/target.ts";
 import { rendersAtOnce } from "../limits.ts";
-import { missingOfClusterCode, renderBundle, renderKey, type RenderedBody } from "./render-bundle.ts";
+import { missingOfClusterCode, renderBundle, renderKey, type RenderedBody, type RenderRequest } from "./render-bundle.ts";
 import { inFolder } from "./detect-kind.ts";
 import { readManifests, type Manifest, type Place } from "./kube-yaml.ts";
 import { limitAtOnce, type RenderTools } from "./render-tools.ts";
@@ -27,7 +27,8 @@ export interface KnownBody {
 
 /** Renders that were made before, by key: Postgres for the hub, nothing for `fleet lint`. */
 export interface RenderCache {
-  find(key: string): Promise<KnownBody | undefined>;
+  /** All that is there of what these keys rendered to: one question, whatever their number. */
+  find(keys: readonly string[]): Promise<ReadonlyMap<string, KnownBody>>;
   save(key: string, body: RenderedBody): Promise<void>;
 }
 
@@ -43,6 +44,8 @@ export interface RenderedFleet {
   readonly rendered: readonly RenderedInputs[];
   /** The inputs key of a bundle for a cluster; what `rendered` is looked up by. */
   inputsOf(cluster: string, bundle: string): string | undefined;
+  /** Those of all bundles; clusters that get the same share one map. */
+  inputsIn(cluster: string): ReadonlyMap<string, string> | undefined;
   /** Not empty: the revision must not be placed, the last good one stays. */
   readonly problems: readonly Problem[];
   /** Clusters for which something could not be rendered although the fleet is well (a label is missing): they keep the target they have. */
@@ -78,8 +81,7 @@ export async function renderFleet(request: RenderFleetRequest): Promise<Rendered
   const jobs = planRenders(request, surveyed.surveys);
   const fleetFile = await readFleetFile(request);
   const clusterKinds = [...new Set([...surveyed.surveys.values()].flatMap((survey) => survey.clusterKinds))].sort();
-  const atOnce = limitAtOnce(rendersAtOnce * 2);
-  const outcomes = await Promise.all([...jobs.byKey.values()].map(async (job) => atOnce(async () => renderJob(request, job, { clusterKinds, fleetFile }))));
+  const outcomes = await renderJobs(request, [...jobs.byKey.values()], { clusterKinds, fleetFile });
   const rendered: RenderedInputs[] = [];
   const problems = [...surveyed.problems];
   const missing = new Map<string, readonly Problem[]>();
@@ -99,6 +101,7 @@ export async function renderFleet(request: RenderFleetRequest): Promise<Rendered
   return {
     rendered,
     inputsOf: (cluster, bundle) => jobs.byCluster.get(cluster)?.get(bundle),
+    inputsIn: (cluster) => jobs.byCluster.get(cluster),
     problems: distinctProblems(problems),
     held: heldClusters(jobs.byCluster, missing),
     warnings: distinctProblems(rendered.flatMap((body) => body.warnings)),
@@ -157,26 +160,61 @@ async function surveyAll({ tree, root, spec, memory }: RenderFleetRequest): Prom
 /** Stands for a cluster that may come: labels that are asked of it are not held against the fleet. */
 const someCluster: PlacedCluster = { name: "cluster", labels: {} };
 
+/** Clusters of one shape get the same of every bundle: that is found out once, and they share the map that says it. */
 function planRenders({ spec, clusters, everyOverlay }: RenderFleetRequest, surveys: ReadonlyMap<string, BundleSurvey>): RenderPlan {
   const selected = selectClusters(spec.clusters, clusters);
   const byKey = new Map<string, RenderJob>();
-  const byCluster = new Map(selected.map((cluster) => [cluster.name, new Map<string, string>()]));
-  for (const bundle of spec.bundles) {
-    const asks = JSON.stringify([spec.values, bundle.values, bundle.overlays]).includes("${cluster.");
-    const known = new Map<string, RenderJob>();
-    for (const cluster of selected) {
-      const survey = surveys.get(pathFor(bundle, cluster));
-      if (survey === undefined) continue;
-      const alike = likeness(bundle, cluster, asks || survey.names.some(isClusterName));
-      const job = known.get(alike) ?? makeJob(spec, bundle, cluster, survey, overlaysFor(bundle, cluster));
-      known.set(alike, job);
-      byKey.set(jobId(bundle.name, job.key), job);
-      byCluster.get(cluster.name)?.set(bundle.name, job.key);
-    }
-    for (const job of jobsForNobody(spec, bundle, surveys, { selected: selected.length, everyOverlay: everyOverlay === true }))
-      byKey.set(jobId(bundle.name, job.key), job);
+  const byCluster = new Map<string, ReadonlyMap<string, string>>();
+  const asking = new Set(spec.bundles.filter((bundle) => asksOfCluster(spec, bundle, surveys)));
+  const shapes = new Map<string, ReadonlyMap<string, string>>();
+  const known = new Map<string, RenderJob>();
+  const jobOf = (bundle: BundleSpec, cluster: PlacedCluster): RenderJob | undefined => {
+    const survey = surveys.get(pathFor(bundle, cluster));
+    if (survey === undefined) return undefined;
+    const alike = likeness(bundle, cluster, asking.has(bundle));
+    const make = (): RenderJob => makeJob(spec, bundle, cluster, survey, overlaysFor(bundle, cluster));
+    const id = jobId(bundle.name, alike);
+    const job = known.get(id) ?? (asking.has(bundle) ? make() : rememberedJob(spec, bundle, survey, alike, make));
+    known.set(id, job);
+    return job;
+  };
+  const varying = spec.bundles.filter((bundle) => bundle.overlays.length > 0 || asking.has(bundle));
+  for (const cluster of selected) {
+    const shape = varying.map((bundle) => likeness(bundle, cluster, asking.has(bundle))).join(" ");
+    const inputs =
+      shapes.get(shape) ??
+      new Map(spec.bundles.flatMap((bundle) => [jobOf(bundle, cluster)].flatMap((job) => (job ? [[bundle.name, addJob(job)] as const] : []))));
+    shapes.set(shape, inputs);
+    byCluster.set(cluster.name, inputs);
   }
+  for (const bundle of spec.bundles)
+    for (const job of jobsForNobody(spec, bundle, surveys, { selected: selected.length, everyOverlay: everyOverlay === true })) addJob(job);
   return { byKey, byCluster };
+
+  function addJob(job: RenderJob): string {
+    byKey.set(jobId(job.bundle.name, job.key), job);
+    return job.key;
+  }
+}
+
+/** Whether what a bundle comes to depends on more of a cluster than the overlays that it gets. */
+function asksOfCluster(spec: FleetSpec, bundle: BundleSpec, surveys: ReadonlyMap<string, BundleSurvey>): boolean {
+  if (JSON.stringify([spec.values, bundle.values, bundle.overlays]).includes("${cluster.")) return true;
+  return pathsOf(bundle).some((path) => surveys.get(path)?.names.some(isClusterName) === true);
+}
+
+/** Of surveys and fleet files that were remembered whole: what the one came to with the other. */
+const rememberedJobs = new WeakMap<BundleSurvey, WeakMap<FleetSpec, Map<string, RenderJob>>>();
+
+function rememberedJob(spec: FleetSpec, bundle: BundleSpec, survey: BundleSurvey, alike: string, make: () => RenderJob): RenderJob {
+  const ofSurvey = rememberedJobs.get(survey) ?? new WeakMap<FleetSpec, Map<string, RenderJob>>();
+  rememberedJobs.set(survey, ofSurvey);
+  const jobs = ofSurvey.get(spec) ?? new Map<string, RenderJob>();
+  ofSurvey.set(spec, jobs);
+  const key = `${bundle.name} ${alike}`;
+  const job = jobs.get(key) ?? make();
+  jobs.set(key, job);
+  return job;
 }
 
 /** Clusters of equal likeness have equal inputs, which need not be computed again: the overlays that count, and what is asked of the cluster. */
@@ -239,9 +277,34 @@ function placeOfPatch({ spec }: RenderFleetRequest, job: RenderJob, fleetFile: M
   return undefined;
 }
 
-async function renderJob(fleet: RenderFleetRequest, job: RenderJob, { clusterKinds, fleetFile }: OfFleet): Promise<JobOutcome> {
-  const { tree, tools, cache, signal } = fleet;
-  const request = {
+/** Finds what was rendered before, and renders the rest. In the jobs' order. */
+async function renderJobs(fleet: RenderFleetRequest, jobs: readonly RenderJob[], ofFleet: OfFleet): Promise<JobOutcome[]> {
+  const wanted = jobs.map((job) => ({ job, request: renderRequest(fleet, job, ofFleet) }));
+  const keyed = wanted.map(({ job, request }) => ({ job, request, key: rememberedKey(job, request) }));
+  const found = await fleet.cache?.find(keyed.map(({ key }) => key));
+  const atOnce = limitAtOnce(rendersAtOnce * 2);
+  return Promise.all(
+    keyed.map(async ({ job, request, key }) => {
+      const body = found?.get(key);
+      return body === undefined ? atOnce(() => makeBody(fleet.cache, job, request, key)) : { job, body, problems: [], made: false };
+    }),
+  );
+}
+
+const rememberedKeys = new WeakMap<RenderJob, { readonly of: string; readonly key: string }>();
+
+function rememberedKey(job: RenderJob, request: RenderRequest): string {
+  const of = JSON.stringify([request.clusterKinds, request.tools.versions]);
+  const known = rememberedKeys.get(job);
+  if (known?.of === of) return known.key;
+  const key = renderKey(request);
+  rememberedKeys.set(job, { of, key });
+  return key;
+}
+
+function renderRequest(fleet: RenderFleetRequest, job: RenderJob, { clusterKinds, fleetFile }: OfFleet): RenderRequest {
+  const { tree, tools, signal } = fleet;
+  return {
     tree,
     survey: job.survey,
     inputs: job.inputs,
@@ -251,9 +314,9 @@ async function renderJob(fleet: RenderFleetRequest, job: RenderJob, { clusterKin
     tools,
     signal,
   };
-  const key = renderKey(request);
-  const found = await cache?.find(key);
-  if (found !== undefined) return { job, body: found, problems: [], made: false };
+}
+
+async function makeBody(cache: RenderCache | undefined, job: RenderJob, request: RenderRequest, key: string): Promise<JobOutcome> {
   const outcome = await renderBundle(request);
   if (!outcome.ok) return { job, problems: outcome.problems, made: true };
   const { body } = outcome;

@@ -1,5 +1,6 @@
 import type { Problem } from "../domain/problem.ts";
 import { rendersAtOnce } from "../limits.ts";
+import { type KustomizeBuild, KustomizeWorkers } from "./kustomize-workers.ts";
 import { runSandboxed, type ToolOutcome, type ToolRun } from "./sandbox.ts";
 
 export type RenderToolName = "helm" | "kustomize";
@@ -10,19 +11,26 @@ export interface RenderTools {
   readonly versions: Readonly<Record<RenderToolName, string>>;
   /** Wait for a free slot and run a tool. Rejects when it cannot be found or started, or the signal fires. */
   run(name: RenderToolName, run: Omit<ToolRun, "file">): Promise<ToolOutcome>;
+  /** What kustomize would print, from a program that runs already; undefined when only running it can tell. */
+  buildInWorker(build: KustomizeBuild): Promise<string | undefined>;
+  /** Ends programs that wait for work. */
+  close(): void;
 }
 
 /**
  * Tools for a whole replica: make one and share it.
  *
  * @param options.tool where a program is; asked when it is first needed.
+ * @param options.worker the program that builds many kustomizations; undefined while there is none.
  * @param options.atOnce runs at once; default rendersAtOnce.
  */
 export function openRenderTools(options: {
   readonly tool: (name: RenderToolName) => Promise<string>;
   readonly versions: Readonly<Record<RenderToolName, string>>;
+  readonly worker?: () => string | undefined;
   readonly atOnce?: number;
 }): RenderTools {
+  const workers = new KustomizeWorkers(options.worker ?? (() => undefined));
   const slot = limitAtOnce(options.atOnce ?? rendersAtOnce);
   return {
     versions: options.versions,
@@ -30,6 +38,8 @@ export function openRenderTools(options: {
       const file = await options.tool(name);
       return slot(async () => runSandboxed({ ...run, file }));
     },
+    buildInWorker: async (build) => slot(async () => workers.build(build)),
+    close: () => workers.close(),
   };
 }
 

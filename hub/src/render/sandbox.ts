@@ -1,5 +1,7 @@
-import { spawn, spawnSync } from "node:child_process";
+import { type ChildProcessByStdio, spawn, spawnSync } from "node:child_process";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Readable, Writable } from "node:stream";
 import {
   renderAddressBytesMax,
   renderCpuSeconds,
@@ -8,6 +10,7 @@ import {
   renderMs,
   renderOutputBytesMax,
   renderSoftBytesMax,
+  renderWorkerCpuSeconds,
 } from "../limits.ts";
 
 /** Where the confining programs lie. Neither tool starts programs unless a plugin or a flag says so, and there is neither. */
@@ -78,6 +81,19 @@ export async function runSandboxed(run: ToolRun): Promise<ToolOutcome> {
   }
 }
 
+/** A program that is asked many things: confined like one that is run for a single one, with time for all of them. It has no folder; nobody hears what it complains of. */
+export function spawnWorker(file: string): ChildProcessByStdio<Writable, Readable, null> {
+  const prefix = confinement().map((part) => (part === cpuLimit(renderCpuSeconds) ? cpuLimit(renderWorkerCpuSeconds) : part));
+  const command = [...prefix, file];
+  const [program, args] = [command[0] ?? file, command.slice(1)];
+  const nowhere = join(tmpdir(), "flotilla-nowhere");
+  return spawn(program, args, { cwd: "/", env: environment(nowhere), stdio: ["pipe", "pipe", "ignore"] });
+}
+
+function cpuLimit(seconds: number): string {
+  return `--cpu=${seconds}`;
+}
+
 /** Nothing of the hub's environment: it holds credentials. Proxies, plugins and configuration folders are not there either. */
 function environment(folder: string): Record<string, string> {
   const home = join(folder, ".home");
@@ -135,7 +151,7 @@ function wrappers(): string[][][] {
       ["setpriv", "--pdeathsig", "KILL", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "--"],
       ["setpriv", "--pdeathsig", "KILL", "--no-new-privs", "--"],
     ],
-    [["prlimit", `--as=${renderAddressBytesMax}`, `--cpu=${renderCpuSeconds}`, `--fsize=${renderFileBytesMax}`, "--core=0", "--"]],
+    [["prlimit", `--as=${renderAddressBytesMax}`, cpuLimit(renderCpuSeconds), `--fsize=${renderFileBytesMax}`, "--core=0", "--"]],
   ];
 }
 

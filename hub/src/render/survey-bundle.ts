@@ -1,9 +1,10 @@
 import { sha256, type Json } from "@flotilla/proto/digest";
 import type { BundleKind, BundleUses } from "../domain/bundle-inputs.ts";
+import { NotedTree, TreeMemory } from "../domain/noted-tree.ts";
 import type { Problem } from "../domain/problem.ts";
 import { RefusedPathError, type SourceTree } from "../domain/source-tree.ts";
 import { namesIn } from "../domain/substitute.ts";
-import { bundleFilesMax, surveyedBlobsMax } from "../limits.ts";
+import { bundleFilesMax, surveyAnswersMax, surveyedBlobsMax } from "../limits.ts";
 import { detectKind } from "./detect-kind.ts";
 import { kustomizeClosure } from "./kustomize-closure.ts";
 import { readManifests } from "./kube-yaml.ts";
@@ -32,15 +33,17 @@ interface BlobFacts {
   readonly clusterKinds: readonly string[];
 }
 
-/** Facts by blob id, for a replica: an unchanged file is read once. Bounded; the oldest goes first. */
+/** Facts by blob id, for a replica: an unchanged file is read once. Bounded; the oldest goes first. Surveys whole, too: an unchanged bundle is not looked at again. */
 export interface SurveyMemory {
   get(blob: string): BlobFacts | undefined;
   set(blob: string, facts: BlobFacts): void;
+  readonly surveys: TreeMemory<BundleSurvey>;
 }
 
 export function openSurveyMemory(limit = surveyedBlobsMax): SurveyMemory {
   const facts = new Map<string, BlobFacts>();
   return {
+    surveys: new TreeMemory(surveyAnswersMax),
     get: (blob) => facts.get(blob),
     set: (blob, found) => {
       const [oldest] = facts.keys();
@@ -51,13 +54,21 @@ export function openSurveyMemory(limit = surveyedBlobsMax): SurveyMemory {
 }
 
 /**
- * Look at a bundle's folder: its kind, the files that rendering can read, the names in them. Renders nothing.
+ * Look at a bundle's folder: its kind, the files that rendering can read, the names in them. Renders nothing. A bundle of which nothing has changed
+ * that was looked at the last time, in its folder or where it leads, costs some lookups in the tree.
  *
  * @param path from the repository's root.
  */
 export async function surveyBundle(tree: SourceTree, path: string, memory: SurveyMemory): Promise<SurveyOutcome> {
+  // By content too: bundles of several repositories may lie at one path.
+  const key = `${tree.idOf(path)} ${path}`;
+  const known = memory.surveys.recall(key, tree);
+  if (known !== undefined) return { ok: true, survey: known };
+  const noted = new NotedTree(tree);
   try {
-    return await survey(tree, path, memory);
+    const outcome = await survey(noted, path, memory);
+    if (outcome.ok) memory.surveys.remember(key, noted, outcome.survey);
+    return outcome;
   } catch (error) {
     if (error instanceof RefusedPathError) return { ok: false, problems: [error.problem] };
     throw error;

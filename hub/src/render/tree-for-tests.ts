@@ -34,7 +34,16 @@ export function treeOf(
       reads.push(...wanted);
       return new Map(wanted.map((path) => [path, Buffer.from(contents[path] ?? "")]));
     },
-    idOf: (path) => (path in contents ? blobOf(path) : inside(path).length > 0 ? sha256(inside(path).map(blobOf).join()) : undefined),
+    idOf: (path) =>
+      path in contents
+        ? blobOf(path)
+        : inside(path).length > 0
+          ? sha256(
+              inside(path)
+                .map((file) => `${file.slice(path.length)} ${blobOf(file)}`)
+                .join(),
+            )
+          : undefined,
   };
 }
 

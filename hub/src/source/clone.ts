@@ -3,13 +3,15 @@ import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/p
 import { join } from "node:path";
 import { cloneBytesMax, gitLocalMs, openTreesPerClone } from "../limits.ts";
 import { gitEnvironment } from "./git-environment.ts";
-import { ObjectReader } from "./object-reader.ts";
+import { type ListedTree, nothingListed } from "./list-tree.ts";
+import { type CommitText, DamagedObjectError, LargeObjectError, ObjectReader } from "./object-reader.ts";
 import { runGit, type GitOutput } from "./run-git.ts";
 
 /** What is known of one commit. */
 export interface CommitFacts {
   readonly commit: string;
   readonly tree: string;
+  readonly parents: readonly string[];
   readonly author: string;
   readonly subject: string;
   readonly committedAt: Date | null;
@@ -28,6 +30,8 @@ export interface Clone {
   readonly facts: Map<string, CommitFacts>;
   /** Trees that are open, oldest first. */
   readonly trees: Map<string, Promise<unknown>>;
+  /** What the tree opened last is made of: the next one has most of it. */
+  listed: ListedTree;
   /** False until a fetch succeeded and `current` names this folder. */
   current: boolean;
 }
@@ -108,8 +112,8 @@ export function runLocal(
   });
 }
 
-const factsFormat = ["%(refname)", "%(objectname)", "%(tree)", "%(authorname) %(authoremail)", "%(committerdate:unix)", "%(subject)"];
-const peeledFormat = ["%(*objectname)", "%(*tree)", "%(*authorname) %(*authoremail)", "%(*committerdate:unix)", "%(*subject)"];
+const factsFormat = ["%(refname)", "%(objectname)", "%(tree)", "%(parent)", "%(authorname) %(authoremail)", "%(committerdate:unix)", "%(subject)"];
+const peeledFormat = ["%(*objectname)", "%(*tree)", "%(*parent)", "%(*authorname) %(*authoremail)", "%(*committerdate:unix)", "%(*subject)"];
 
 /** Read our refs and the commits that they name, annotated tags peeled, into memory. Refs to anything but commits are left out. */
 export async function loadRefs(clone: Clone, ...patterns: readonly string[]): Promise<GitOutput> {
@@ -118,20 +122,55 @@ export async function loadRefs(clone: Clone, ...patterns: readonly string[]): Pr
   if (!output.ok) return output;
   for (const line of output.stdout.split("\n")) {
     const [ref = "", ...fields] = line.split("\u001f");
-    const facts = readFacts(fields.slice(5)) ?? readFacts(fields.slice(0, 5));
-    if (facts === undefined) continue;
-    clone.refs.set(ref, facts.commit);
-    clone.facts.set(facts.commit, facts);
+    const facts = readFacts(fields.slice(6)) ?? readFacts(fields.slice(0, 6));
+    if (facts !== undefined) remember(clone, ref, facts);
   }
   return output;
 }
 
-function readFacts([commit = "", tree = "", author = "", seconds = "", subject = ""]: readonly string[]): CommitFacts | undefined {
+/**
+ * loadRefs for single refs, without starting a process: in the path of every push.
+ *
+ * @returns false when that was not the way: one of them is not there, or the clone could not be read.
+ */
+export async function loadNamedRefs(clone: Clone, names: readonly string[]): Promise<boolean> {
+  try {
+    const commits = await clone.reader.readCommits(names);
+    const facts = commits.map((commit) => (commit === undefined ? undefined : factsOf(commit)));
+    if (facts.includes(undefined)) return false;
+    for (const [index, name] of names.entries()) remember(clone, name, facts[index] as CommitFacts);
+    return true;
+  } catch (error) {
+    if (error instanceof DamagedObjectError || error instanceof LargeObjectError) return false;
+    throw error;
+  }
+}
+
+function remember(clone: Clone, ref: string, facts: CommitFacts): void {
+  clone.refs.set(ref, facts.commit);
+  clone.facts.set(facts.commit, facts);
+}
+
+/** The lines above a commit's message, and the first paragraph of that. */
+function factsOf({ id, text }: CommitText): CommitFacts | undefined {
+  const end = text.indexOf("\n\n");
+  const lines = (end < 0 ? text : text.slice(0, end)).split("\n");
+  const message = end < 0 ? "" : text.slice(end + 2).replace(/^\n+/, "");
+  const written = (word: string): string[] => lines.filter((line) => line.startsWith(`${word} `)).map((line) => line.slice(word.length + 1));
+  const signed = /^(.*?) ?(-?\d+) [+-]\d+$/;
+  const [author = ""] = written("author").map((line) => signed.exec(line)?.[1] ?? line);
+  const [seconds = ""] = written("committer").map((line) => signed.exec(line)?.[2] ?? "");
+  const [subject = ""] = message.split(/\n\s*\n/);
+  return readFacts([id, written("tree")[0] ?? "", written("parent").join(" "), author, seconds, subject.replaceAll("\n", " ")]);
+}
+
+function readFacts([commit = "", tree = "", parents = "", author = "", seconds = "", subject = ""]: readonly string[]): CommitFacts | undefined {
   if (commit === "" || tree === "") return undefined;
   const committedAt = seconds === "" ? null : new Date(Number(seconds) * 1_000);
   return {
     commit,
     tree,
+    parents: parents === "" ? [] : parents.split(" "),
     author: oneLine(author),
     subject: oneLine(subject),
     committedAt: committedAt === null || Number.isNaN(committedAt.getTime()) ? null : committedAt,
@@ -172,7 +211,7 @@ export function forgetOldTrees(clone: Clone): void {
 function cloneAt(url: string, home: string, name: string, guard: string, current: boolean): Clone {
   const gitDir = join(home, name);
   const reader = new ObjectReader(gitEnvironment({ gitDir }));
-  return { url, home, gitDir, guard, reader, refs: new Map(), facts: new Map(), trees: new Map(), current };
+  return { url, home, gitDir, guard, reader, refs: new Map(), facts: new Map(), trees: new Map(), listed: nothingListed, current };
 }
 
 async function sweep(home: string, current: string): Promise<void> {

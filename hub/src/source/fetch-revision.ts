@@ -4,6 +4,7 @@ import {
   countPacks,
   createClone,
   discardClone,
+  loadNamedRefs,
   loadRefs,
   openClone,
   oversize,
@@ -178,7 +179,8 @@ async function fetchByName(fetch: Fetch, clone: Clone): Promise<ReadonlyMap<stri
     if (["unknown-ref", "clone-damaged", "git-failed", "object-refused"].includes(problem.code)) return undefined;
     throw new GitFailed(diagnose(fetch, output));
   }
-  must(fetch, await loadRefs(clone, ...fetch.refs.map(trackedRef), `refs/flotilla/seen/${stamp}-*`));
+  const named = [...fetch.refs.map(trackedRef), ...fetch.refs.map((_ref, index) => `refs/flotilla/seen/${stamp}-${index}`)];
+  if (!(await loadNamedRefs(clone, named))) must(fetch, await loadRefs(clone, ...named));
   const tips = fetch.refs.flatMap((ref) => {
     const commit = clone.refs.get(trackedRef(ref));
     return commit === undefined ? [] : [{ ref, object: commit, commit }];
@@ -322,6 +324,8 @@ async function isRewound(fetch: Fetch, clone: Clone, tip: RemoteTip): Promise<bo
 }
 
 async function descends(clone: Clone, commit: string, from: string): Promise<boolean> {
+  // What a push mostly is needs no process.
+  if (clone.facts.get(commit)?.parents.includes(from) === true) return true;
   const output = await runLocal(clone, ["rev-list", "--count", "--max-count=1", "--end-of-options", from, `^${commit}`]);
   return output.ok && output.stdout.trim() === "0";
 }

@@ -1,16 +1,34 @@
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { objectReaderIdleMs } from "../limits.ts";
+import { gitOutputBytesMax, objectReaderIdleMs } from "../limits.ts";
+
+type ObjectType = "blob" | "tree" | "commit";
 
 interface Wanted {
-  readonly blob: string;
+  /** An id, or what Git finds one by. */
+  readonly name: string;
+  readonly type: ObjectType;
+  /** As a tree or somebody else says; left out where nobody has said. */
+  readonly bytes?: number;
+}
+
+/** An object as Git has it; undefined where a name names none. */
+interface Found {
+  readonly id: string;
   readonly bytes: number;
+  readonly content: Uint8Array;
+}
+
+/** A commit as it is written. */
+export interface CommitText {
+  readonly id: string;
+  readonly text: string;
 }
 
 interface Batch {
   readonly wanted: readonly Wanted[];
-  readonly found: Uint8Array[];
-  resolve(found: readonly Uint8Array[]): void;
+  readonly found: (Found | undefined)[];
+  resolve(found: readonly (Found | undefined)[]): void;
   reject(error: Error): void;
 }
 
@@ -19,26 +37,31 @@ export class DamagedObjectError extends Error {
   override readonly name = "DamagedObjectError";
 }
 
+interface PartialContent {
+  readonly id: string;
+  readonly buffer: Buffer;
+  filled: number;
+}
+
 /** One reader's batches that wait; each is one bundle's render. */
 const batchesMax = 1_000;
 
+/** An object that is larger than anything that is read whole. */
+export class LargeObjectError extends Error {
+  override readonly name = "LargeObjectError";
+}
+
 /**
- * Blobs by one long-lived `git cat-file --batch`: two thousand in a few tens of milliseconds, against a process each. Batches go
- * through one after the other; every blob's hash is checked, so what is rendered is what the commit says. The process ends by
- * itself when idle and comes back when asked.
+ * Objects of a clone by long-lived Git processes: two thousand in a few tens of milliseconds, against a process each. What is asked is answered in
+ * its order; every object's hash is checked, so what is rendered is what the commit says.
  */
 export class ObjectReader {
-  readonly #env: Readonly<Record<string, string>>;
-  readonly #waiting: Batch[] = [];
-  #running: Batch | undefined;
-  #child: ChildProcessWithoutNullStreams | undefined;
-  #idle: NodeJS.Timeout | undefined;
-  #closed = false;
-  #pending: Buffer = Buffer.alloc(0);
-  #content: { readonly buffer: Buffer; filled: number } | undefined;
+  readonly #contents: ObjectPipe;
+  readonly #sizes: ObjectPipe;
 
   constructor(env: Readonly<Record<string, string>>) {
-    this.#env = env;
+    this.#contents = new ObjectPipe(env, "--batch");
+    this.#sizes = new ObjectPipe(env, "--batch-check");
   }
 
   /**
@@ -46,7 +69,68 @@ export class ObjectReader {
    *
    * @throws DamagedObjectError when one is missing, of another size or of another hash.
    */
-  read(wanted: readonly Wanted[]): Promise<readonly Uint8Array[]> {
+  async read(wanted: readonly { readonly blob: string; readonly bytes: number }[]): Promise<readonly Uint8Array[]> {
+    return contentsOf(await this.#contents.ask(wanted.map(({ blob, bytes }) => ({ name: blob, type: "blob", bytes }))));
+  }
+
+  /**
+   * Trees as Git keeps them, in the order asked.
+   *
+   * @throws DamagedObjectError, LargeObjectError
+   */
+  async readTrees(ids: readonly string[]): Promise<readonly Uint8Array[]> {
+    return contentsOf(await this.#contents.ask(ids.map((name) => ({ name, type: "tree" }))));
+  }
+
+  /**
+   * What refs of our own name now, tags peeled, in the order asked; undefined for one that names no commit.
+   *
+   * @throws DamagedObjectError, LargeObjectError
+   */
+  async readCommits(refs: readonly string[]): Promise<readonly (CommitText | undefined)[]> {
+    const found = await this.#contents.ask(refs.map((ref) => ({ name: `${ref}^{commit}`, type: "commit" })));
+    return found.map((commit) => commit && { id: commit.id, text: Buffer.from(commit.content).toString("utf8") });
+  }
+
+  /**
+   * Sizes of blobs, in the order asked.
+   *
+   * @throws DamagedObjectError when one is missing.
+   */
+  async sizesOf(blobs: readonly string[]): Promise<readonly number[]> {
+    const found = await this.#sizes.ask(blobs.map((name) => ({ name, type: "blob" })));
+    return found.map((blob) => blob?.bytes ?? 0);
+  }
+
+  close(): void {
+    this.#contents.close();
+    this.#sizes.close();
+  }
+}
+
+/** Only names can name nothing: an id that is missing is an error. */
+function contentsOf(found: readonly (Found | undefined)[]): readonly Uint8Array[] {
+  return found.flatMap((object) => object?.content ?? []);
+}
+
+/** One `git cat-file`. Batches go through one after the other; the process ends by itself when idle and comes back when asked. */
+class ObjectPipe {
+  readonly #env: Readonly<Record<string, string>>;
+  readonly #mode: "--batch" | "--batch-check";
+  readonly #waiting: Batch[] = [];
+  #running: Batch | undefined;
+  #child: ChildProcessWithoutNullStreams | undefined;
+  #idle: NodeJS.Timeout | undefined;
+  #closed = false;
+  #pending: Buffer = Buffer.alloc(0);
+  #content: PartialContent | undefined;
+
+  constructor(env: Readonly<Record<string, string>>, mode: "--batch" | "--batch-check") {
+    this.#env = env;
+    this.#mode = mode;
+  }
+
+  ask(wanted: readonly Wanted[]): Promise<readonly (Found | undefined)[]> {
     if (wanted.length === 0) return Promise.resolve([]);
     if (this.#closed) return Promise.reject(new DamagedObjectError("the clone was thrown away"));
     if (this.#waiting.length >= batchesMax) return Promise.reject(new Error("too many reads wait for this repository"));
@@ -74,11 +158,11 @@ export class ObjectReader {
     this.#running = batch;
     const child = (this.#child ??= this.#start());
     child.ref();
-    child.stdin.write(`${batch.wanted.map(({ blob }) => blob).join("\n")}\n`);
+    child.stdin.write(`${batch.wanted.map(({ name }) => name).join("\n")}\n`);
   }
 
   #start(): ChildProcessWithoutNullStreams {
-    const child = spawn("git", ["cat-file", "--batch"], { env: this.#env, cwd: "/", stdio: ["pipe", "pipe", "pipe"] });
+    const child = spawn("git", ["cat-file", this.#mode], { env: this.#env, cwd: "/", stdio: ["pipe", "pipe", "pipe"] });
     this.#pending = Buffer.alloc(0);
     this.#content = undefined;
     child.stdout.on("data", (chunk: Buffer) => {
@@ -90,7 +174,7 @@ export class ObjectReader {
     const ended = (): void => {
       if (this.#child !== child) return;
       this.#child = undefined;
-      this.#fail(new DamagedObjectError("Git ended while blobs were read"));
+      this.#fail(new DamagedObjectError("Git ended while objects were read"));
     };
     child.on("error", ended);
     child.on("exit", ended);
@@ -104,7 +188,7 @@ export class ObjectReader {
     }
   }
 
-  /** "<id> blob <size>\n"; then size bytes and "\n". */
+  /** "<id> <type> <size>\n", then size bytes and "\n" where contents are asked for; or "<name> missing\n". */
   #takeHeader(chunk: Buffer): Buffer {
     const end = chunk.indexOf(0x0a);
     if (end < 0) {
@@ -115,34 +199,45 @@ export class ObjectReader {
     this.#pending = Buffer.alloc(0);
     const batch = this.#running;
     const wanted = batch?.wanted[batch.found.length];
-    const [id, type, size] = line.split(" ");
-    if (wanted === undefined || id !== wanted.blob || type !== "blob" || Number(size) !== wanted.bytes) {
-      this.#fail(new DamagedObjectError(`blob ${wanted?.blob ?? ""} is not in the clone as the tree says`));
+    const [id = "", type, size] = line.split(" ");
+    const bytes = Number(size);
+    if (wanted !== undefined && !isId(wanted.name) && line === `${wanted.name} missing`) this.#add(undefined);
+    else if (wanted === undefined || !isObject(wanted, id, type, bytes)) {
+      this.#fail(new DamagedObjectError(`${wanted?.type ?? "object"} ${wanted?.name ?? ""} is not in the clone as it should be`));
+      return Buffer.alloc(0);
+    } else if (this.#mode === "--batch-check") this.#add({ id, bytes, content: nothing });
+    else if (wanted.bytes === undefined && bytes > gitOutputBytesMax) {
+      this.#fail(new LargeObjectError(`${type} ${id} has ${bytes} bytes`));
       return Buffer.alloc(0);
     }
     // One byte more: the line's end after the content.
-    this.#content = { buffer: Buffer.allocUnsafe(wanted.bytes + 1), filled: 0 };
+    else this.#content = { id, buffer: Buffer.allocUnsafe(bytes + 1), filled: 0 };
     return chunk.subarray(end + 1);
   }
 
-  #takeContent(chunk: Buffer, content: { readonly buffer: Buffer; filled: number }): Buffer {
+  #takeContent(chunk: Buffer, content: PartialContent): Buffer {
     const taken = Math.min(chunk.length, content.buffer.length - content.filled);
     chunk.copy(content.buffer, content.filled, 0, taken);
     content.filled += taken;
-    if (content.filled === content.buffer.length) this.#finish(content.buffer.subarray(0, -1));
+    if (content.filled === content.buffer.length) this.#finish(content.id, content.buffer.subarray(0, -1));
     return chunk.subarray(taken);
   }
 
-  #finish(blob: Buffer): void {
+  #finish(id: string, content: Buffer): void {
     this.#content = undefined;
-    const batch = this.#running;
-    const wanted = batch?.wanted[batch.found.length];
-    if (batch === undefined || wanted === undefined) return;
-    if (blobId(blob, wanted.blob.length) !== wanted.blob) {
-      this.#fail(new DamagedObjectError(`blob ${wanted.blob} holds something else than its name says`));
+    const wanted = this.#running?.wanted[this.#running.found.length];
+    if (wanted === undefined) return;
+    if (objectId(wanted.type, content, id.length) !== id) {
+      this.#fail(new DamagedObjectError(`${wanted.type} ${id} holds something else than its name says`));
       return;
     }
-    batch.found.push(blob);
+    this.#add({ id, bytes: content.length, content });
+  }
+
+  #add(found: Found | undefined): void {
+    const batch = this.#running;
+    if (batch === undefined) return;
+    batch.found.push(found);
     if (batch.found.length < batch.wanted.length) return;
     this.#running = undefined;
     this.#child?.unref();
@@ -168,10 +263,25 @@ export class ObjectReader {
   }
 }
 
+const nothing = new Uint8Array();
+
+function isId(name: string): boolean {
+  return /^([0-9a-f]{40}|[0-9a-f]{64})$/.test(name);
+}
+
+function isObject(wanted: Wanted, id: string, type: string | undefined, bytes: number): boolean {
+  if (type !== wanted.type || !isId(id) || !Number.isSafeInteger(bytes)) return false;
+  return (id === wanted.name || !isId(wanted.name)) && (wanted.bytes === undefined || wanted.bytes === bytes);
+}
+
 /** Git's id of a blob; the hash is told by an id's length. */
 export function blobId(content: Uint8Array, idChars = 40): string {
+  return objectId("blob", content, idChars);
+}
+
+function objectId(type: ObjectType, content: Uint8Array, idChars: number): string {
   return createHash(idChars === 64 ? "sha256" : "sha1")
-    .update(`blob ${content.length}\0`)
+    .update(`${type} ${content.length}\0`)
     .update(content)
     .digest("hex");
 }

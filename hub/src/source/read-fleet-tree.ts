@@ -1,11 +1,11 @@
 import type { Problem } from "../domain/problem.ts";
 import { RefusedPathError, type SourceTree, type TreeFile } from "../domain/source-tree.ts";
 import { entriesPerTreeMax, folderBytesMax } from "../limits.ts";
-import { forgetOldTrees, runLocal, type Clone } from "./clone.ts";
-import { diagnoseGit } from "./git-problem.ts";
+import { forgetOldTrees, type Clone } from "./clone.ts";
 import { isCommitId } from "./git-ref.ts";
-import { DamagedObjectError } from "./object-reader.ts";
-import { TreeIndex, type TreeEntry } from "./tree-index.ts";
+import { listTree } from "./list-tree.ts";
+import { DamagedObjectError, LargeObjectError } from "./object-reader.ts";
+import { TreeIndex } from "./tree-index.ts";
 
 export type OpenedTree =
   | { readonly ok: true; readonly tree: SourceTree }
@@ -15,12 +15,14 @@ export type OpenedTree =
 /** A read failed because the clone does not hold what it should. */
 export class DamagedCloneError extends Error {
   override readonly name = "DamagedCloneError";
-  readonly problem: Problem = { code: "clone-damaged", message: "the hub's copy of the repository is damaged; it is being made anew" };
+  readonly problem = cloneDamaged;
 }
 
+const cloneDamaged: Problem = { code: "clone-damaged", message: "the hub's copy of the repository is damaged; it is being made anew" };
+
 /**
- * Open one commit of a clone as a tree: one `ls-tree`, then blobs from one `cat-file --batch`. There is no work tree, so a symlink is
- * a blob like any other and leads nowhere. Trees are shared by the fleets of a repository.
+ * Open one commit of a clone as a tree. Folders that the tree opened before it has as well are not read again. There is no work tree, so a symlink
+ * is a blob like any other and leads nowhere. Trees are shared by the fleets of a repository.
  *
  * Codes: revision-not-here (fetch it first), tree-too-big, clone-damaged.
  */
@@ -43,15 +45,16 @@ async function openTree(clone: Clone, revision: string): Promise<OpenedTree> {
       message: `commit ${revision.slice(0, 64)} is not in the hub's copy of the repository`,
       hint: "it is fetched when a fleet follows it",
     });
-  const output = await runLocal(clone, ["ls-tree", "-r", "-t", "-z", "--long", "--full-tree", "--end-of-options", revision]);
-  if (!output.ok) {
-    if (output.stopped === "too-big") return failed(tooManyEntries);
-    const { problem, damaged } = diagnoseGit(output, { folders: [clone.home], words: [] });
-    return { ok: false, problem, damaged: damaged || output.exitCode === 128 };
+  try {
+    const found = await listTree(clone.reader, facts.tree, clone.listed);
+    if (found === undefined) return failed(tooManyEntries);
+    clone.listed = found.listed;
+    return { ok: true, tree: new GitTree(clone, revision, facts.tree, new TreeIndex(facts.tree, found.entries)) };
+  } catch (error) {
+    if (error instanceof LargeObjectError) return failed(tooManyEntries);
+    if (error instanceof DamagedObjectError) return { ok: false, problem: cloneDamaged, damaged: true };
+    throw error;
   }
-  const entries = parseTree(output.stdout);
-  if (entries.length > entriesPerTreeMax) return failed(tooManyEntries);
-  return { ok: true, tree: new GitTree(clone, revision, facts.tree, new TreeIndex(facts.tree, entries)) };
 }
 
 const tooManyEntries: Problem = {
@@ -62,18 +65,6 @@ const tooManyEntries: Problem = {
 
 function failed(problem: Problem): OpenedTree {
   return { ok: false, problem, damaged: false };
-}
-
-/** "<mode> <type> <id> <size padded>\t<path>\0" */
-export function parseTree(output: string): TreeEntry[] {
-  const entries: TreeEntry[] = [];
-  for (const line of output.split("\0")) {
-    const tab = line.indexOf("\t");
-    if (tab < 0) continue;
-    const [mode = "", , id = "", size = "-"] = line.slice(0, tab).split(/ +/);
-    entries.push({ mode, id, bytes: size === "-" ? 0 : Number(size), path: line.slice(tab + 1) });
-  }
-  return entries;
 }
 
 class GitTree implements SourceTree {

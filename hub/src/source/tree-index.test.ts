@@ -1,7 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { RefusedPathError } from "../domain/source-tree.ts";
-import { parseTree } from "./read-fleet-tree.ts";
 import { TreeIndex, type TreeEntry } from "./tree-index.ts";
 import { refusePath } from "./unsafe-path.ts";
 
@@ -106,14 +105,5 @@ describe("TreeIndex", () => {
         expect(index.files(asked).map((found) => found.path)).toEqual(paths.filter((name) => name.startsWith(`${asked}/`)).toSorted());
       }),
     );
-  });
-});
-
-describe("parseTree", () => {
-  it("reads what ls-tree -z --long prints, whatever names hold", () => {
-    expect(parseTree(`100644 blob ${id}      12\ta b\tc\n.yaml\u0000040000 tree ${id}       -\td\u0000`)).toEqual([
-      { mode: "100644", id, bytes: 12, path: "a b\tc\n.yaml" },
-      { mode: "040000", id, bytes: 0, path: "d" },
-    ]);
   });
 });

@@ -1,15 +1,17 @@
 import type { Problem } from "../domain/problem.ts";
 import { RefusedPathError, type TreeFile } from "../domain/source-tree.ts";
 import { fileBytesMax, filesPerFolderMax, folderBytesMax } from "../limits.ts";
-import { refusePath } from "./unsafe-path.ts";
+import { refuseLength, refusePath } from "./unsafe-path.ts";
 
-/** One entry of a tree, as `ls-tree -r -t` lists it. */
+/** One entry of a tree, with its path from the root. */
 export interface TreeEntry {
   /** Octal, as Git writes it: 100644, 100755, 040000, 120000 (symlink), 160000 (submodule). */
   readonly mode: string;
   readonly id: string;
   readonly bytes: number;
   readonly path: string;
+  /** Why one of its names is refused, and null where none is; left out where nobody has looked. */
+  readonly reason?: string | null;
 }
 
 /**
@@ -27,8 +29,11 @@ export class TreeIndex {
     const files: TreeFile[] = [];
     const folders = new Map<string, string>([["", treeId]]);
     const refused = new Map<string, Problem>();
-    for (const { mode, id, bytes, path } of entries) {
-      const reason = refuseMode(mode) ?? refusePath(path) ?? (bytes > fileBytesMax ? `it is larger than ${fileBytesMax / 1024 ** 2} MiB` : undefined);
+    for (const { mode, id, bytes, path, reason: ofName } of entries) {
+      const reason =
+        refuseMode(mode) ??
+        (ofName === undefined ? refusePath(path) : (ofName ?? refuseLength(path))) ??
+        (bytes > fileBytesMax ? `it is larger than ${fileBytesMax / 1024 ** 2} MiB` : undefined);
       if (reason !== undefined) refused.set(path, refusal(path, reason, mode));
       else if (mode === "040000") folders.set(path, id);
       else files.push({ path, bytes, blob: id });

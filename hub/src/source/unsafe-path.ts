@@ -8,19 +8,31 @@ const ignoredByHfs = /[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]/g;
  * every file system.
  */
 export function refusePath(path: string): string | undefined {
-  if (path.length > pathCharsMax) return `its path is longer than ${pathCharsMax} characters`;
-  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
-  if (/[\u0000-\u001f\u007f]/.test(path)) return "its name holds a control character";
-  if (path.includes("\\")) return "its name holds a backslash, which separates folders elsewhere";
-  if (path.includes("\ufffd")) return "its name is not UTF-8";
+  const reason = refuseLength(path);
+  if (reason !== undefined) return reason;
   if (path.startsWith("/")) return "its path is absolute";
-  const parts = path.split("/");
-  if (parts.length > pathDepthMax) return `it lies deeper than ${pathDepthMax} folders`;
-  return parts.map(refuseName).find((reason) => reason !== undefined);
+  return path
+    .split("/")
+    .map((part) => refuseName(part))
+    .find((found) => found !== undefined);
 }
 
-function refuseName(name: string): string | undefined {
+/** What the names in a path do not tell. */
+export function refuseLength(path: string): string | undefined {
+  if (path.length > pathCharsMax) return `its path is longer than ${pathCharsMax} characters`;
+  let depth = 1;
+  for (let at = path.indexOf("/"); at >= 0; at = path.indexOf("/", at + 1)) depth += 1;
+  return depth > pathDepthMax ? `it lies deeper than ${pathDepthMax} folders` : undefined;
+}
+
+/** Why no path may have this name in it. */
+export function refuseName(name: string): string | undefined {
+  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+  if (/[\u0000-\u001f\u007f]/.test(name)) return "its name holds a control character";
+  if (name.includes("\\")) return "its name holds a backslash, which separates folders elsewhere";
+  if (name.includes("\ufffd")) return "its name is not UTF-8";
   if (name === "") return "its path has an empty part";
+  if (name.includes("/")) return "its name holds a slash, which separates folders";
   if (name === "." || name === "..") return `its path holds '${name}'`;
   if (name.length > 255) return "its name is longer than 255 characters";
   if (isDotGit(name)) return "it is a '.git' of its own, in one of the forms that file systems know";

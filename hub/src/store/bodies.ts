@@ -21,17 +21,20 @@ export interface BodyToStore {
   readonly warnings: readonly Problem[];
 }
 
-/** What was rendered before for a key, if its body is still here. */
-export async function findRender(pool: pg.Pool, key: string): Promise<StoredBody | undefined> {
-  const { rows } = await pool.query<{ digest: string; object_count: number; body_bytes: string; object_ids: string[]; warnings: Problem[] }>({
-    name: "find-render",
-    text: "SELECT r.digest, b.object_count, b.body_bytes, b.object_ids, r.warnings FROM renders r JOIN bodies b USING (digest) WHERE r.key = $1",
-    values: [key],
+/** What was rendered before, by key, as far as its body is still here. */
+export async function findRenders(pool: pg.Pool, keys: readonly string[]): Promise<Map<string, StoredBody>> {
+  if (keys.length === 0) return new Map();
+  const { rows } = await pool.query<{ key: string; digest: string; object_count: number; body_bytes: string; object_ids: string[]; warnings: Problem[] }>({
+    name: "find-renders",
+    text: "SELECT r.key, r.digest, b.object_count, b.body_bytes, b.object_ids, r.warnings FROM renders r JOIN bodies b USING (digest) WHERE r.key = ANY($1::text[])",
+    values: [keys],
   });
-  const row = rows[0];
-  return row === undefined
-    ? undefined
-    : { digest: row.digest, objectCount: row.object_count, bodyBytes: Number(row.body_bytes), objectIds: row.object_ids, warnings: row.warnings };
+  return new Map(
+    rows.map(({ key, digest, object_count: objectCount, body_bytes: bodyBytes, object_ids: objectIds, warnings }) => [
+      key,
+      { digest, objectCount, bodyBytes: Number(bodyBytes), objectIds, warnings },
+    ]),
+  );
 }
 
 /** Keeps what a key rendered to; the body once, sealed, whatever the number of keys. */
@@ -57,8 +60,8 @@ export async function saveRender(pool: pg.Pool, sealing: Sealing, key: string, b
 export function renderCache(
   pool: pg.Pool,
   sealing: Sealing,
-): { find(key: string): Promise<StoredBody | undefined>; save(key: string, body: BodyToStore): Promise<void> } {
-  return { find: (key) => findRender(pool, key), save: (key, body) => saveRender(pool, sealing, key, body) };
+): { find(keys: readonly string[]): Promise<ReadonlyMap<string, StoredBody>>; save(key: string, body: BodyToStore): Promise<void> } {
+  return { find: (keys) => findRenders(pool, keys), save: (key, body) => saveRender(pool, sealing, key, body) };
 }
 
 /** Compressed content of bodies by digest; those that are not here are left out. */

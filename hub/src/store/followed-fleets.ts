@@ -1,6 +1,6 @@
 import type pg from "pg";
 import { clusterNameLabel } from "@flotilla/proto/names";
-import type { Owner } from "../domain/claims.ts";
+import type { Owner, WantedObjects } from "../domain/claims.ts";
 import type { LabelSelector } from "../domain/fleet-spec.ts";
 import type { TargetedCluster } from "../domain/plan-removals.ts";
 import type { Problem } from "../domain/problem.ts";
@@ -45,18 +45,46 @@ export async function readClustersForPlacement(pool: pg.Pool): Promise<readonly 
   return rows;
 }
 
-/** Who else than a fleet owns which object, by cluster and object id; of some objects the fleet itself is told too. */
+/** Fewer clusters are looked at one by one; more cost less when the claims of other fleets are read through. */
+const clustersOneByOneMax = 200;
+
+interface OwnerRow {
+  readonly cluster: string;
+  readonly object_id: string;
+  readonly fleet: string;
+  readonly bundle: string;
+}
+
+/**
+ * Who else than a fleet owns what it wants, by cluster and object id; of what it wants twice the fleet itself is told too. Its own claims, a million in a
+ * large fleet, are not read for it.
+ */
 export async function readOwners(
   pool: pg.Pool,
   clusters: readonly string[],
   fleet: string,
-  objectIds: readonly string[],
+  wanted: WantedObjects,
 ): Promise<ReadonlyMap<string, ReadonlyMap<string, Owner>>> {
-  const { rows } = await pool.query<{ cluster: string; object_id: string; fleet: string; bundle: string }>({
-    name: "read-owners",
-    text: "SELECT cluster, object_id, fleet, bundle FROM claims WHERE cluster = ANY($1::text[]) AND (fleet <> $2 OR object_id = ANY($3::text[]))",
-    values: [clusters, fleet, objectIds],
-  });
+  const others =
+    clusters.length <= clustersOneByOneMax
+      ? {
+          name: "read-owners-in-clusters",
+          text: `SELECT c.* FROM unnest($1::text[]) AS k (cluster)
+                 CROSS JOIN LATERAL (SELECT cluster, object_id, fleet, bundle FROM claims WHERE claims.cluster = k.cluster OFFSET 0) c
+                 WHERE c.fleet <> $2 AND c.object_id = ANY($3::text[])`,
+        }
+      : {
+          name: "read-owners",
+          // The other fleets are found by steps through the index, one for each. What they have is read once and held against both lists: not looked for by each pair of them.
+          text: `SELECT c.* FROM (
+                   SELECT cluster, object_id, fleet, bundle FROM claims WHERE fleet = ANY(ARRAY(
+                     WITH RECURSIVE owner AS ((SELECT fleet FROM claims ORDER BY fleet LIMIT 1) UNION ALL
+                       SELECT (SELECT c.fleet FROM claims c WHERE c.fleet > owner.fleet ORDER BY c.fleet LIMIT 1) FROM owner WHERE owner.fleet IS NOT NULL)
+                     SELECT fleet FROM owner WHERE fleet <> $2)) OFFSET 0) c
+                 WHERE c.cluster = ANY($1::text[]) AND c.object_id = ANY($3::text[])`,
+        };
+  const { rows } = await pool.query<OwnerRow>({ ...others, values: [clusters, fleet, wanted.ids] });
+  rows.push(...(await readOwnClaims(pool, clusters, fleet, wanted.twice)));
   const owners = new Map<string, Map<string, Owner>>();
   // One object per owner: a cluster has thousands of claims and tens of owners.
   const known = new Map<string, Owner>();
@@ -68,6 +96,16 @@ export async function readOwners(
     owners.set(cluster, inCluster.set(objectId, owner));
   }
   return owners;
+}
+
+async function readOwnClaims(pool: pg.Pool, clusters: readonly string[], fleet: string, objectIds: readonly string[]): Promise<OwnerRow[]> {
+  if (objectIds.length === 0) return [];
+  const { rows } = await pool.query<OwnerRow>({
+    name: "read-own-claims",
+    text: "SELECT cluster, object_id, fleet, bundle FROM claims WHERE fleet = $2 AND cluster = ANY($1::text[]) AND object_id = ANY($3::text[])",
+    values: [clusters, fleet, objectIds],
+  });
+  return rows;
 }
 
 /** Clusters that hold a target of the fleet without a tombstone, and what is known of those that leave. */

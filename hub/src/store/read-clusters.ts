@@ -5,6 +5,7 @@ import type { LabelExpression } from "../domain/fleet-spec.ts";
 import { isoOrNull } from "./iso-time.ts";
 import type { ListBounds } from "./read-fleets.ts";
 import { Conditions, readPage, type PageOf } from "./read-page.ts";
+import { suspendedSql } from "./suspended.ts";
 
 export interface ClusterFilter extends ListBounds {
   readonly name?: string | undefined;
@@ -31,7 +32,7 @@ interface StoredCluster {
   readonly as_of: Date | null;
 }
 
-const from = `seen_clusters c CROSS JOIN LATERAL (
+const itsTargets = `CROSS JOIN LATERAL (
     SELECT COALESCE(array_agg(t.fleet ORDER BY t.fleet), '{}') AS fleets, count(*) AS held,
            count(*) FILTER (WHERE t.sync = 'OutOfSync') AS out_of_sync, count(*) FILTER (WHERE t.sync = 'Unknown') AS unknown,
            (array_agg(t.health ORDER BY health_rank(t.health)))[1] AS health, min(t.as_of) AS as_of
@@ -39,10 +40,10 @@ const from = `seen_clusters c CROSS JOIN LATERAL (
 
 /** The same as being among its fleets, without adding those up for every cluster there is. */
 const holdsFleet =
-  "EXISTS (SELECT FROM targets t WHERE t.fleet = ¤ AND t.cluster = c.name AND t.tombstone IS NULL AND t.removed_at IS NULL AND c.removed_at IS NULL)";
+  "c.removed_at IS NULL AND EXISTS (SELECT FROM targets t WHERE t.fleet = ¤ AND t.cluster = c.name AND t.tombstone IS NULL AND t.removed_at IS NULL)";
 
 /** A connected cluster without a fleet lacks nothing; whatever is not connected is Unknown. */
-const select = `c.name, c.labels, c.facts, c.phase, c.created_at, c.enrolled_at, c.last_seen_at, c.agent_version, c.kubernetes_version, c.hub_id, s.fleets, suspension_of('', c.name, '') AS suspended,
+const select = `c.name, c.labels, c.facts, c.phase, c.created_at, c.enrolled_at, c.last_seen_at, c.agent_version, c.kubernetes_version, c.hub_id, s.fleets, ${suspendedSql("''", "c.name", "''")},
   CASE WHEN c.phase <> 'Connected' OR s.unknown > 0 AND s.out_of_sync = 0 THEN 'Unknown' WHEN s.out_of_sync > 0 THEN 'OutOfSync' ELSE 'Synced' END AS sync,
   CASE WHEN c.phase <> 'Connected' THEN 'Unknown' WHEN s.held = 0 THEN 'Current' ELSE s.health END AS health,
   COALESCE(s.as_of, c.last_seen_at) AS as_of`;
@@ -53,11 +54,11 @@ export async function readClusters(pool: pg.Pool, query: ClusterFilter): Promise
   if (query.phase !== "Removed") where.always("c.phase <> 'Removed'");
   for (const expression of query.labels ?? []) addLabel(where, expression);
   const page = await readPage<StoredCluster>(pool, {
-    from,
+    from: "seen_clusters c",
+    adds: itsTargets,
     select,
     where,
     keys: [["c.name", "text"]],
-    countFrom: "seen_clusters c",
     limit: query.limit,
     cursor: query.cursor,
   });
@@ -68,13 +69,16 @@ export async function readCluster(pool: pg.Pool, name: string): Promise<ClusterR
   return (await readClusters(pool, { name, limit: 1 })).items[0];
 }
 
-/** Every cluster has its own name as a label, which is not stored. */
-function addLabel(where: Conditions, { key, operator, values }: LabelExpression): void {
-  const labels = `(c.labels || jsonb_build_object('${clusterNameLabel}', c.name))`;
-  if (operator === "Exists") where.add(`jsonb_exists(${labels}, ¤)`, key);
-  else if (operator === "DoesNotExist") where.add(`NOT jsonb_exists(${labels}, ¤)`, key);
-  else if (operator === "In") where.add(`(${labels} ->> (¤::text[])[1]) = ANY((¤::text[])[2:])`, [key, ...(values ?? [])]);
-  else where.add(`((${labels} ->> (¤::text[])[1]) = ANY((¤::text[])[2:])) IS NOT TRUE`, [key, ...(values ?? [])]);
+/** Every cluster has its own name as a label, which is not stored: the others are asked of the column as it is, ten thousand times. */
+function addLabel(where: Conditions, { key, operator, values = [] }: LabelExpression): void {
+  const isName = key === clusterNameLabel;
+  const label = isName ? "c.name" : "(c.labels ->> (¤::text[])[1])";
+  const given = isName ? "¤::text[]" : "(¤::text[])[2:]";
+  const listed = isName ? values : [key, ...values];
+  if (operator === "In") where.add(`${label} = ANY(${given})`, listed);
+  else if (operator === "NotIn") where.add(`(${label} = ANY(${given})) IS NOT TRUE`, listed);
+  else if (isName) where.always(operator === "Exists" ? "true" : "false");
+  else where.add(operator === "Exists" ? "jsonb_exists(c.labels, ¤)" : "NOT jsonb_exists(c.labels, ¤)", key);
 }
 
 function clusterRow(row: StoredCluster): ClusterRow {

@@ -4,6 +4,7 @@ import { type HeldRemoval, problemOfHeldRemoval } from "../domain/plan-removals.
 import { behindProblem } from "./behind-problem.ts";
 import { isoOrNull } from "./iso-time.ts";
 import { Conditions, readPage, type PageOf } from "./read-page.ts";
+import { suspendedSql } from "./suspended.ts";
 
 export interface ListBounds {
   readonly limit: number;
@@ -59,7 +60,7 @@ const allProblems = `f.problems
   || COALESCE((SELECT jsonb_agg(x.problem || jsonb_build_object('cluster', x.cluster)) FROM (
        SELECT c.cluster, c.problem FROM contests c WHERE c.owner_fleet = f.name AND c.claimant_fleet <> f.name ORDER BY c.cluster, c.object_id LIMIT ${clusterProblemsShown}) x), '[]')`;
 
-const select = `f.name, r.url, f.ref, f.path, f.selector, f.created_at, f.revision, f.seen_revision, ${allProblems} AS problems, f.warnings, f.deleting, suspension_of(f.name, '', '') AS suspended,
+const select = `f.name, r.url, f.ref, f.path, f.selector, f.created_at, f.revision, f.seen_revision, ${allProblems} AS problems, f.warnings, f.deleting, ${suspendedSql("f.name", "''", "''")},
   r.fetched_at, r.last_fetch_at, r.error, r.id AS repository_id, s.as_of, f.removal_held,
   json_build_object('clusters', s.clusters, 'synced', s.synced, 'outOfSync', s.out_of_sync, 'unknown', s.unknown, 'current', s.current,
                     'inProgress', s.in_progress, 'failed', s.failed, 'drifted', s.drifted) AS tally,

@@ -28,6 +28,8 @@ export class Conditions {
 export interface PageQuery {
   /** What is selected from, with its alias: "seen_targets t". */
   readonly from: string;
+  /** What is joined to the rows of the page alone, and leaves out none of them: what it adds up is not added up for rows that are not shown. */
+  readonly adds?: string;
   /** Select list; names of columns are the row's. */
   readonly select: string;
   readonly where: Conditions;
@@ -63,16 +65,11 @@ export async function readPage<Row extends object>(pool: pg.Pool, query: PageQue
   const order = columns.map((column) => `${column} ${query.descending === true ? "DESC" : "ASC"}`).join(", ");
   const pageKey = `json_build_array(${columns.map((column) => `${column}::text`).join(", ")})::text AS page_key`;
   const [page, count] = await Promise.all([
-    pool
-      .query<Row & { page_key: string }>(
-        `SELECT ${query.select}, ${pageKey} FROM ${query.from} WHERE ${query.where.text} AND ${bound} ORDER BY ${order} LIMIT ${query.limit + 1}`,
-        values,
-      )
-      .catch((error: unknown) => {
-        // Only a cursor's own values can fail to be of a key's type.
-        if (after !== undefined && (error as { code?: string }).code?.startsWith("22") === true) throw badCursor();
-        throw error;
-      }),
+    pool.query<Row & { page_key: string }>(`SELECT ${query.select}, ${pageKey} FROM ${rowsOf(query, bound, order)}`, values).catch((error: unknown) => {
+      // Only a cursor's own values can fail to be of a key's type.
+      if (after !== undefined && (error as { code?: string }).code?.startsWith("22") === true) throw badCursor();
+      throw error;
+    }),
     pool.query<{ total: number }>(
       `SELECT count(*)::integer AS total FROM (SELECT FROM ${query.countFrom ?? query.from} WHERE ${query.where.text} LIMIT ${query.countMax ?? countedRowsMax}) c`,
       [...query.where.values],
@@ -82,6 +79,13 @@ export async function readPage<Row extends object>(pool: pg.Pool, query: PageQue
   const last = items.at(-1);
   const next = page.rows.length > query.limit && last !== undefined ? Buffer.from(last.page_key).toString("base64url") : null;
   return { items, next, total: count.rows[0]?.total ?? 0 };
+}
+
+function rowsOf({ from, adds, where, limit }: PageQuery, bound: string, order: string): string {
+  const rows = `${from} WHERE ${where.text} AND ${bound} ORDER BY ${order} LIMIT ${limit + 1}`;
+  if (adds === undefined) return rows;
+  const alias = from.split(" ").at(-1) ?? "";
+  return `(SELECT ${alias}.* FROM ${rows}) ${alias} ${adds} ORDER BY ${order}`;
 }
 
 /** The condition for what comes after a row; its parameters are added to the values. */

@@ -5,6 +5,7 @@ import { behindProblem } from "./behind-problem.ts";
 import { isoOrNull } from "./iso-time.ts";
 import type { ListBounds } from "./read-fleets.ts";
 import { Conditions, readPage, type PageOf } from "./read-page.ts";
+import { suspendedSql } from "./suspended.ts";
 
 interface StoredTarget {
   readonly fleet: string;
@@ -50,7 +51,7 @@ export async function readTargets(
     .add("t.health = ¤", query.health);
   const page = await readPage<StoredTarget>(pool, {
     from: "seen_targets t",
-    select: `t.*, suspension_of(t.fleet, t.cluster, '') AS suspended, CASE WHEN t.held_generation IS NOT NULL THEN ${behindProblem("t")} END AS behind`,
+    select: `t.*, ${suspendedSql("t.fleet", "t.cluster", "''")}, CASE WHEN t.held_generation IS NOT NULL THEN ${behindProblem("t")} END AS behind`,
     where,
     keys: [["t.cluster", "text"]],
     limit: query.limit,
@@ -100,7 +101,8 @@ export async function readBundles(pool: pg.Pool, query: StateFilter): Promise<Pa
   ] as const;
   const page = await readPage<Omit<BundleRow, "asOf" | "healthCounts"> & { as_of: Date | null; health_counts: BundleRow["healthCounts"] | null }>(pool, {
     from: "seen_bundles b",
-    select: "b.*, suspension_of(b.fleet, b.cluster, b.bundle) AS suspended",
+    ...(saysNothingSeen(query) && { countFrom: "bundle_states b" }),
+    select: `b.*, ${suspendedSql("b.fleet", "b.cluster", "b.bundle")}`,
     where: stateConditions("b", query),
     keys,
     fixed: fixedBy("b", query),
@@ -142,6 +144,7 @@ export async function readObjects(pool: pg.Pool, query: ObjectFilter): Promise<P
   ] as const;
   const page = await readPage<Omit<ObjectRow, "asOf" | "group" | "protection"> & { api_group: string; as_of: Date | null }>(pool, {
     from: "seen_objects o",
+    ...(saysNothingSeen(query) && query.troubled !== true && { countFrom: "object_states o" }),
     select: "o.*",
     where,
     keys,
@@ -156,6 +159,11 @@ export async function readObjects(pool: pg.Pool, query: ObjectFilter): Promise<P
       protection: prune === "" ? "" : (whyProtected({ group, kind, namespace }) ?? ""), asOf: isoOrNull(asOf),
     })), // prettier-ignore
   };
+}
+
+/** Nothing is asked that depends on whether a cluster is heard: the rows are counted as they are. A cluster that is removed takes its own along. */
+function saysNothingSeen({ sync, health }: StateFilter): boolean {
+  return sync === undefined && health === undefined;
 }
 
 function stateConditions(alias: string, query: StateFilter): Conditions {

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { maxDryRunBodyBytes } from "@flotilla/proto/limits";
-import { wantedTwice, type Owner } from "../domain/claims.ts";
+import { wantedObjects, type Owner, type WantedObjects } from "../domain/claims.ts";
 import type { LabelSelector } from "../domain/fleet-spec.ts";
 import { placeBundles } from "../domain/place-bundles.ts";
 import { type DryRunAnswer, type DryRunQuestion, emptyPreview, groupAnswers, type PreviewFound, type PreviewSilence, wavesOf } from "../domain/preview.ts";
@@ -48,7 +48,7 @@ export interface PreviewPorts {
   ): Promise<{ readonly name: string; readonly path: string; readonly selector: LabelSelector | null; readonly revision: string | null } | undefined>;
   openChange(fleet: string, change: PreviewedChange, signal: AbortSignal): Promise<OpenedChange | readonly Problem[]>;
   readClusters(): Promise<readonly PlacedCluster[]>;
-  readOwners(clusters: readonly string[], fleet: string, objectIds: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<string, Owner>>>;
+  readOwners(clusters: readonly string[], fleet: string, wanted: WantedObjects): Promise<ReadonlyMap<string, ReadonlyMap<string, Owner>>>;
   readPresentTargets(fleet: string): Promise<readonly { readonly cluster: string; readonly digest: string; readonly bundles: readonly TargetBundle[] }[]>;
   readAway(clusters: readonly string[]): Promise<ReadonlyMap<string, Date | null>>;
   readLastRolloutMs(fleet: string): Promise<number | null>;
@@ -122,13 +122,14 @@ async function place(
   const render = await renderFleet({ tree, root: fleet.path, spec, clusters, tools, memory, cache, signal: job.signal });
   if (render.problems.length > 0) return render.problems;
   const names = clusters.map(({ name }) => name);
-  const owners = await ports.readOwners(names, fleet.name, wantedTwice(render.rendered));
+  const owners = await ports.readOwners(names, fleet.name, wantedObjects(render.rendered));
   const placement = placeBundles({
     fleet: fleet.name,
     revision: tree.revision,
     spec,
     clusters,
     bodyOf: bodiesOf(render),
+    shapeOf: (cluster) => render.inputsIn(cluster),
     ownersIn: (cluster) => owners.get(cluster),
   });
   const problems = [...render.held].flatMap(([cluster, held]) => held.map((problem) => ({ ...problem, message: `cluster ${cluster}: ${problem.message}` })));

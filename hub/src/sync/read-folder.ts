@@ -79,7 +79,7 @@ export async function renderTree(request: {
     spec: cluster === undefined ? spec : { ...spec, clusters: {} },
     clusters: cluster === undefined ? [] : [cluster],
     memory: openSurveyMemory(),
-    cache: { find: async () => undefined, save: async (_key, body) => void bodies.set(body.digest, body) },
+    cache: { find: async () => new Map(), save: async (_key, body) => void bodies.set(body.digest, body) },
     everyOverlay: cluster === undefined,
   });
   const problems = [...rendered.problems, ...[...rendered.held.values()].flat()];

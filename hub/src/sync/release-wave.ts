@@ -1,5 +1,5 @@
 import { failpoint } from "@flotilla/proto/failpoint";
-import { wantedTwice, type ClusterClaims, type Contest, type Owner } from "../domain/claims.ts";
+import { wantedObjects, type ClusterClaims, type Contest, type Owner, type WantedObjects } from "../domain/claims.ts";
 import { homeOf, type FleetCluster, type FleetRollout, type KeptRollout, type KeptTarget } from "../domain/fleet-rollout.ts";
 import { nextWave, waveOf } from "../domain/next-wave.ts";
 import { placeKept } from "../domain/place-kept.ts";
@@ -47,7 +47,7 @@ export interface ReleaseWavePorts {
   readFleetRollout(fleet: string): Promise<FleetRollout | undefined>;
   readKeptTargets(fleet: string, wanted: readonly { readonly cluster: string; readonly revision: string }[]): Promise<readonly KeptTarget[]>;
   readObjectIds(digests: readonly string[]): Promise<ReadonlyMap<string, readonly string[]>>;
-  readOwners(clusters: readonly string[], fleet: string, objectIds: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<string, Owner>>>;
+  readOwners(clusters: readonly string[], fleet: string, wanted: WantedObjects): Promise<ReadonlyMap<string, ReadonlyMap<string, Owner>>>;
   /** By cluster why it cannot go back to a revision. */
   readHazards(fleet: string, wanted: ReadonlyMap<string, string>): Promise<ReadonlyMap<string, string>>;
   /** False when the rollout is another than the one that was decided about. */
@@ -323,7 +323,7 @@ async function prepare(
   );
   const objectIds = await ports.readObjectIds([...new Set(kept.flatMap(({ bundles }) => bundles.map(({ digest }) => digest)))]);
   const claimants = kept.flatMap(({ bundles }) => bundles.map(({ name, digest }) => ({ bundle: name, objectIds: objectIds.get(digest) ?? [] })));
-  const owners = await ports.readOwners([...wanted.keys()], fleet, wantedTwice(claimants));
+  const owners = await ports.readOwners([...wanted.keys()], fleet, wantedObjects(claimants));
   const missing = new Set(wanted.keys());
   const byRevision = new Map<string, ReturnType<typeof emptyRelease>>();
   for (const target of kept) {

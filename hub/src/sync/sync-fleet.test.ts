@@ -1,5 +1,6 @@
 import { trace } from "@opentelemetry/api";
 import { describe, expect, it } from "vitest";
+import { TreeMemory } from "../domain/noted-tree.ts";
 import type { Problem } from "../domain/problem.ts";
 import type { PlacedCluster } from "../domain/target.ts";
 import { openRenderTools } from "../render/render-tools.ts";
@@ -54,7 +55,8 @@ function rig(
     tracer: trace.getTracer("test"),
     tools: openRenderTools({ tool: () => Promise.reject(new Error("plain YAML needs no tool")), versions: { helm: "0", kustomize: "0" } }),
     memory: openSurveyMemory(),
-    cache: { find: async () => undefined, save: async () => undefined },
+    fleetFiles: new TreeMemory(1_000),
+    cache: { find: async () => new Map(), save: async () => undefined },
     async openTree(revision) {
       const files = trees[revision];
       return files === undefined ? { ok: false, problem: { code: "revision-not-here", message: "not here" } } : { ok: true, tree: treeOf(files) };

@@ -1,7 +1,8 @@
 import type { Tracer } from "@opentelemetry/api";
-import { wantedTwice, type ClusterClaims, type Contest, type Owner } from "../domain/claims.ts";
+import { wantedObjects, type ClusterClaims, type Contest, type Owner, type WantedObjects } from "../domain/claims.ts";
 import type { FleetSpec } from "../domain/fleet-spec.ts";
-import { fleetFileName, fleetWithoutFile, parseFleet } from "../domain/parse-fleet.ts";
+import { NotedTree, type TreeMemory } from "../domain/noted-tree.ts";
+import { fleetFileName, fleetWithoutFile, parseFleet, type ParsedFleet } from "../domain/parse-fleet.ts";
 import { defaultRemoval, type HeldRemoval, planRemovals, type RemovalPlan } from "../domain/plan-removals.ts";
 import { revisionsInUse, type FleetRollout } from "../domain/fleet-rollout.ts";
 import { placeBundles } from "../domain/place-bundles.ts";
@@ -20,11 +21,12 @@ export interface SyncFleetPorts {
   readonly tracer: Tracer;
   readonly tools: RenderTools;
   readonly memory: SurveyMemory;
+  readonly fleetFiles: FleetFileMemory;
   readonly cache: RenderCache;
   openTree(revision: string): Promise<{ readonly ok: true; readonly tree: SourceTree } | { readonly ok: false; readonly problem: Problem }>;
   readClusters(): Promise<readonly PlacedCluster[]>;
-  /** Who else than the fleet owns which object, by cluster; and who owns these objects, the fleet too. */
-  readOwners(clusters: readonly string[], fleet: string, objectIds: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<string, Owner>>>;
+  /** Who else than the fleet owns what it wants, by cluster; of what it wants twice, the fleet too. */
+  readOwners(clusters: readonly string[], fleet: string, wanted: WantedObjects): Promise<ReadonlyMap<string, ReadonlyMap<string, Owner>>>;
   readTargeted(fleet: string): Promise<Targeted>;
   /** Root traceparent of a revision that was rendered before. */
   readTraceparent(fleet: string, revision: string): Promise<string | null>;
@@ -303,13 +305,17 @@ async function readSpec(
 ): Promise<{ tree: SourceTree; spec: FleetSpec; warnings: readonly Problem[] } | readonly Problem[]> {
   const opened = await ports.openTree(revision);
   if (!opened.ok) return [opened.problem];
-  return readSpecOf(opened.tree, fleet);
+  return readSpecOf(opened.tree, fleet, ports.fleetFiles);
 }
+
+/** Fleet files that were read, for a replica: one that has not changed, and whose folders are there as before, is not parsed again. */
+export type FleetFileMemory = TreeMemory<ParsedFleet>;
 
 /** fleet.yaml in the fleet's folder, or one bundle over the folder where there is none. */
 export async function readSpecOf(
   tree: SourceTree,
   fleet: Pick<FollowedFleet, "name" | "path" | "selector">,
+  memory?: FleetFileMemory,
 ): Promise<{ tree: SourceTree; spec: FleetSpec; warnings: readonly Problem[] } | readonly Problem[]> {
   if (tree.kindOf(fleet.path) !== "folder") {
     return [
@@ -326,9 +332,23 @@ export async function readSpecOf(
   const refused = tree.kindOf(file) === undefined ? tree.refused(file) : undefined;
   if (refused !== undefined) return [refused];
   if (tree.kindOf(file) !== "file") return { tree, spec: fleetWithoutFile(fleet.name, fleet.selector), warnings: [] };
-  const content = (await tree.read([file])).get(file) ?? new Uint8Array();
-  const parsed = parseFleet(new TextDecoder().decode(content), { file, fleetName: fleet.name, selector: fleet.selector, tree, root: fleet.path });
+  const key = JSON.stringify([fleet.name, fleet.selector, file, tree.idOf(file)]);
+  const parsed = memory?.recall(key, tree) ?? (await parseFleetFile(tree, fleet, file, key, memory));
   return parsed.ok ? { tree, spec: parsed.spec, warnings: parsed.warnings } : parsed.problems;
+}
+
+async function parseFleetFile(
+  tree: SourceTree,
+  { name, path, selector }: Pick<FollowedFleet, "name" | "path" | "selector">,
+  file: string,
+  key: string,
+  memory: FleetFileMemory | undefined,
+): Promise<ParsedFleet> {
+  const noted = new NotedTree(tree);
+  const content = (await noted.read([file])).get(file) ?? new Uint8Array();
+  const parsed = parseFleet(new TextDecoder().decode(content), { file, fleetName: name, selector, tree: noted, root: path });
+  if (parsed.ok) memory?.remember(key, noted, parsed);
+  return parsed;
 }
 
 async function place(
@@ -341,13 +361,14 @@ async function place(
 ): Promise<Omit<Release, "traceparent">> {
   const bodyOf = bodiesOf(render);
   const names = clusters.map(({ name }) => name);
-  const owners = await ports.readOwners(names, fleet.name, wantedTwice(render.rendered));
+  const owners = await ports.readOwners(names, fleet.name, wantedObjects(render.rendered));
   const placement = placeBundles({
     fleet: fleet.name,
     revision,
     spec,
     clusters,
     bodyOf,
+    shapeOf: (cluster) => render.inputsIn(cluster),
     ownersIn: (cluster) => owners.get(cluster),
   });
   const staying = new Set([...placement.targets.map(({ cluster }) => cluster), ...placement.held]);
