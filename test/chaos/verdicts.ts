@@ -64,12 +64,13 @@ async function servedEvents(rig: ChaosRig): Promise<Map<string, number>> {
   return counts;
 }
 
-function missingOf(tapped: readonly TappedEvent[], served: ReadonlyMap<string, number>): TappedEvent[] {
+/** Recorded, and not at the hub at all. */
+export function missingOf(tapped: readonly TappedEvent[], served: ReadonlyMap<string, number>): TappedEvent[] {
   return tapped.filter(({ cluster, text }) => !served.has(`${cluster} ${text}`));
 }
 
 /** More often at the hub than it was recorded. */
-function doubledIn(tapped: readonly TappedEvent[], served: ReadonlyMap<string, number>): string[] {
+export function doubledIn(tapped: readonly TappedEvent[], served: ReadonlyMap<string, number>): string[] {
   const recorded = new Map<string, number>();
   for (const { cluster, text } of tapped) recorded.set(`${cluster} ${text}`, (recorded.get(`${cluster} ${text}`) ?? 0) + 1);
   return [...recorded]
@@ -153,7 +154,7 @@ async function ownedIn({ kube }: RealMember): Promise<string[]> {
 }
 
 /** G15: what the API answered is there, or what was tried after it. */
-function judgeWrites({ labels }: ChaosRecord, now: ReadonlyMap<string, Readonly<Record<string, string>>>): Verdict {
+export function judgeWrites({ labels }: ChaosRecord, now: ReadonlyMap<string, Readonly<Record<string, string>>>): Verdict {
   const answered = [...labels].filter(([, { answered: env }]) => env !== "");
   const problems = answered.flatMap(([name, { answered: env, tried }]) => {
     const is = now.get(name)?.env ?? "";
