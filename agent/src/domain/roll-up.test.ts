@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { rollUp, worseOf, type CountedObject } from "./roll-up.ts";
+import { healthThatCounts, rollUp, worseOf, type CountedObject } from "./roll-up.ts";
 
 const object = (more: Partial<CountedObject>): CountedObject => ({
   bundle: "web",
@@ -39,5 +39,12 @@ describe("the roll-up", () => {
 
   it("of nothing is well", () => {
     expect(rollUp([])).toMatchObject({ synced: true, health: "Current", objects: 0, message: "" });
+  });
+
+  it("does not count the ill health of what is in Git no more, whose deletion may wait for a person", () => {
+    expect(healthThatCounts("Failed", false)).toBe("Current");
+    expect(healthThatCounts("InProgress", false)).toBe("Current");
+    expect(healthThatCounts("Terminating", false)).toBe("Terminating");
+    expect(healthThatCounts("Failed", true)).toBe("Failed");
   });
 });
