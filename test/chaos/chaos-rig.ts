@@ -8,6 +8,7 @@ import { removeFolder, scratchFolder } from "../harness/scratch-folder.ts";
 import { type Crowd, startCrowd } from "../harness/simulated/crowd.ts";
 import { startTcpProxy, type TcpProxy } from "../harness/tcp-proxy.ts";
 import { waitFor } from "../harness/wait-for.ts";
+import { buildWrongClock } from "../harness/wrong-clock.ts";
 import { filesOf, type Contents } from "./chaos-fleet.ts";
 import { OutboxTap } from "./outbox-tap.ts";
 
@@ -26,6 +27,8 @@ export interface RealMember {
   readonly kube: KubeCluster;
   readonly wire: TcpProxy;
   readonly agent: AgentProcess;
+  /** Seconds by which its agent's clock is wrong. */
+  readonly clockOff: number;
 }
 
 /** A whole system whose every wire can be damaged. */
@@ -44,6 +47,9 @@ export interface ChaosRig {
   readonly brokerStore: string;
   stop(): Promise<void>;
 }
+
+/** Seconds by which clocks of real agents are wrong. */
+const clocksOff = [600, -600, 26 * 3_600, -26 * 3_600];
 
 /** Agents know the hub by this address, where only wires listen; it listens itself on 127.0.0.1. */
 const outside = "127.0.0.2";
@@ -73,7 +79,13 @@ export async function startChaosRig({ seed, real, simulated, contents }: ChaosRi
     await hub.api.createFleet({ name: "chaos", repository: repository.url, path: "deploy", ref: { branch: "main" }, selector: {}, pollIntervalMs: 2_000 });
     const tap = new OutboxTap();
     const members: RealMember[] = [];
-    for (let index = 0; index < real; index += 1) members.push(await startMember(`real-${index}`, { hub, folder, tap, kept, seed: seed + index }));
+    const wrongClock = await buildWrongClock(folder);
+    for (let index = 0; index < real; index += 1) {
+      // The first has the right time.
+      const clockOff = wrongClock === undefined || index === 0 ? 0 : (clocksOff[(seed + index) % clocksOff.length] ?? 0);
+      const agentEnv = clockOff === 0 ? {} : (wrongClock?.(clockOff) ?? {});
+      members.push(await startMember(`real-${index}`, { hub, folder, tap, kept, seed: seed + index, clockOff, agentEnv }));
+    }
     const labels = (index: number) => ({ env: index % 2 === 0 ? "dev" : "prod" });
     const crowd = kept(await startCrowd({ api: hub.api, count: simulated, folder, labels, processes: 1, seed }));
     for (const name of crowd.names) tap.watch(name, join(crowd.stateDir(name), "outbox"));
@@ -103,9 +115,11 @@ interface MemberSurroundings {
   readonly tap: OutboxTap;
   readonly kept: <T extends { stop(): Promise<void> }>(server: T) => T;
   readonly seed: number;
+  readonly clockOff: number;
+  readonly agentEnv: NodeJS.ProcessEnv;
 }
 
-async function startMember(name: string, { hub, folder, tap, kept, seed }: MemberSurroundings): Promise<RealMember> {
+async function startMember(name: string, { hub, folder, tap, kept, seed, clockOff, agentEnv }: MemberSurroundings): Promise<RealMember> {
   const kube = kept(await startKubeCluster({ name, auditLog: true }));
   const { hostname, port } = new URL(kube.url);
   const wire = kept(await startTcpProxy({ target: { host: hostname, port: Number(port) }, seed }));
@@ -114,8 +128,8 @@ async function startMember(name: string, { hub, folder, tap, kept, seed }: Membe
   const stateDir = join(folder, `agent-${name}`);
   await mkdir(stateDir, { recursive: true });
   const enrolment = await hub.api.addCluster(name, { env: "dev" });
-  const agent = kept(await startAgent({ api: hub.api, enrolment, cluster: { kubeconfig }, stateDir, folder, build: "bundle" }));
+  const agent = kept(await startAgent({ api: hub.api, enrolment, cluster: { kubeconfig }, stateDir, folder, build: "bundle", env: agentEnv }));
   await waitFor(async () => agent.running, { what: `the agent of ${name}` });
   tap.watch(name, join(stateDir, "outbox"));
-  return { name, kube, wire, agent };
+  return { name, kube, wire, agent, clockOff };
 }

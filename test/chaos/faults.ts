@@ -1,4 +1,4 @@
-import { rm } from "node:fs/promises";
+import { cp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { TcpProxy } from "../harness/tcp-proxy.ts";
@@ -62,6 +62,25 @@ export const faultDrivers: readonly FaultDriver[] = [
     async act(rig) {
       await rm(join(rig.brokerStore, "jetstream"), { recursive: true, force: true });
       return killServer(rig, "nats");
+    },
+  },
+  {
+    name: "broker's store goes back in time",
+    subject: "broker",
+    async act(rig, dice) {
+      const [store, copy] = [join(rig.brokerStore, "jetstream"), join(rig.folder, "jetstream-before")];
+      await whileStopped(await livePid(rig, "nats"), async () => {
+        await rm(copy, { recursive: true, force: true });
+        await cp(store, copy, { recursive: true });
+      });
+      const backMs = between(dice, 1_000, 6_000);
+      await delay(backMs);
+      await whileStopped(await livePid(rig, "nats"), async (pid) => {
+        await rm(store, { recursive: true, force: true });
+        await cp(copy, store, { recursive: true });
+        process.kill(pid, "SIGKILL");
+      });
+      return `${(backMs / 1_000).toFixed(1)} s`;
     },
   },
   { name: "Postgres killed", subject: "Postgres", act: async (rig) => killServer(rig, "postgres") },
@@ -136,12 +155,17 @@ async function livePid(rig: ChaosRig, server: "nats" | "postgres"): Promise<numb
   );
 }
 
-async function stopAndWake(pid: number, ms: number): Promise<string> {
+/** Nothing of the process runs meanwhile, and nothing of what it keeps changes. */
+async function whileStopped(pid: number, act: (pid: number) => Promise<void>): Promise<void> {
   process.kill(pid, "SIGSTOP");
   try {
-    await delay(ms);
+    await act(pid);
   } finally {
     process.kill(pid, "SIGCONT");
   }
+}
+
+async function stopAndWake(pid: number, ms: number): Promise<string> {
+  await whileStopped(pid, () => delay(ms));
   return `${(ms / 1_000).toFixed(1)} s`;
 }

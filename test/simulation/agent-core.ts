@@ -207,7 +207,7 @@ export class AgentCore implements AgentSide {
       this.#wake(run);
     }
     this.isReady = true;
-    if (this.outbox.wantsSnapshot && this.#around.bug !== "no snapshot after a crash") this.#snapshotSoon();
+    if (this.outbox.wantsSnapshot) this.#snapshotSoon();
   }
 
   *#live(run: FleetHere): Steps {
@@ -569,7 +569,8 @@ export class AgentCore implements AgentSide {
     const text = digestOfHead(head);
     if (objects.length === 0 && gone.length === 0 && text === run.reportedHead) return;
     run.reportedHead = text;
-    this.#put({ ...head, objects, gone: gone.map((key) => ({ $typeName: "fleet.v1.ObjectId" as const, ...parseObjectKey(key) })) });
+    const told = this.#around.bug === "what is gone is not told" ? [] : gone;
+    this.#put({ ...head, objects, gone: told.map((key) => ({ $typeName: "fleet.v1.ObjectId" as const, ...parseObjectKey(key) })) });
   }
 
   /** Everything, in one part for each fleet; not before the first target of each is read: of it nothing could be said. */

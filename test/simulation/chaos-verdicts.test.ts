@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { doubledIn, judgeWrites, missingOf } from "../chaos/verdicts.ts";
+import { doubledIn, type EndState, judgeDeletes, judgeLeftovers, judgeView, judgeWrites, type LiveMap, missingOf } from "../chaos/verdicts.ts";
 
 const recorded = ["applied a", "applied b"].map((text, index) => ({ cluster: "c", place: `epoch/${index}`, text }));
 const served = (counts: Record<string, number>) => new Map(Object.entries(counts));
@@ -14,6 +14,12 @@ describe("the verdicts of chaos", () => {
     expect(missingOf(recorded, served({ "c applied a": 1 })).map(({ text }) => text)).toEqual(["applied b"]);
   });
 
+  it("find one of two that say the same (G1)", () => {
+    const twice = [recorded[0], recorded[0]].filter((event) => event !== undefined);
+    expect(missingOf(twice, served({ "c applied a": 2 }))).toEqual([]);
+    expect(missingOf(twice, served({ "c applied a": 1 }))).toHaveLength(1);
+  });
+
   it("find one event that is served twice (G2)", () => {
     expect(doubledIn(recorded, served({ "c applied a": 2, "c applied b": 1 }))).toEqual(["recorded 1 times, served 2: c applied a"]);
   });
@@ -24,5 +30,71 @@ describe("the verdicts of chaos", () => {
     expect(judged("prod")).toEqual([]);
     expect(judged("dev")).toEqual([]);
     expect(judged("old")).toEqual(["c was answered env=prod, and has env=old"]);
+  });
+
+  describe("of the end", () => {
+    const final = new Map([
+      ["a", "1"],
+      ["b", "2"],
+    ]);
+    const calm = { ms: 1, problem: "" };
+    const good: LiveMap = { uid: "ua", value: "1", tone: "plain", isOwned: true };
+    const live = new Map([
+      ["a", good],
+      ["b", { ...good, uid: "ub", value: "2" }],
+    ]);
+    const shown = [
+      { name: "a", sync: "Synced", uid: "ua" },
+      { name: "b", sync: "Synced", uid: "ub" },
+    ];
+    const end = (more: Partial<EndState> = {}): EndState => ({ cluster: "c", tone: "plain", live, shown, ...more });
+    const viewOf = (state: EndState, settled = calm) => judgeView({ final }, [state], settled).problems;
+
+    it("find nothing where Git, cluster and hub agree (G4)", () => {
+      expect(viewOf(end())).toEqual([]);
+      expect(viewOf(end({ live: undefined, shown: shown.map((row) => ({ ...row, uid: "" })) }))).toEqual([]);
+    });
+
+    it("find another value, another label's tone, another UID, what is missing, what is too much, and a system that did not settle (G4)", () => {
+      expect(viewOf(end({ live: new Map(live).set("a", { ...good, value: "0" }) }))).toEqual(["a in c is 0, plain, Git says 1, plain"]);
+      expect(viewOf(end({ live: new Map(live).set("a", { ...good, tone: "loud" }) }))).toEqual(["a in c is 1, loud, Git says 1, plain"]);
+      expect(viewOf(end({ live: new Map(live).set("a", { ...good, uid: "other" }) }))).toEqual(["a in c is shown as Synced ua, and is other"]);
+      expect(viewOf(end({ shown: shown.slice(1) }))).toEqual(["a in c is shown as missing , and is ua"]);
+      expect(viewOf(end({ live: undefined, shown: shown.slice(1) }))).toHaveLength(1);
+      expect(viewOf(end({ shown: [...shown, { name: "old", sync: "Synced", uid: "x" }] }))).toEqual(["old is shown in c, and Git does not name it"]);
+      expect(viewOf(end(), { ms: 1, problem: "not settled" })).toEqual(["not settled"]);
+    });
+
+    it("find what is ours and left over, and leave alone what is not ours (G8)", () => {
+      const leftOver = (isOwned: boolean) => judgeLeftovers({ final }, [end({ live: new Map(live).set("old", { ...good, isOwned }) })]).problems;
+      expect(leftOver(true)).toEqual(["old is left over in c"]);
+      expect(leftOver(false)).toEqual([]);
+    });
+  });
+
+  describe("of deletes", () => {
+    const pushed = [
+      { revision: "one", contents: new Map([["a", "1"]]), at: 0 },
+      { revision: "two", contents: new Map(), at: 1_000 },
+      { revision: "three", contents: new Map([["a", "2"]]), at: 10_000 },
+    ];
+    const releases = pushed.map(({ revision, at }) => ({ cluster: "c", revision, at: at + 100 }));
+    const judged = (at: number, more = {}) =>
+      judgeDeletes({ pushed }, [{ cluster: "c", object: "a", at, hasUid: true, ...more }], releases).map(({ problems }) => problems.length);
+
+    it("find nothing where the revision does not name it, also when the agent is a little late", () => {
+      expect(judged(2_000)).toEqual([0, 0]);
+      expect(judged(20_000)).toEqual([0, 0]);
+    });
+
+    it("find one before any revision left it out, one long after it came back, and one in another cluster (G5)", () => {
+      expect(judged(50)).toEqual([1, 0]);
+      expect(judged(200_000)).toEqual([1, 0]);
+      expect(judged(2_000, { cluster: "other" })).toEqual([1, 0]);
+    });
+
+    it("find one without a UID (G7)", () => {
+      expect(judged(2_000, { hasUid: false })).toEqual([0, 1]);
+    });
   });
 });

@@ -87,7 +87,7 @@ export type PlantedBug =
   | "watermark before commit"
   | "position apart from rows"
   | "order of arrival"
-  | "no snapshot after a crash"
+  | "what is gone is not told"
   | "follow what is empty"
   | "leave out what cannot be rendered"
   | "no budget"

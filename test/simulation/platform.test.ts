@@ -63,7 +63,7 @@ const planted: readonly (readonly [guarantee: string, bug: PlantedBug, seedsMax:
   ["G1", "watermark before commit", 60],
   ["G2", "position apart from rows", 60],
   ["G3", "order of arrival", 20],
-  ["G4", "no snapshot after a crash", 100],
+  ["G4", "what is gone is not told", 100],
   ["G5", "follow what is empty", 60],
   ["G5", "leave out what cannot be rendered", 30],
   ["G6", "no budget", 30],

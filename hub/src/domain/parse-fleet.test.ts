@@ -365,9 +365,8 @@ rollout:
 
   it("ends soon on many keys", () => {
     const keys = Array.from({ length: 35_000 }, (_, n) => ` k${n}: 1`).join("\n");
-    const startedAt = performance.now();
+    // Were each key compared with all others, this would take minutes: the test's own deadline ends it.
     expect(problemsOf(fleet(`${withClusters}values:\n${keys}`))).toEqual([]);
-    expect(performance.now() - startedAt).toBeLessThan(5_000);
   });
 
   it("warns of words that kubectl and Helm read in another way", () => {
