@@ -12,8 +12,8 @@ const servers = { hookTimeout: 300_000, testTimeout: 120_000, pool: "forks" as c
 
 export default defineConfig({
   test: {
-    // Tests of real servers mostly wait: with twice as many files as cores a quarter of the processor is still idle.
-    maxWorkers: availableParallelism() * 2 + 1,
+    // Tests of real servers wait half of their time; with more files at once than this they only take it from one another.
+    maxWorkers: availableParallelism() * 2,
     coverage: {
       provider: "v8",
       include: ["{proto,hub,agent,cli}/src/**/*.ts"],
