@@ -39,15 +39,17 @@ function limitedServer(isAllowed: (namespace: string) => boolean, askAgainMs: re
     },
   } as unknown as KubeClient;
   const discovery = { known: () => resource, refresh: () => Promise.resolve() } as unknown as Discovery;
+  /** Of objects whose health is known again (true), or no more (false). */
+  const sights: boolean[] = [];
   const view = new ClusterView(
     client,
     discovery,
     silentLog,
-    () => undefined,
+    (object, _before, isSightChanged = false) => isSightChanged && sights.push(object.blindness === ""),
     () => undefined,
     askAgainMs,
   );
-  return { view, open, listed, streams };
+  return { view, open, listed, streams, sights };
 }
 
 const configMap = (namespace: string, name = "a"): TrackedObject =>
@@ -64,6 +66,17 @@ async function waitUntil(holds: () => boolean): Promise<void> {
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 describe("a cluster view that may not see all namespaces", () => {
+  it("tells once that an object cannot be seen, and once that it can again though it is the same as before", async () => {
+    let isGranted = false;
+    const { view, sights } = limitedServer(() => isGranted);
+    await view.look([configMap("a")], new AbortController().signal);
+    await waitUntil(() => sights.length > 0);
+    isGranted = true;
+    await waitUntil(() => sights.includes(true));
+    expect(sights.filter((isSeen) => isSeen)).toEqual([true]);
+    view.stop();
+  });
+
   it("sees each namespace that is in use, and stops when nothing of it is", async () => {
     const { view, open, listed } = limitedServer((namespace) => namespace !== "");
     const objects = [configMap("a"), configMap("a", "b"), configMap("b")];

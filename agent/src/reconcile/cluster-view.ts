@@ -16,8 +16,8 @@ import { engineLimits } from "../limits.ts";
 import type { Log } from "../log.ts";
 import { see, type Sight, type TrackedObject } from "./tracked-object.ts";
 
-/** Called after what is known of an object changed. */
-export type OnSeen = (object: TrackedObject, before: Sight | undefined) => void;
+/** Called after what is known of an object changed; `isSightChanged` when it can be seen now and could not before, or the other way round. */
+export type OnSeen = (object: TrackedObject, before: Sight | undefined, isSightChanged?: boolean) => void;
 
 interface Watched {
   readonly resource: KubeResource;
@@ -165,11 +165,12 @@ export class ClusterView implements ReflectorHandler {
     const reflector = watched?.reflectors.get(namespace);
     if (watched) watched.refusedSince = undefined;
     for (const [name, object] of inNamespace(watched, namespace)) {
+      const wasBlind = object.blindness !== "";
       object.isVisible = true;
       object.blindness = "";
       // Known from an apply, not told by this list: one of the two is older than the other.
       if (object.live && reflector?.uidOf(name) !== object.live.uid) object.isSuspect = true;
-      this.#onSeen(object, object.live);
+      this.#onSeen(object, object.live, wasBlind);
     }
   }
 
@@ -181,9 +182,10 @@ export class ClusterView implements ReflectorHandler {
 
   #blind(watched: Watched | undefined, namespace: string, why: string): void {
     for (const [, object] of inNamespace(watched, namespace)) {
+      const isNew = object.blindness !== why;
       object.isVisible = false;
       object.blindness = why;
-      this.#onSeen(object, object.live);
+      this.#onSeen(object, object.live, isNew);
     }
   }
 

@@ -88,7 +88,7 @@ export class Engine {
       client,
       discovery,
       log,
-      (object, before) => this.#onSeen(object, before),
+      (object, before, isSightChanged) => this.#onSeen(object, before, isSightChanged),
       () => this.#onGoneBack(),
     );
     this.#explainer = new HealthExplainer(client, discovery, log, {
@@ -358,9 +358,11 @@ export class Engine {
   }
 
   /** A watch, a read or an apply showed an object. */
-  #onSeen(object: TrackedObject, before: Sight | undefined): void {
+  #onSeen(object: TrackedObject, before: Sight | undefined, isSightChanged = false): void {
     const run = this.#fleets.get(object.fleet);
     if (!run || run.objects.get(object.key) !== object) return;
+    // Its health is known again, or no more, though it is the same object as before.
+    if (isSightChanged) this.#reporter(run).touch(object.key);
     const isChanged =
       before?.verdict.health !== object.live?.verdict.health || before?.verdict.message !== object.live?.verdict.message || before?.uid !== object.live?.uid;
     if (isChanged) this.#onHealth(run, object, before);
