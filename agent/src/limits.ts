@@ -200,6 +200,7 @@ export const linkLimits = {
   /** The longest wait before another try, for so many tries; then it is reconnectMaxMs. */
   reconnectSoonMs: 4_000,
   patientTries: 8,
+  triesAfterGreeting: 3,
   /** TCP, TLS and Welcome together. */
   greetingMs: 15_000,
   /** A stream that lived this long was a good one: the next wait is short again. */

@@ -414,7 +414,8 @@ class HubLink implements Link {
     if (!this.#isCurrent(stream)) return;
     const state = this.#state as Extract<LinkState, { stream: HubStream }>;
     this.#leave(state);
-    if (state.name === "open" && performance.now() - state.since > linkLimits.stableMs) this.#tries = 0;
+    // A hub that greeted is there: also where it ended again soon, it is not looked for as one that is away.
+    if (state.name === "open") this.#tries = performance.now() - state.since > linkLimits.stableMs ? 0 : Math.min(this.#tries, linkLimits.triesAfterGreeting);
     // Full jitter also before the first try: a hub that ended left all its agents behind at the same moment.
     // A hub that restarts is back in seconds; one that is away for longer, or refuses, is asked less often.
     const mostMs = this.#tries < linkLimits.patientTries ? linkLimits.reconnectSoonMs : reconnectMaxMs;
