@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 import pg from "pg";
 import { waitForValue } from "../harness/wait-for.ts";
-import { type CrowdRig, pushAndFollow, say, startCrowdRig } from "./crowd-rig.ts";
+import { pushAndFollow, say, startCrowdRig } from "./crowd-rig.ts";
 import { settled } from "./crowd-fleet.ts";
 import { type Figure, medianFigure, percentile, reportFigures } from "./figures.ts";
 import { embeddedUrl } from "./grown-hub.ts";
@@ -96,7 +96,7 @@ try {
 }
 
 async function push(value: string): Promise<number[]> {
-  return await pushAndFollow(rig as CrowdRig, { "deploy/app/app.yaml": app(value) }, { text: `"${value}"`, perCluster: 1 }, 300_000);
+  return await pushAndFollow(rig, { "deploy/app/app.yaml": app(value) }, { text: `"${value}"`, perCluster: 1 }, 300_000);
 }
 
 /** Rows that were written of what agents reported, since Postgres started: events, and states of objects, bundles and targets. */

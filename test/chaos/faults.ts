@@ -161,7 +161,16 @@ async function whileStopped(pid: number, act: (pid: number) => Promise<void>): P
   try {
     await act(pid);
   } finally {
+    wake(pid);
+  }
+}
+
+/** One that was killed meanwhile is not there any more. */
+function wake(pid: number): void {
+  try {
     process.kill(pid, "SIGCONT");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
   }
 }
 

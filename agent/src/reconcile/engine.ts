@@ -214,7 +214,7 @@ export class Engine {
     return suspension && tellSuspension(suspension);
   }
 
-  /** What runs here. */
+  /** What is followed here. */
   held(): HeldTarget[] {
     return this.#toldOf(({ target, pending }) => target ?? (pending?.isRestored ? pending.target : undefined));
   }
