@@ -16,15 +16,7 @@ import {
   type Welcome,
 } from "@flotilla/proto/gen/link";
 import type { Target } from "@flotilla/proto/gen/target";
-import {
-  clockWorthTellingMs,
-  heartbeatDeadlineMs,
-  heartbeatIntervalMs,
-  maxFactsPerCluster,
-  protocolVersion,
-  reconnectMaxMs,
-  reconnectMinMs,
-} from "@flotilla/proto/limits";
+import { clockWorthTellingMs, heartbeatDeadlineMs, heartbeatIntervalMs, maxFactsPerCluster, protocolVersion, reconnectMaxMs } from "@flotilla/proto/limits";
 import { type Client, type ClientDuplexStream, type ServiceError, status } from "@grpc/grpc-js";
 import { linkLimits } from "../limits.ts";
 import type { Log } from "../log.ts";
@@ -35,6 +27,7 @@ import { checkCertificate } from "./enrol.ts";
 import { HubClock } from "./hub-clock.ts";
 import { callUnary, codeOf, detailsOf, linkClient } from "./hub-client.ts";
 import type { Identity, IdentityStore } from "./identity.ts";
+import { reconnectCapMs, triesAfter } from "./reconnect-delay.ts";
 import { type BodyStore, TargetFetch } from "./target-fetch.ts";
 import { caHashesOf, isOfTheFirst } from "./trusted-cas.ts";
 
@@ -404,22 +397,18 @@ class HubLink implements Link {
     if (!this.#isCurrent(stream)) return;
     const code = codeOf(error);
     const isRefused = code === status.UNAUTHENTICATED || code === status.PERMISSION_DENIED || code === status.FAILED_PRECONDITION;
-    // Nothing that waiting a little would mend, and no reason to knock every second.
-    if (isRefused || code === status.ABORTED || code === status.RESOURCE_EXHAUSTED) this.#tries = Math.max(this.#tries, linkLimits.patientTries);
-    this.#drop(stream, isRefused ? `the hub refuses this agent: ${detailsOf(error)}` : detailsOf(error));
+    const isPatient = isRefused || code === status.ABORTED || code === status.RESOURCE_EXHAUSTED;
+    this.#drop(stream, isRefused ? `the hub refuses this agent: ${detailsOf(error)}` : detailsOf(error), undefined, isPatient);
   }
 
-  /** Ends the stream; the next try comes after `delayMs`, or after a random part of a doubling time. */
-  #drop(stream: HubStream, reason: string, delayMs?: number): void {
+  /** Ends the stream; the next try comes after `delayMs`, or after a random part of a doubling time, of the longest when patient. */
+  #drop(stream: HubStream, reason: string, delayMs?: number, isPatient = false): void {
     if (!this.#isCurrent(stream)) return;
     const state = this.#state as Extract<LinkState, { stream: HubStream }>;
     this.#leave(state);
-    // A hub that greeted is there: also where it ended again soon, it is not looked for as one that is away.
-    if (state.name === "open") this.#tries = performance.now() - state.since > linkLimits.stableMs ? 0 : Math.min(this.#tries, linkLimits.triesAfterGreeting);
+    this.#tries = triesAfter(this.#tries, { greetedMs: state.name === "open" ? performance.now() - state.since : undefined, isPatient });
     // Full jitter also before the first try: a hub that ended left all its agents behind at the same moment.
-    // A hub that restarts is back in seconds; one that is away for longer, or refuses, is asked less often.
-    const mostMs = this.#tries < linkLimits.patientTries ? linkLimits.reconnectSoonMs : reconnectMaxMs;
-    const cap = Math.max(this.#reconnectWithinMs, Math.min(mostMs, reconnectMinMs * 2 ** Math.min(this.#tries, 16)));
+    const cap = reconnectCapMs(this.#tries, this.#reconnectWithinMs);
     this.#tries += 1;
     const waitMs = delayMs ?? Math.random() * cap;
     this.#state = { name: "waiting", reason, timer: setTimeout(() => this.#connect(), waitMs) };

@@ -411,7 +411,10 @@ function shortHash(bytes: Uint8Array): string {
 /** What stands for a state that was told: whether it is another now, and whether in more than its health. */
 function told({ message, bytes }: Packed<ObjectState>): string {
   const { sync, change, prune, uid, bundle, version, drift } = message;
-  return hash("sha256", JSON.stringify([sync, change, prune, uid, bundle, version, drift.length]), "base64url").slice(0, restChars) + shortHash(bytes);
+  return (
+    hash("sha256", JSON.stringify([sync, change, prune, uid, bundle, version, drift.map(({ path, live }) => [path, live])]), "base64url").slice(0, restChars) +
+    shortHash(bytes)
+  );
 }
 
 const restChars = 8;
