@@ -6,7 +6,7 @@ import type { KubeTiming } from "@flotilla/agent/cluster/kube-connection";
 import { kubeconfigEndpoint } from "@flotilla/agent/cluster/kubeconfig-endpoint";
 import { StateObjects } from "@flotilla/agent/cluster/state-objects";
 import { TargetStore } from "@flotilla/agent/cluster/target-store";
-import { silentLog } from "@flotilla/agent/log";
+import { silentLog, type Log } from "@flotilla/agent/log";
 import { idOnlyTracer } from "@flotilla/agent/telemetry";
 import { packBody } from "@flotilla/proto/body";
 import { sha256, type KubeObject } from "@flotilla/proto/digest";
@@ -93,10 +93,22 @@ export interface StartOptions {
   readonly makeClient?: (...args: ConstructorParameters<typeof KubeClient>) => KubeClient;
 }
 
+/** The engine's last words, for a test that fails. */
+function keepLog(): { log: Log; told(): string } {
+  const lines: string[] = [];
+  const keep = (level: string) => (fields: object, message: string) => {
+    const details = JSON.stringify(fields, (_, value: unknown) => (value instanceof Error ? value.message : value));
+    lines.push(`${new Date().toISOString()} ${level} ${message} ${details}`);
+    if (lines.length > 60) lines.shift();
+  };
+  return { log: { debug: keep("debug"), info: keep("info"), warn: keep("warn"), error: keep("error") }, told: () => lines.join("\n") };
+}
+
 /** @param cluster real or simulated: the engine knows nothing but its kubeconfig. */
 export async function startEngine(cluster: Pick<KubeCluster, "kubeconfig">, options: StartOptions = {}): Promise<TestEngine> {
   const makeClient = options.makeClient ?? ((...args) => new KubeClient(...args));
-  const client = makeClient(await kubeconfigEndpoint(options.kubeconfig ?? cluster.kubeconfig), silentLog, options.timing);
+  const { log, told } = keepLog();
+  const client = makeClient(await kubeconfigEndpoint(options.kubeconfig ?? cluster.kubeconfig), log, options.timing);
   const reports: FleetReport[] = [];
   const events: ClusterEvent[] = [];
   const objects = new Map<string, ObjectState>();
@@ -122,7 +134,7 @@ export async function startEngine(cluster: Pick<KubeCluster, "kubeconfig">, opti
     ...(options.handOverMs !== undefined && { handOverMs: options.handOverMs }),
     sink,
     tracer: idOnlyTracer,
-    log: silentLog,
+    log,
   });
   await engine.start();
   const accept = async ({ target, bodies }: TestTarget) => {
@@ -146,7 +158,7 @@ export async function startEngine(cluster: Pick<KubeCluster, "kubeconfig">, opti
         timeoutMs,
         everyMs: 10,
       }).catch((error: Error) => {
-        throw new Error(`${error.message}; summary: ${summaries.get(fleet)?.summary?.message}`, { cause: error });
+        throw new Error(`${error.message}; summary: ${summaries.get(fleet)?.summary?.message}; log: ${told()}`, { cause: error });
       });
     },
     waitForEvent: (reason, matches = /(?:)/, timeoutMs = 15_000) =>
@@ -155,7 +167,8 @@ export async function startEngine(cluster: Pick<KubeCluster, "kubeconfig">, opti
         timeoutMs,
         everyMs: 10,
       }).catch((error: Error) => {
-        throw new Error(`${error.message}; events: ${events.map((event) => `${event.reason}: ${event.message}`).join("\n")}`, { cause: error });
+        const seen = events.map((event) => `${event.reason}: ${event.message}`).join("\n");
+        throw new Error(`${error.message}; events: ${seen}; engine ${engine.isQuiet ? "quiet" : "busy"}; log: ${told()}`, { cause: error });
       }),
     waitForQuiet: async () => {
       await waitFor(() => engine.isQuiet, { what: "a quiet engine" });

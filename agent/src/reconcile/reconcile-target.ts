@@ -163,9 +163,21 @@ function notePlan(run: FleetRun, plan: Plan, engine: EngineContext): void {
     if (!object || !wanted) continue;
     object.ignored = wanted.ignored;
     object.note = "";
+    noteUndone(run, object, engine);
     object.change ??= "Unchanged";
     engine.reporter(run).touch(key);
   }
+}
+
+/**
+ * What could not be applied, and is as it was wanted before, wants nothing more when Git goes back: the failure ends with it. Where that cannot be seen
+ * the apply is tried again, in case its retry came while the target changed and was passed over.
+ */
+function noteUndone(run: FleetRun, object: TrackedObject, engine: EngineContext): void {
+  if (!object.failure) return;
+  if (!object.live) return engine.queueObject(run, object.key);
+  object.failure = undefined;
+  object.change = "Unchanged";
 }
 
 /** What is left as it is by Git's own word is in sync, and says why. */

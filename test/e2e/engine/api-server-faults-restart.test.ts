@@ -190,10 +190,16 @@ describe("an API server that ends, forgets, or goes back in time", () => {
     );
     for (let i = 0; i < kinds; i++) {
       const own = byKind.get(`kind${i}s`) ?? [];
-      const told = own.map(({ verb, responseStatus }) => `${verb} ${responseStatus?.code}`).join(", ");
-      // A kind of a definition has its storage opened by the first request, which is answered "come back in a second", on a busy machine after the kind was listed anew.
-      const refused = own.filter(({ responseStatus }) => responseStatus?.code === 429).length;
-      expect(own.length - Math.min(1, refused), `kind ${i}: ${told}`).toBeLessThanOrEqual(2);
+      const told = own
+        .map(({ verb, responseStatus, requestReceivedTimestamp }) => `${verb} ${responseStatus?.code} at ${Date.parse(requestReceivedTimestamp) - backAt} ms`)
+        .join(", ");
+      // A server that is slow to start answers 503 long before it is ready: no ten seconds, wherever they begin, see more than two requests. And a kind of
+      // a definition has its storage opened by the first request, which is answered "come back in a second", on a busy machine after the kind was listed anew.
+      for (const first of own.map((request) => Date.parse(request.requestReceivedTimestamp))) {
+        const within = own.filter(({ requestReceivedTimestamp: at }) => Date.parse(at) >= first && Date.parse(at) < first + 10_000);
+        const refused = within.filter(({ responseStatus }) => responseStatus?.code === 429).length;
+        expect(within.length - Math.min(1, refused), `kind ${i}: ${told}`).toBeLessThanOrEqual(2);
+      }
     }
     // And those that ask for the newest version, for all of them; one that has just begun may refuse twice.
     const [clock = [], own = []] = [true, false].map((isClock) =>

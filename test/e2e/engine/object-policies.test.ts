@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { startKubeCluster, type KubeCluster } from "../../harness/kube-cluster.ts";
 import { describeWith, kubeTools } from "../../harness/tools.ts";
 import { waitFor } from "../../harness/wait-for.ts";
-import { configMap, deployment, startEngine, SyncState, testTarget, type TestBundle, type TestEngine } from "../agent-fixture.ts";
+import { Change, configMap, deployment, startEngine, SyncState, testTarget, type TestBundle, type TestEngine } from "../agent-fixture.ts";
 
 interface Writable {
   metadata: object;
@@ -174,6 +174,20 @@ await describeWith(kubeTools, "what objects ask of their apply", () => {
     await agent.accept(testTarget("data", 3, web([claim("1Gi", "ReadWriteOnce"), configMap("data-stays")])));
     await agent.waitForEvent("PruneHeld", /.*/, 1_000).catch(() => undefined);
     await agent.sync(testTarget("data", 4, web([claim("1Gi", "ReadWriteOnce"), configMap("data-stays")])));
+  });
+
+  it("what could not be changed is in sync at once when Git takes the change back, and nothing more is asked for it", async () => {
+    await start();
+    const frozen = (a: string) => ({ ...configMap("undone", { a }), immutable: true });
+    await agent.sync(testTarget("undone", 1, web([frozen("1"), configMap("undone-beside")])));
+    await agent.accept(testTarget("undone", 2, web([frozen("2"), configMap("undone-beside")])));
+    await agent.waitForEvent("ApplyFailed", /undone/);
+    // The third try was in vain: the next comes in three seconds or more.
+    const tries = async () => (await writesTo("undone")).length;
+    await waitFor(async () => (await tries()) === 4, { what: "three tries of the change" });
+    await agent.sync(testTarget("undone", 3, web([frozen("1"), configMap("undone-beside")])));
+    expect(stateOf("undone")).toMatchObject({ sync: SyncState.SYNCED, change: Change.UNCHANGED });
+    expect(await tries()).toBe(4);
   });
 
   it("adopt: always takes over and says so, if-no-diff only what is equal, never leaves it alone; a claim of others stands", async () => {
