@@ -24,7 +24,11 @@ const commands = {
 };
 
 /** Each test and each demo starts dozens of Node processes from the same sources: what is compiled once halves the processor time of the next start. */
-const compiled = { NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(root, "node_modules", ".cache", "compiled") };
+const environment = {
+  NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(root, "node_modules", ".cache", "compiled"),
+  // Tests start what was just built: test/harness/programs.ts.
+  FLOTILLA_TEST_PROGRAMS: process.env.FLOTILLA_TEST_PROGRAMS ?? "bundle",
+};
 
 /** What the benches share, and no bench itself. */
 const benchParts = new Set([
@@ -61,7 +65,7 @@ async function main() {
   if (command.servers && !rest.includes("--simulated")) await step("real servers", () => false, prepareServers);
   const seconds = (Date.now() - startedAt) / 1_000;
   if (seconds > 5) say(`ready after ${seconds.toFixed(0)} s`);
-  if (command.argv) process.exitCode = await run(node24, command.argv(rest), compiled);
+  if (command.argv) process.exitCode = await run(node24, command.argv(rest), environment);
 }
 
 function checkMachine() {

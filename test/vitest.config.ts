@@ -8,7 +8,9 @@ const globalSetup = fileURLToPath(new URL("harness/global-setup.ts", import.meta
 const retry = process.env.CI ? 2 : 0;
 // Nor is a unit test that waits for its turn on a busy one.
 const testTimeout = 30_000;
-const servers = { hookTimeout: 300_000, testTimeout: 120_000, pool: "forks" as const, globalSetup, retry };
+// No test leaves anything behind that another could meet: two hundred files need not load the same modules two hundred times.
+const isolate = false;
+const servers = { isolate, hookTimeout: 300_000, testTimeout: 120_000, pool: "forks" as const, globalSetup, retry };
 
 export default defineConfig({
   test: {
@@ -22,9 +24,17 @@ export default defineConfig({
       reportsDirectory: "coverage",
     },
     projects: [
-      { test: { name: "unit", include: ["{proto,hub,agent,cli,test/harness}/**/*.test.ts"], exclude: ["**/node_modules/**", "**/dist/**"], testTimeout } },
-      { test: { name: "repo", include: ["test/repo/**/*.test.ts"], testTimeout } },
-      { test: { name: "simulation", include: ["test/simulation/**/*.test.ts"], testTimeout: 300_000 } },
+      {
+        test: {
+          name: "unit",
+          include: ["{proto,hub,agent,cli,test/harness}/**/*.test.ts"],
+          exclude: ["**/node_modules/**", "**/dist/**"],
+          testTimeout,
+          isolate,
+        },
+      },
+      { test: { name: "repo", include: ["test/repo/**/*.test.ts"], testTimeout, isolate } },
+      { test: { name: "simulation", include: ["test/simulation/**/*.test.ts"], testTimeout: 300_000, isolate } },
       { test: { name: "integration", include: ["test/integration/**/*.test.ts"], ...servers } },
       { test: { name: "e2e", include: ["test/e2e/**/*.test.ts"], ...servers } },
     ],

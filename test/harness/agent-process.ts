@@ -1,7 +1,7 @@
 import type { Enrolment } from "@flotilla/proto/rest/contract";
 import type { HubApi } from "./hub-api.ts";
 import type { KubeCluster } from "./kube-cluster.ts";
-import { type ProgramBuild, programArgs } from "./programs.ts";
+import { type ProgramBuild, programArgs, testedBuild } from "./programs.ts";
 import { type ServerProcess, startServerProcess } from "./server-process.ts";
 
 /** As the agent's image sets it: without it glibc keeps an arena per thread, which costs a few MiB. */
@@ -36,7 +36,7 @@ export interface AgentProcess {
 }
 
 export async function startAgent(options: AgentProcessOptions): Promise<AgentProcess> {
-  const { api, enrolment, cluster, stateDir, folder, build = "source" } = options;
+  const { api, enrolment, cluster, stateDir, folder, build = testedBuild } = options;
   const name = enrolment.cluster;
   const args = [
     ...programArgs("agent", build),

@@ -5,7 +5,10 @@ import { join } from "node:path";
 import { freePort } from "./free-port.ts";
 import { findTool } from "@flotilla/hub/embedded/tools";
 import { removeFolder, scratchFolder } from "./scratch-folder.ts";
-import { type ServerProcess, startServerProcess } from "./server-process.ts";
+import { type ServerProcess, startServerProcess, withoutCollections } from "./server-process.ts";
+
+/** URL and pid of the etcd that a whole run shares (global-setup.ts). */
+const runsEtcdVariable = "FLOTILLA_TEST_ETCD";
 
 /** One etcd that many API servers share, each under a prefix of its own. */
 export interface Etcd {
@@ -21,7 +24,7 @@ export interface Etcd {
   release(): Promise<void>;
 }
 
-/** Keys and values of all API servers of one process; 30 clusters of 2,000 objects are 1 GB. */
+/** Keys and values of all API servers of a run; 30 clusters of 2,000 objects are 1 GB. */
 const quotaBytes = 4 * 1024 ** 3;
 
 interface Started {
@@ -33,8 +36,27 @@ interface Started {
 
 let shared: { started: Promise<Started>; users: number } | undefined;
 
-/** The etcd of this process, started when nobody uses it yet. */
-export async function shareEtcd(): Promise<Etcd> {
+/** Start the etcd that all workers of a run share. */
+export async function startRunsEtcd(): Promise<{ stop(): Promise<void> }> {
+  const { url, server, folder } = await startEtcd();
+  process.env[runsEtcdVariable] = `${url} ${server.pid}`;
+  return {
+    async stop() {
+      delete process.env[runsEtcdVariable];
+      await server.stop();
+      await removeFolder(folder);
+    },
+  };
+}
+
+/**
+ * The etcd of the run; outside a run, or where one is wanted whose history is nobody else's, that of this process, started when nobody uses it yet.
+ *
+ * @param options.own what a test compacts, or brings back to what it was.
+ */
+export async function shareEtcd(options: { readonly own: boolean }): Promise<Etcd> {
+  const [runsUrl, runsPid] = (process.env[runsEtcdVariable] ?? "").split(" ");
+  if (!options.own && runsUrl && runsPid) return ofOthers(runsUrl, Number(runsPid));
   const mine = (shared ??= { started: startEtcd(), users: 0 });
   mine.users += 1;
   try {
@@ -55,6 +77,11 @@ export async function shareEtcd(): Promise<Etcd> {
   }
 }
 
+function ofOthers(url: string, pid: number): Etcd {
+  const refuse = () => Promise.reject(new Error("this etcd is shared: start the cluster with ownEtcd: true"));
+  return { url, pid, compact: refuse, backUp: refuse, restore: refuse, release: () => Promise.resolve() };
+}
+
 async function letGo(mine: NonNullable<typeof shared>): Promise<void> {
   mine.users -= 1;
   if (mine.users > 0) return;
@@ -69,7 +96,7 @@ async function startEtcd(): Promise<Started> {
   const [client, peer] = [await freePort(), await freePort()];
   const url = `http://127.0.0.1:${client}`;
   const file = await findTool("etcd");
-  const start = () => startServerProcess({ name: "etcd", file, folder, args, ready: () => answersHealthy(`${url}/health`) });
+  const start = () => startServerProcess({ name: "etcd", file, folder, args, env: withoutCollections, ready: () => answersHealthy(`${url}/health`) });
   const args = [
     `--name=${randomUUID()}`,
     `--data-dir=${join(folder, "data")}`,

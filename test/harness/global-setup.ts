@@ -4,6 +4,7 @@ import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findTool, type ToolName, tools } from "@flotilla/hub/embedded/tools";
+import { startRunsEtcd } from "./etcd.ts";
 import { sharedPostgresVariable, startPostgresForTest } from "./postgres.ts";
 import { findRunProcesses, runVariable } from "./run-processes.ts";
 import { skippedSuitesVariable } from "./tools.ts";
@@ -12,7 +13,7 @@ import { waitFor } from "./wait-for.ts";
 /** What every server needs to end by itself after the last test. */
 const leakGraceMs = 25_000;
 
-/** Once per run, whatever the number of projects: programs, one Postgres for all workers; afterwards nothing may be left running. */
+/** Once per run, whatever the number of projects: programs, one Postgres and one etcd for all workers; afterwards nothing may be left running. */
 export default async function setup(): Promise<(() => Promise<void>) | undefined> {
   if (process.env[runVariable]) return undefined;
   const run = randomUUID();
@@ -23,8 +24,10 @@ export default async function setup(): Promise<(() => Promise<void>) | undefined
   await prepareTools();
   const postgres = process.env.DATABASE_URL || process.env[sharedPostgresVariable] ? undefined : await startPostgresForTest();
   if (postgres) process.env[sharedPostgresVariable] = postgres.url;
+  // Suites that need it are skipped, aloud, where it is missing.
+  const etcd = await startRunsEtcd().catch(() => undefined);
   return async () => {
-    await postgres?.stop();
+    await Promise.all([postgres?.stop(), etcd?.stop()]);
     await tellSkipped(skippedFile);
     await expectNothingLeft(run);
   };

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { freePort } from "./free-port.ts";
 import { HubApi } from "./hub-api.ts";
-import { type ProgramBuild, programArgs } from "./programs.ts";
+import { type ProgramBuild, programArgs, testedBuild } from "./programs.ts";
 import { type ServerProcess, startServerProcess } from "./server-process.ts";
 
 export interface HubProcessOptions {
@@ -45,7 +45,7 @@ export async function startHub(options: HubProcessOptions): Promise<HubProcess> 
 }
 
 async function startOnce(options: HubProcessOptions): Promise<HubProcess> {
-  const { dataDir, folder, name = "hub", build = "source", args = [] } = options;
+  const { dataDir, folder, name = "hub", build = testedBuild, args = [] } = options;
   const ports = { api: await freePort(), link: await freePort(), enrol: await freePort(), nats: await freePort() };
   const url = `http://127.0.0.1:${ports.api}`;
   const flags = [

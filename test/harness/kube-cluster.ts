@@ -8,7 +8,7 @@ import { type Etcd, shareEtcd } from "./etcd.ts";
 import { type FakeKubelet, startFakeKubelet } from "./fake-kubelet.ts";
 import { type KubeClient, kubeClient } from "./kube-client.ts";
 import { removeFolder, scratchFolder } from "./scratch-folder.ts";
-import { type ServerProcess, startServerProcess } from "./server-process.ts";
+import { type ServerProcess, startServerProcess, withoutCollections } from "./server-process.ts";
 import { waitFor } from "./wait-for.ts";
 
 export interface KubeClusterOptions {
@@ -21,6 +21,8 @@ export interface KubeClusterOptions {
   auditLog?: boolean;
   /** Pod Security's default for every namespace that says nothing itself. */
   podSecurity?: "restricted" | "baseline" | "privileged";
+  /** An etcd that no other test uses: for those that compact it, back it up or restore it. */
+  ownEtcd?: boolean;
   /** Flags of the API server besides the harness' own. */
   flags?: readonly string[];
 }
@@ -43,7 +45,7 @@ export interface KubeCluster {
   restart(): Promise<void>;
   kill9ApiServer(): Promise<void>;
   stopApiServer(): Promise<void>;
-  /** Its etcd; stop the API server before it is backed up or restored, and no other cluster may be on it then. */
+  /** Its etcd (compact, backUp and restore need `ownEtcd`); stop the API server before it is backed up or restored, and no other cluster may be on it then. */
   readonly etcd: Pick<Etcd, "pid" | "compact" | "backUp" | "restore">;
   /** Requests of the audit log (needs `auditLog`), oldest first. */
   auditedRequests(): Promise<AuditedRequest[]>;
@@ -77,7 +79,7 @@ interface Credentials {
 /** Starts a control plane in about four seconds. Stop it in the same test file; what is left over fails the run. */
 export async function startKubeCluster(options: KubeClusterOptions): Promise<KubeCluster> {
   const folder = await scratchFolder(`kube-${options.name}`);
-  const etcd = await shareEtcd();
+  const etcd = await shareEtcd({ own: options.ownEtcd ?? false });
   const started: { stop(): Promise<void> }[] = [];
   try {
     const port = await freePort();
@@ -201,6 +203,7 @@ async function apiServer(args: string[], { folder, url, token }: Credentials) {
     name: "kube-apiserver",
     file: await findTool("kube-apiserver"),
     args,
+    env: withoutCollections,
     folder,
     async ready() {
       // The certificate is made at the first start.
@@ -220,6 +223,7 @@ async function startControllerManager({ folder }: Credentials, kubeconfig: strin
   return startServerProcess({
     name: "kube-controller-manager",
     file: await findTool("kube-controller-manager"),
+    env: withoutCollections,
     folder,
     args: [
       `--kubeconfig=${kubeconfig}`,

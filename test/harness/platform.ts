@@ -4,7 +4,7 @@ import { type AgentProcess, startAgent } from "./agent-process.ts";
 import { type GitChanges, type GitServer, startGitServer } from "./git-server.ts";
 import { type HubProcess, startHub } from "./hub-process.ts";
 import { type KubeCluster, type KubeClusterOptions, startKubeCluster } from "./kube-cluster.ts";
-import { type ProgramBuild } from "./programs.ts";
+import { type ProgramBuild, testedBuild } from "./programs.ts";
 import { removeFolder, scratchFolder } from "./scratch-folder.ts";
 import { waitForValue } from "./wait-for.ts";
 
@@ -59,7 +59,7 @@ export async function startPlatformOn<Kube extends PlatformCluster>(
   };
   try {
     say("Git server, hub with embedded Postgres and NATS, and the API servers");
-    const build = options.build ?? "source";
+    const build = options.build ?? testedBuild;
     const [git, hub, ...kubes] = await settled([
       startGitServer().then(kept),
       startHub({ dataDir: join(folder, "hub"), folder, build, args: options.hubArgs ?? [], env: options.hubEnv ?? {} }).then(kept),

@@ -4,6 +4,12 @@ import { fileURLToPath } from "node:url";
 /** Which build of a program is started: the source by Node's type stripping, or the bundle that ships. */
 export type ProgramBuild = "source" | "bundle";
 
+/**
+ * What tests start when they do not say: the bundles under `npm test`, which has just built them (what ships is tested, and starts in a third of the processor
+ * time); the source elsewhere, so that one test by hand needs no build.
+ */
+export const testedBuild: ProgramBuild = process.env.FLOTILLA_TEST_PROGRAMS === "bundle" ? "bundle" : "source";
+
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
 const files = {

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { constants } from "node:os";
 import { createInterface } from "node:readline";
-import { type ProgramBuild, programArgs } from "./programs.ts";
+import { type ProgramBuild, programArgs, testedBuild } from "./programs.ts";
 import { waitFor } from "./wait-for.ts";
 
 export type ServiceName = "hub" | "agent" | "cli";
@@ -43,7 +43,7 @@ const spawned = new Set<Service>();
 /** Starts one of the product's programs. `stop` it in the test: `expectNoServices` fails for what was forgotten. */
 export function spawnService(name: ServiceName, options: SpawnServiceOptions = {}): Service {
   const label = options.label ?? name;
-  const child = spawn(process.execPath, [...(options.nodeArgs ?? []), ...programArgs(name, options.build ?? "source"), ...(options.args ?? [])], {
+  const child = spawn(process.execPath, [...(options.nodeArgs ?? []), ...programArgs(name, options.build ?? testedBuild), ...(options.args ?? [])], {
     env: { ...process.env, NO_COLOR: "1", ...options.env },
     stdio: ["ignore", "pipe", "pipe"],
   });

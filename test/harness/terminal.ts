@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { programArgs } from "./programs.ts";
+import { programArgs, testedBuild } from "./programs.ts";
 import { waitFor } from "./wait-for.ts";
 
 const scriptProgram = "/usr/bin/script";
@@ -18,7 +18,7 @@ export async function runOnTerminal(
   args: readonly string[],
   options: { readonly env: NodeJS.ProcessEnv; readonly question: RegExp; readonly answer: string; readonly timeoutMs?: number },
 ): Promise<{ status: number; shown: string }> {
-  const command = [process.execPath, ...programArgs("cli", "source"), ...args].map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
+  const command = [process.execPath, ...programArgs("cli", testedBuild), ...args].map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
   const child = spawn(scriptProgram, ["--quiet", "--return", "--command", command, "/dev/null"], {
     env: { ...process.env, NO_COLOR: "1", TERM: "xterm", ...options.env },
     stdio: ["pipe", "pipe", "pipe"],

@@ -12,7 +12,7 @@ describe("an API server that ends, forgets, or goes back in time", () => {
   let agent: TestEngine | undefined;
 
   beforeAll(async () => {
-    rig = await startProxiedCluster({ name: "restarts" });
+    rig = await startProxiedCluster({ name: "restarts", ownEtcd: true });
   });
   afterEach(async () => {
     rig.proxy.heal();
