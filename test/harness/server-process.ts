@@ -32,7 +32,7 @@ export interface ServerProcess {
  * For servers written in Go, which live for a minute: a quarter of the processor time of an API server's start goes into collecting garbage that there is
  * room for. Past this much it is collected as ever.
  */
-export const withoutCollections: NodeJS.ProcessEnv = { ...process.env, GOGC: "off", GOMEMLIMIT: "400MiB" };
+export const withoutCollections: NodeJS.ProcessEnv = { ...process.env, GOGC: "off", GOMEMLIMIT: "700MiB" };
 
 /** Starts a server and waits until it answers. Throws with its last lines when it does not. */
 export async function startServerProcess(options: ServerProcessOptions): Promise<ServerProcess> {
