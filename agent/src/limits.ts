@@ -97,8 +97,10 @@ export const engineLimits = {
   suspicionMs: 20,
   /** What is awaited is on its way: its progress is looked at this often, its end at once. */
   awaitedMs: 500,
-  /** Reports of one fleet are folded this long. */
+  /** Reports of one fleet are folded this long; so many in a row, and in the long run one every reportSteadyMs: each names every bundle, and costs the hub as much as fifty events. */
   reportFoldMs: 50,
+  reportsInARow: 8,
+  reportSteadyMs: 250,
   /** While a plan is carried out, how far it is; its end is told at once. A hundred objects are a hundred changes, and each report names every bundle. */
   reportProgressMs: 500,
   /** And not before so many times as long as the last one took to make have passed since, up to a second: a storm of changes spends a tenth of the CPU on telling of it. */

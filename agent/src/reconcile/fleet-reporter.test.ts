@@ -78,6 +78,39 @@ describe("a fleet's reporter", () => {
     expect(told).toEqual(["as ever"]);
   });
 
+  it("tells quickly what happens now and then, and four times a second what goes on and on, all of it", async () => {
+    vi.useFakeTimers();
+    try {
+      const seen: number[] = [];
+      const record = async (report: ReportEnvelope["report"]) => {
+        if (report.case === "fleet") seen.push(report.value.events.length);
+        return 1n;
+      };
+      const reporter = new FleetReporter(newFleetRun("shop"), { record }, silentLog, () => undefined);
+      const say = () => reporter.event("Applied", "something");
+      say();
+      await vi.advanceTimersByTimeAsync(60);
+      expect(seen).toEqual([1]);
+      for (let step = 0; step < 1_000; step++) {
+        say();
+        await vi.advanceTimersByTimeAsync(10);
+      }
+      await vi.advanceTimersByTimeAsync(300);
+      // Ten seconds: the first few in a row, then forty.
+      expect(seen.length).toBeGreaterThan(40);
+      expect(seen.length).toBeLessThan(52);
+      expect(seen.reduce((sum, count) => sum + count, 0)).toBe(1_001);
+      await vi.advanceTimersByTimeAsync(3_000);
+      const before = seen.length;
+      say();
+      await vi.advanceTimersByTimeAsync(60);
+      expect(seen.length).toBe(before + 1);
+      reporter.close();
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   describe("in a storm", () => {
     beforeEach(() => vi.useFakeTimers());
     afterEach(() => vi.useRealTimers());

@@ -69,8 +69,8 @@ export interface EventDetails {
 const recordRetryMs = 2_000;
 
 /**
- * Folds what changes in one fleet into reports: at most one every reportFoldMs, or reportProgressMs while a plan is carried out; only objects that
- * changed, summary and bundles whole, events one by one. Nothing changed: nothing is recorded. When the health of very many objects goes up and down at
+ * Folds what changes in one fleet into reports: at most one every reportFoldMs, or reportProgressMs while a plan is carried out, and when it goes on and on
+ * one every reportSteadyMs; only objects that changed, summary and bundles whole, events one by one. Nothing changed: nothing is recorded. When the health of very many objects goes up and down at
  * once, summary and bundles go on saying so, and the objects one by one say within stormFoldMs where they have come to.
  */
 export class FleetReporter {
@@ -86,6 +86,8 @@ export class FleetReporter {
   #lastTotals = "";
   /** No report is made before (performance.now()): the totals of a large fleet are not added up ten times a second while all of it changes. */
   #notBefore = 0;
+  /** When all reports so far would have been made at the steady pace (performance.now()). */
+  #steadyAt = -Infinity;
   #isPlanning = false;
   /** Objects of a storm, whose health is told when it has calmed down; and until when that waits (performance.now()). */
   readonly #late = new Set<ObjectKey>();
@@ -121,7 +123,8 @@ export class FleetReporter {
   changed(): void {
     if (this.#closed) return;
     const foldMs = this.#isPlanning ? engineLimits.reportProgressMs : engineLimits.reportFoldMs;
-    this.#timer ??= setTimeout(() => void this.flush(), Math.max(foldMs, this.#notBefore - performance.now()));
+    const freeAt = this.#steadyAt - engineLimits.reportsInARow * engineLimits.reportSteadyMs;
+    this.#timer ??= setTimeout(() => void this.flush(), Math.max(foldMs, Math.max(this.#notBefore, freeAt) - performance.now()));
   }
 
   /** A plan is carried out from now on: much will change. */
@@ -270,6 +273,7 @@ export class FleetReporter {
     const madeAt = performance.now();
     this.#notBefore = madeAt + Math.min(engineLimits.reportFoldMaxMs, (madeAt - startedAt) * engineLimits.reportPatience);
     if (!isNews) return;
+    this.#steadyAt = Math.max(this.#steadyAt, madeAt) + engineLimits.reportSteadyMs;
     failpoint("before-record-report");
     try {
       for (const report of parts) {
