@@ -2,10 +2,12 @@ import { createWriteStream, type WriteStream } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { seededRandom } from "../harness/random.ts";
 import { waitForValue } from "../harness/wait-for.ts";
-import { filesOf, type Contents } from "./chaos-fleet.ts";
+import { filesOf } from "./chaos-fleet.ts";
+import type { ChaosRecord } from "./chaos-record.ts";
 import { startChaosRig, type ChaosRig } from "./chaos-rig.ts";
 import { type Dice, type FaultDriver, faultDrivers, healAll } from "./faults.ts";
-import { judge, type Verdict } from "./verdicts.ts";
+import type { Verdict } from "./verdict.ts";
+import { judge } from "./verdicts.ts";
 
 export interface ChaosOptions {
   readonly seed: number;
@@ -24,21 +26,6 @@ export interface ChaosOutcome {
   readonly pushes: number;
   /** Reports that were seen on the agents' disks. */
   readonly reports: number;
-}
-
-/** What was pushed, so that deletes can be judged. */
-export interface Pushed {
-  readonly revision: string;
-  readonly contents: Contents;
-  readonly at: number;
-}
-
-/** Everything that the verdicts are about, besides the rig itself. */
-export interface ChaosRecord {
-  readonly pushed: Pushed[];
-  /** Labels by cluster: what the API answered last, and what was tried after that without an answer. */
-  readonly labels: Map<string, { answered: string; tried: string[] }>;
-  final: Contents;
 }
 
 /** One run: a whole system under traffic and faults drawn from a seed, then peace, then the verdicts. */

@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { doubledIn, type EndState, judgeDeletes, judgeLeftovers, judgeView, judgeWrites, type LiveMap, missingOf } from "../chaos/verdicts.ts";
+import { judgeDeletes } from "../chaos/judge-deletes.ts";
+import { type EndState, judgeLeftovers, judgeView, judgeWrites, type LiveMap } from "../chaos/judge-end.ts";
+import { disorderIn, doubledIn, missingOf } from "../chaos/judge-reports.ts";
 
 const recorded = ["applied a", "applied b"].map((text, index) => ({ cluster: "c", place: `epoch/${index}`, text }));
 const served = (counts: Record<string, number>) => new Map(Object.entries(counts));
@@ -22,6 +24,18 @@ describe("the verdicts of chaos", () => {
 
   it("find one event that is served twice (G2)", () => {
     expect(doubledIn(recorded, served({ "c applied a": 2, "c applied b": 1 }))).toEqual(["recorded 1 times, served 2: c applied a"]);
+  });
+
+  it("find two reports of a cluster that are served the other way round (G3)", () => {
+    const [a, b] = recorded;
+    if (!a || !b) throw new Error("two were recorded");
+    const found = (...events: (typeof a)[]) => disorderIn(recorded, events);
+    expect(found(a, b)).toEqual([]);
+    expect(found(b, a)).toEqual(['c recorded it after "applied a", and the hub has it before: applied b']);
+    // What is missing is not out of order, what is there twice may be taken where it fits, and other clusters have an order of their own.
+    expect(found(b)).toEqual([]);
+    expect(found(b, a, b)).toEqual([]);
+    expect(disorderIn([...recorded, { ...a, cluster: "other" }], [{ ...a, cluster: "other" }, a, b])).toEqual([]);
   });
 
   it("find an answered label that is not there, and take one that was tried later for kept (G15)", () => {

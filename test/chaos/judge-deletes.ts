@@ -1,0 +1,71 @@
+import type { Page, ReleaseRow } from "@flotilla/proto/rest/contract";
+import type { ChaosRecord } from "./chaos-record.ts";
+import type { ChaosRig } from "./chaos-rig.ts";
+import { problemsMax, type Verdict } from "./verdict.ts";
+
+/** A delete by an agent that an API server carried out. */
+export interface AuditedDelete {
+  readonly cluster: string;
+  readonly object: string;
+  /** Epoch ms. */
+  readonly at: number;
+  readonly hasUid: boolean;
+}
+
+/** A release of a revision to a cluster, as the hub's history has it. */
+export interface Released {
+  readonly cluster: string;
+  readonly revision: string;
+  /** Epoch ms. */
+  readonly at: number;
+}
+
+export async function auditedDeletes(rig: ChaosRig): Promise<AuditedDelete[]> {
+  const deletes: AuditedDelete[] = [];
+  for (const { name, kube } of rig.members) {
+    for (const { verb, userAgent, objectRef, requestObject, requestReceivedTimestamp, responseStatus, stage } of await kube.auditedRequests()) {
+      if (verb !== "delete" || userAgent !== "flotilla-agent" || stage !== "ResponseComplete" || responseStatus?.code !== 200) continue;
+      if (objectRef?.namespace !== "default" || objectRef.resource !== "configmaps" || objectRef.name === undefined) continue;
+      deletes.push({ cluster: name, object: objectRef.name, at: Date.parse(requestReceivedTimestamp), hasUid: Boolean(requestObject?.preconditions?.uid) });
+    }
+  }
+  return deletes;
+}
+
+export async function releasesOf(rig: ChaosRig): Promise<Released[]> {
+  const each = rig.members.map(async ({ name }) => {
+    const { items } = await rig.hub.api.request<Page<ReleaseRow>>("GET", `/api/v1/releases?fleet=chaos&cluster=${name}&limit=500`);
+    return items.map(({ cluster, revision, releasedAt }) => ({ cluster, revision, at: Date.parse(releasedAt) }));
+  });
+  return (await Promise.all(each)).flat();
+}
+
+/** An agent may be stopped for so long with a target in its hand. */
+const mayLagMs = 60_000;
+
+/** G5, G7: what agents deleted was in none of what their clusters were to run then, and they said whose UID they meant. */
+export function judgeDeletes({ pushed }: Pick<ChaosRecord, "pushed">, deletes: readonly AuditedDelete[], releases: readonly Released[]): Verdict[] {
+  const contents = new Map(pushed.map((push) => [push.revision, push.contents]));
+  const unwarranted = deletes.filter(({ cluster, object, at }) => {
+    const until = releases.filter((release) => release.cluster === cluster && release.at <= at + 1_000).toSorted((a, b) => b.at - a.at);
+    // Those of the last minute, and the one before them.
+    const current = until.filter((release, index) => index === 0 || (until[index - 1]?.at ?? 0) > at - mayLagMs);
+    return !current.some(({ revision }) => contents.get(revision)?.has(object) === false);
+  });
+  const looked = `${deletes.length} deletes by agents in the audit logs, ${releases.length} releases`;
+  return [
+    {
+      guarantee: "G5",
+      looked,
+      problems: unwarranted.slice(0, problemsMax).map(({ object, cluster }) => `${object} was deleted in ${cluster}, and all that it was to run then names it`),
+    },
+    {
+      guarantee: "G7",
+      looked,
+      problems: deletes
+        .filter(({ hasUid }) => !hasUid)
+        .slice(0, problemsMax)
+        .map(({ object, cluster }) => `${object} was deleted in ${cluster} without its UID`),
+    },
+  ];
+}
