@@ -7,10 +7,32 @@ export interface Pushed {
   readonly at: number;
 }
 
+/** One fault, from its beginning until it was undone. Times are epoch milliseconds. */
+export interface FaultSpan {
+  readonly name: string;
+  /** The one cluster that it struck; undefined when it struck what all share, or failed before it said which. */
+  cluster: string | undefined;
+  readonly from: number;
+  to: number;
+}
+
+/** One write of somebody else's to an object of a real cluster. */
+export interface Meddling {
+  readonly cluster: string;
+  readonly object: string;
+  /** When it was sent, epoch ms. */
+  readonly at: number;
+}
+
 /** Everything that the verdicts are about, besides the rig itself. */
 export interface ChaosRecord {
   readonly pushed: Pushed[];
+  readonly faults: FaultSpan[];
+  /** Writes of the controller that fights. */
+  readonly rival: Meddling[];
   /** Labels by cluster: what the API answered last, and what was tried after that without an answer. */
   readonly labels: Map<string, { answered: string; tried: string[] }>;
   final: Contents;
+  /** Before the last push, which changes every object: epoch ms. */
+  peaceAt: number;
 }

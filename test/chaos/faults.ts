@@ -12,12 +12,20 @@ export interface Dice {
   pick<T>(from: readonly T[]): T;
 }
 
+/** What a driver did. */
+export interface Struck {
+  /** The one cluster that it struck. */
+  readonly cluster?: string;
+  /** More about it, for people. */
+  readonly what?: string;
+}
+
 /** One kind of fault: done, held for a while where that is its nature, and undone by itself. */
 export interface FaultDriver {
   readonly name: string;
   /** What it is done to: two at once would only undo one another. */
   readonly subject: "hub" | "agents" | "broker" | "Postgres" | "links" | "API servers" | "Git";
-  readonly act: (rig: ChaosRig, dice: Dice) => Promise<string>;
+  readonly act: (rig: ChaosRig, dice: Dice) => Promise<Struck>;
 }
 
 const between = (dice: Dice, fromMs: number, toMs: number): number => fromMs + dice.roll() * (toMs - fromMs);
@@ -30,7 +38,7 @@ export const faultDrivers: readonly FaultDriver[] = [
       await hub.kill9();
       await delay(between(dice, 0, 2_000));
       await hub.restart();
-      return "";
+      return {};
     },
   },
   { name: "hub stopped and woken", subject: "hub", act: async ({ hub }, dice) => stopAndWake(hub.pid, between(dice, 1_000, 12_000)) },
@@ -42,7 +50,7 @@ export const faultDrivers: readonly FaultDriver[] = [
       await agent.kill9();
       await delay(between(dice, 0, 3_000));
       await agent.restart();
-      return name;
+      return { cluster: name };
     },
   },
   {
@@ -50,8 +58,7 @@ export const faultDrivers: readonly FaultDriver[] = [
     subject: "agents",
     async act({ members }, dice) {
       const { name, agent } = dice.pick(members);
-      await stopAndWake(agent.pid, between(dice, 1_000, 12_000));
-      return name;
+      return { cluster: name, ...(await stopAndWake(agent.pid, between(dice, 1_000, 12_000))) };
     },
   },
   { name: "broker killed", subject: "broker", act: async (rig) => killServer(rig, "nats") },
@@ -80,7 +87,7 @@ export const faultDrivers: readonly FaultDriver[] = [
         await cp(copy, store, { recursive: true });
         process.kill(pid, "SIGKILL");
       });
-      return `${(backMs / 1_000).toFixed(1)} s`;
+      return { what: `${(backMs / 1_000).toFixed(1)} s` };
     },
   },
   { name: "Postgres killed", subject: "Postgres", act: async (rig) => killServer(rig, "postgres") },
@@ -92,7 +99,7 @@ export const faultDrivers: readonly FaultDriver[] = [
     subject: "API servers",
     async act({ members }, dice) {
       const { name, wire } = dice.pick(members);
-      return `${name}: ${await damage(wire, dice)}`;
+      return { cluster: name, ...(await damage(wire, dice)) };
     },
   },
   {
@@ -103,7 +110,7 @@ export const faultDrivers: readonly FaultDriver[] = [
       await kube.kill9ApiServer();
       await delay(between(dice, 0, 2_000));
       await kube.restart();
-      return name;
+      return { cluster: name };
     },
   },
   {
@@ -114,7 +121,7 @@ export const faultDrivers: readonly FaultDriver[] = [
       git.fail(failure);
       await delay(between(dice, 1_000, 8_000));
       git.fail({ kind: "none" });
-      return failure.kind;
+      return { what: failure.kind };
     },
   },
 ];
@@ -125,7 +132,7 @@ export function healAll({ git, wires, members }: ChaosRig): void {
   for (const wire of [wires.link, wires.broker, ...members.map((member: RealMember) => member.wire)]) wire.heal();
 }
 
-async function damage(wire: TcpProxy, dice: Dice): Promise<string> {
+async function damage(wire: TcpProxy, dice: Dice): Promise<Struck> {
   const how = dice.pick(["reset", "cut off", "half open", "silent", "slow"] as const);
   if (how === "reset") wire.reset();
   else if (how === "cut off") wire.cutOff();
@@ -136,12 +143,12 @@ async function damage(wire: TcpProxy, dice: Dice): Promise<string> {
   // What is half open passes nothing ever again: it takes a heartbeat that is missed, or a reset.
   if (how === "half open" && dice.roll() < 0.5) wire.reset();
   wire.heal();
-  return how;
+  return { what: how };
 }
 
-async function killServer(rig: ChaosRig, server: "nats" | "postgres"): Promise<string> {
+async function killServer(rig: ChaosRig, server: "nats" | "postgres"): Promise<Struck> {
   process.kill(await livePid(rig, server), "SIGKILL");
-  return "";
+  return {};
 }
 
 /** One that was killed a moment ago is started anew by the hub. */
@@ -174,7 +181,7 @@ function wake(pid: number): void {
   }
 }
 
-async function stopAndWake(pid: number, ms: number): Promise<string> {
+async function stopAndWake(pid: number, ms: number): Promise<Struck> {
   await whileStopped(pid, () => delay(ms));
-  return `${(ms / 1_000).toFixed(1)} s`;
+  return { what: `${(ms / 1_000).toFixed(1)} s` };
 }

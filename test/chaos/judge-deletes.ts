@@ -1,16 +1,8 @@
 import type { Page, ReleaseRow } from "@flotilla/proto/rest/contract";
+import type { AuditedWrite } from "./audited-writes.ts";
 import type { ChaosRecord } from "./chaos-record.ts";
 import type { ChaosRig } from "./chaos-rig.ts";
 import { problemsMax, type Verdict } from "./verdict.ts";
-
-/** A delete by an agent that an API server carried out. */
-export interface AuditedDelete {
-  readonly cluster: string;
-  readonly object: string;
-  /** Epoch ms. */
-  readonly at: number;
-  readonly hasUid: boolean;
-}
 
 /** A release of a revision to a cluster, as the hub's history has it. */
 export interface Released {
@@ -18,18 +10,6 @@ export interface Released {
   readonly revision: string;
   /** Epoch ms. */
   readonly at: number;
-}
-
-export async function auditedDeletes(rig: ChaosRig): Promise<AuditedDelete[]> {
-  const deletes: AuditedDelete[] = [];
-  for (const { name, kube } of rig.members) {
-    for (const { verb, userAgent, objectRef, requestObject, requestReceivedTimestamp, responseStatus, stage } of await kube.auditedRequests()) {
-      if (verb !== "delete" || userAgent !== "flotilla-agent" || stage !== "ResponseComplete" || responseStatus?.code !== 200) continue;
-      if (objectRef?.namespace !== "default" || objectRef.resource !== "configmaps" || objectRef.name === undefined) continue;
-      deletes.push({ cluster: name, object: objectRef.name, at: Date.parse(requestReceivedTimestamp), hasUid: Boolean(requestObject?.preconditions?.uid) });
-    }
-  }
-  return deletes;
 }
 
 export async function releasesOf(rig: ChaosRig): Promise<Released[]> {
@@ -44,7 +24,8 @@ export async function releasesOf(rig: ChaosRig): Promise<Released[]> {
 const mayLagMs = 60_000;
 
 /** G5, G7: what agents deleted was in none of what their clusters were to run then, and they said whose UID they meant. */
-export function judgeDeletes({ pushed }: Pick<ChaosRecord, "pushed">, deletes: readonly AuditedDelete[], releases: readonly Released[]): Verdict[] {
+export function judgeDeletes({ pushed }: Pick<ChaosRecord, "pushed">, writes: readonly AuditedWrite[], releases: readonly Released[]): Verdict[] {
+  const deletes = writes.filter(({ byAgent, kind }) => byAgent && kind === "deleted");
   const contents = new Map(pushed.map((push) => [push.revision, push.contents]));
   const unwarranted = deletes.filter(({ cluster, object, at }) => {
     const until = releases.filter((release) => release.cluster === cluster && release.at <= at + 1_000).toSorted((a, b) => b.at - a.at);

@@ -1,4 +1,4 @@
-import { toneOf } from "./chaos-fleet.ts";
+import { type Tone, toneIn, toneOf } from "./chaos-fleet.ts";
 import type { ChaosRecord } from "./chaos-record.ts";
 import type { ChaosRig, RealMember } from "./chaos-rig.ts";
 import { problemsMax, type Verdict } from "./verdict.ts";
@@ -22,7 +22,7 @@ export interface ShownObject {
 /** One cluster at the end. Of simulated ones there is nothing to compare with but Git. */
 export interface EndState {
   readonly cluster: string;
-  readonly tone: string;
+  readonly tone: Tone;
   readonly live: ReadonlyMap<string, LiveMap> | undefined;
   readonly shown: readonly ShownObject[];
 }
@@ -68,8 +68,9 @@ export function judgeView(
     const rows = new Map(shown.map((row) => [row.name, row]));
     for (const [object, value] of final) {
       const [item, row] = [live?.get(object), rows.get(object)];
-      if (live !== undefined && (item?.value !== value || item.tone !== tone))
-        problems.push(`${object} in ${cluster} is ${item?.value}, ${item?.tone}, Git says ${value}, ${tone}`);
+      const wanted = toneIn(object, tone);
+      if (live !== undefined && (item?.value !== value || item.tone !== wanted))
+        problems.push(`${object} in ${cluster} is ${item?.value}, ${item?.tone}, Git says ${value}, ${wanted}`);
       if (row?.sync !== "Synced" || (live !== undefined && row.uid !== item?.uid))
         problems.push(`${object} in ${cluster} is shown as ${row?.sync ?? "missing"} ${row?.uid ?? ""}, and is ${item?.uid ?? "simulated"}`);
     }
@@ -88,7 +89,7 @@ export function judgeLeftovers({ final }: Pick<ChaosRecord, "final">, states: re
 }
 
 /** G15: what the API answered is there, or what was tried after it. */
-export function judgeWrites({ labels }: ChaosRecord, now: ReadonlyMap<string, Readonly<Record<string, string>>>): Verdict {
+export function judgeWrites({ labels }: Pick<ChaosRecord, "labels">, now: ReadonlyMap<string, Readonly<Record<string, string>>>): Verdict {
   const answered = [...labels].filter(([, { answered: env }]) => env !== "");
   const problems = answered.flatMap(([name, { answered: env, tried }]) => {
     const is = now.get(name)?.env ?? "";

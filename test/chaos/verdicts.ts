@@ -1,7 +1,9 @@
+import { auditedWrites } from "./audited-writes.ts";
 import type { ChaosRecord } from "./chaos-record.ts";
 import type { ChaosRig } from "./chaos-rig.ts";
-import { auditedDeletes, judgeDeletes, releasesOf } from "./judge-deletes.ts";
+import { judgeDeletes, releasesOf } from "./judge-deletes.ts";
 import { endStates, judgeLeftovers, judgeView, judgeWrites } from "./judge-end.ts";
+import { type HealWord, judgeFights } from "./judge-fights.ts";
 import { judgeReports } from "./judge-reports.ts";
 import type { Verdict } from "./verdict.ts";
 
@@ -11,11 +13,21 @@ export async function judge(rig: ChaosRig, record: ChaosRecord, settled: { reado
   const labels = new Map(clusters.map(({ name, labels: of }) => [name, of]));
   const reports = await judgeReports(rig);
   const states = await endStates(rig, labels);
+  const writes = await auditedWrites(rig);
   return [
     ...reports,
     judgeView(record, states, settled),
-    ...judgeDeletes(record, await auditedDeletes(rig), await releasesOf(rig)),
+    ...judgeDeletes(record, writes, await releasesOf(rig)),
     judgeLeftovers(record, states),
     judgeWrites(record, labels),
+    judgeFights(record, writes, await healWords(rig)),
   ];
+}
+
+/** Times by a clock that is right. */
+async function healWords(rig: ChaosRig): Promise<HealWord[]> {
+  const clocks = new Map(rig.members.map(({ name, clockOff }) => [name, clockOff * 1_000]));
+  const of = async (reason: HealWord["reason"]): Promise<HealWord[]> =>
+    (await rig.hub.api.events({ reason })).map(({ cluster, object, at }) => ({ cluster, object, reason, at: Date.parse(at) - (clocks.get(cluster) ?? 0) }));
+  return [...(await of("DriftHealed")), ...(await of("Fight"))];
 }
