@@ -1,3 +1,4 @@
+import type { ApprovedList } from "./approve-held.ts";
 import type { Contents } from "./chaos-fleet.ts";
 
 /** What was pushed, so that deletes can be judged. */
@@ -12,6 +13,8 @@ export interface FaultSpan {
   readonly name: string;
   /** The one cluster that it struck; undefined when it struck what all share, or failed before it said which. */
   cluster: string | undefined;
+  /** More about it, as it is told. */
+  what?: string | undefined;
   readonly from: number;
   to: number;
 }
@@ -28,8 +31,12 @@ export interface Meddling {
 export interface ChaosRecord {
   readonly pushed: Pushed[];
   readonly faults: FaultSpan[];
+  /** Edits and deletes by hand that an API server answered. */
+  readonly edits: Meddling[];
   /** Writes of the controller that fights. */
   readonly rival: Meddling[];
+  /** Lists of deletions that a person let go. */
+  readonly approved: ApprovedList[];
   /** Labels by cluster: what the API answered last, and what was tried after that without an answer. */
   readonly labels: Map<string, { answered: string; tried: string[] }>;
   final: Contents;

@@ -23,16 +23,19 @@ export async function releasesOf(rig: ChaosRig): Promise<Released[]> {
 /** An agent may be stopped for so long with a target in its hand. */
 const mayLagMs = 60_000;
 
+/** Releases that a cluster's agent may have in its hand then, newest first: those of the last minute, and the one before them. */
+export function followedAt(releases: readonly Released[], cluster: string, at: number): Released[] {
+  const until = releases.filter((release) => release.cluster === cluster && release.at <= at + 1_000).toSorted((a, b) => b.at - a.at);
+  return until.filter((_, index) => index === 0 || (until[index - 1]?.at ?? 0) > at - mayLagMs);
+}
+
 /** G5, G7: what agents deleted was in none of what their clusters were to run then, and they said whose UID they meant. */
 export function judgeDeletes({ pushed }: Pick<ChaosRecord, "pushed">, writes: readonly AuditedWrite[], releases: readonly Released[]): Verdict[] {
   const deletes = writes.filter(({ byAgent, kind }) => byAgent && kind === "deleted");
   const contents = new Map(pushed.map((push) => [push.revision, push.contents]));
-  const unwarranted = deletes.filter(({ cluster, object, at }) => {
-    const until = releases.filter((release) => release.cluster === cluster && release.at <= at + 1_000).toSorted((a, b) => b.at - a.at);
-    // Those of the last minute, and the one before them.
-    const current = until.filter((release, index) => index === 0 || (until[index - 1]?.at ?? 0) > at - mayLagMs);
-    return !current.some(({ revision }) => contents.get(revision)?.has(object) === false);
-  });
+  const unwarranted = deletes.filter(
+    ({ cluster, object, at }) => !followedAt(releases, cluster, at).some(({ revision }) => contents.get(revision)?.has(object) === false),
+  );
   const looked = `${deletes.length} deletes by agents in the audit logs, ${releases.length} releases`;
   return [
     {

@@ -41,7 +41,7 @@ class ChaosRun {
   readonly #history: WriteStream;
   readonly #startedAt = Date.now();
   readonly #faults = new Map<string, number>();
-  readonly #record: ChaosRecord = { pushed: [], faults: [], rival: [], labels: new Map(), final: new Map(), peaceAt: 0 };
+  readonly #record: ChaosRecord = { pushed: [], faults: [], edits: [], rival: [], approved: [], labels: new Map(), final: new Map(), peaceAt: 0 };
   readonly #dice: Dice;
   readonly #traffic: Traffic;
 
@@ -87,7 +87,7 @@ class ChaosRun {
   async #trouble(rig: ChaosRig): Promise<void> {
     const until = Date.now() + this.#options.durationMs;
     const peace = new AbortController();
-    const rivals = rig.members.map((member) => this.#traffic.fight(member, peace.signal));
+    const meddling = [this.#traffic.editWhileHubIsAway(rig, peace.signal), ...rig.members.map((member) => this.#traffic.fight(member, peace.signal))];
     const traffic = (async () => {
       while (Date.now() < until) {
         await this.#tryOut(this.#traffic.next(rig));
@@ -106,7 +106,7 @@ class ChaosRun {
     });
     await Promise.all([traffic, ...lanes]);
     peace.abort();
-    await Promise.all(rivals);
+    await Promise.all(meddling);
   }
 
   readonly #busy = new Map<string, Promise<unknown>>();
@@ -127,7 +127,7 @@ class ChaosRun {
     this.#note("invoke", name);
     try {
       const { cluster, what } = await act(rig, this.#dice);
-      span.cluster = cluster;
+      Object.assign(span, { cluster, what });
       this.#faults.set(name, (this.#faults.get(name) ?? 0) + 1);
       const told = [cluster, what].filter((word) => word !== undefined).join(": ");
       this.#note("ok", name, { what: told });
@@ -171,11 +171,24 @@ class ChaosRun {
     const began = Date.now();
     await this.#traffic.pushLast(rig, word);
     try {
-      await this.#agreed(rig, "after all faults");
+      // What was dropped before, and is still there, waits for a person.
+      await this.#withPerson(rig, this.#agreed(rig, "after all faults"));
       await rig.crowd.through(60_000);
       return { ms: Date.now() - began, problem: "" };
     } catch (error) {
       return { ms: Date.now() - began, problem: (error as Error).message.slice(0, 1_000) };
+    }
+  }
+
+  /** A person lets go what is held, until that is over. */
+  async #withPerson(rig: ChaosRig, until: Promise<void>): Promise<void> {
+    const over = new AbortController();
+    const person = this.#traffic.approveUntil(rig, over.signal);
+    try {
+      await until;
+    } finally {
+      over.abort();
+      await person;
     }
   }
 

@@ -1,8 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { approveHeld } from "./approve-held.ts";
 import { bundleOf, filesOf, fought } from "./chaos-fleet.ts";
 import type { ChaosRecord } from "./chaos-record.ts";
 import type { ChaosRig, RealMember } from "./chaos-rig.ts";
 import type { Dice } from "./faults.ts";
+import { isFresh, isHubAway } from "./judge-heals.ts";
 
 /** Something that a person does once. */
 export interface Act {
@@ -12,14 +14,18 @@ export interface Act {
 
 const pathOf = (name: string): string => `/api/v1/namespaces/default/configmaps/${name}`;
 
-/** How often the rival looks whether it lost. */
-const rivalEveryMs = 250;
+/** How often the rival looks whether it lost, how often somebody edits while the hub is away, and how often a person looks for what is held. */
+const [rivalEveryMs, handsEveryMs, personEveryMs] = [250, 400, 1_000];
+
+/** More than a tenth of all there ever is. */
+const stockSize = 12;
 
 /** What people and other controllers do. What the verdicts must know of it stands in the record. */
 export class Traffic {
   readonly #dice: Dice;
   readonly #record: ChaosRecord;
   #contents = new Map<string, string>();
+  #dropped: readonly string[] = [];
   #names = 0;
   #values = 0;
 
@@ -27,7 +33,7 @@ export class Traffic {
     this.#dice = dice;
     this.#record = record;
     for (let count = 0; count < 20; count += 1) this.#contents.set(this.#newName(), this.#newValue());
-    this.#contents.set(fought, this.#newValue());
+    for (const name of [fought, ...this.#newStock()]) this.#contents.set(name, this.#newValue());
   }
 
   /** What the repository's branch says now. */
@@ -49,6 +55,8 @@ export class Traffic {
       { name: "edit by hand", act: () => this.#edit(rig) },
       { name: "delete by hand", act: () => this.#delete(rig) },
       { name: "edits in simulated clusters", act: async () => void (await rig.crowd.write(1, `by hand ${this.#newValue()}`)) },
+      { name: "stock dropped, or put back", act: () => this.#moveStock(rig) },
+      { name: "held deletions approved", act: () => approveHeld(rig.hub.api, this.#record.approved) },
       { name: "label", act: () => this.#label(rig) },
     ]);
   }
@@ -58,11 +66,31 @@ export class Traffic {
     for (let change = 0; change < 3; change += 1) {
       const names = this.#ordinary();
       const name = this.#dice.pick(names);
-      if (this.#dice.roll() < 0.3 && names.length < 60) next.set(this.#newName(), this.#newValue());
+      if (this.#dice.roll() < 0.3 && names.length < 40) next.set(this.#newName(), this.#newValue());
       else if (this.#dice.roll() < 0.3 && names.length > 10) next.delete(name);
       else next.set(name, this.#newValue());
     }
     await this.#commit(rig, next);
+  }
+
+  /** A dozen objects go at once, which is over the budget; after that Git takes them back, or has others, and what is held waits for a person. */
+  async #moveStock(rig: ChaosRig): Promise<void> {
+    const stock = [...this.#contents.keys()].filter((name) => bundleOf(name) === "stock" && name !== fought);
+    const next = new Map(this.#contents);
+    const takesBack = stock.length === 0 && this.#dice.roll() < 0.5;
+    const others = takesBack ? this.#dropped : stock.length === 0 ? this.#newStock() : [];
+    for (const name of stock) next.delete(name);
+    for (const name of others) next.set(name, this.#newValue());
+    await this.#commit(rig, next);
+    if (stock.length > 0) this.#dropped = stock;
+  }
+
+  /** A person comes by every second, until the signal comes. */
+  async approveUntil(rig: ChaosRig, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await approveHeld(rig.hub.api, this.#record.approved).catch(() => undefined);
+      await delay(personEveryMs, undefined, { signal }).catch(() => undefined);
+    }
   }
 
   async #commit(rig: ChaosRig, next: Map<string, string>): Promise<void> {
@@ -80,13 +108,34 @@ export class Traffic {
   }
 
   async #edit(rig: ChaosRig): Promise<void> {
-    const { kube } = this.#dice.pick(rig.members);
-    await kube.client.mergePatch(pathOf(this.#dice.pick(this.#ordinary())), { data: { value: `by hand ${this.#newValue()}` } });
+    await this.#editOne(this.#dice.pick(rig.members), this.#dice.pick(this.#ordinary()));
+  }
+
+  /** Known as an edit once it was answered: one that was lost may not have happened. */
+  async #editOne({ name: cluster, kube }: RealMember, object: string): Promise<void> {
+    const at = Date.now();
+    await kube.client.mergePatch(pathOf(object), { data: { value: `by hand ${this.#newValue()}` } });
+    this.#record.edits.push({ cluster, object, at });
   }
 
   async #delete(rig: ChaosRig): Promise<void> {
-    const { kube } = this.#dice.pick(rig.members);
-    await kube.client.delete(pathOf(this.#dice.pick(this.#ordinary())));
+    const { name: cluster, kube } = this.#dice.pick(rig.members);
+    const [object, at] = [this.#dice.pick(this.#ordinary()), Date.now()];
+    await kube.client.delete(pathOf(object));
+    this.#record.edits.push({ cluster, object, at });
+  }
+
+  /** While the hub or what it needs is away, hands are busy in the clusters, until the signal comes: nobody but the agents can put that right. */
+  async editWhileHubIsAway(rig: ChaosRig, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await delay(handsEveryMs, undefined, { signal }).catch(() => undefined);
+      if (!isHubAway(this.#record.faults, Date.now())) continue;
+      const member = this.#dice.pick(rig.members);
+      // More edits of one object would be a fight.
+      const fresh = this.#ordinary().filter((object) => isFresh({ cluster: member.name, object, at: Date.now() }, this.#record.edits));
+      // What Git has and the cluster has not yet cannot be edited.
+      if (fresh.length > 0) await this.#editOne(member, this.#dice.pick(fresh)).catch(() => undefined);
+    }
   }
 
   async #label(rig: ChaosRig): Promise<void> {
@@ -125,6 +174,10 @@ export class Traffic {
   /** What pushes and hands change. */
   #ordinary(): string[] {
     return [...this.#contents.keys()].filter((name) => bundleOf(name) !== "stock");
+  }
+
+  #newStock(): string[] {
+    return Array.from({ length: stockSize }, () => `stock-${(this.#names += 1)}`);
   }
 
   #newName(): string {

@@ -1,9 +1,11 @@
 import { auditedWrites } from "./audited-writes.ts";
 import type { ChaosRecord } from "./chaos-record.ts";
 import type { ChaosRig } from "./chaos-rig.ts";
+import { judgeBudgets } from "./judge-budgets.ts";
 import { judgeDeletes, releasesOf } from "./judge-deletes.ts";
 import { endStates, judgeLeftovers, judgeView, judgeWrites } from "./judge-end.ts";
 import { type HealWord, judgeFights } from "./judge-fights.ts";
+import { judgeHeals } from "./judge-heals.ts";
 import { judgeReports } from "./judge-reports.ts";
 import type { Verdict } from "./verdict.ts";
 
@@ -13,12 +15,14 @@ export async function judge(rig: ChaosRig, record: ChaosRecord, settled: { reado
   const labels = new Map(clusters.map(({ name, labels: of }) => [name, of]));
   const reports = await judgeReports(rig);
   const states = await endStates(rig, labels);
-  const writes = await auditedWrites(rig);
+  const [writes, releases] = [await auditedWrites(rig), await releasesOf(rig)];
   return [
     ...reports,
     judgeView(record, states, settled),
-    ...judgeDeletes(record, writes, await releasesOf(rig)),
+    ...judgeDeletes(record, writes, releases),
+    judgeBudgets(record, writes, releases),
     judgeLeftovers(record, states),
+    judgeHeals(record, writes),
     judgeWrites(record, labels),
     judgeFights(record, writes, await healWords(rig)),
   ];

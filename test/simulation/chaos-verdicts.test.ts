@@ -1,10 +1,13 @@
 import { describe, expect, it } from "vitest";
+import type { ApprovedList } from "../chaos/approve-held.ts";
 import type { AuditedWrite } from "../chaos/audited-writes.ts";
 import { fought } from "../chaos/chaos-fleet.ts";
-import type { FaultSpan } from "../chaos/chaos-record.ts";
+import type { FaultSpan, Meddling } from "../chaos/chaos-record.ts";
+import { judgeBudgets } from "../chaos/judge-budgets.ts";
 import { judgeDeletes } from "../chaos/judge-deletes.ts";
 import { type EndState, judgeLeftovers, judgeView, judgeWrites, type LiveMap } from "../chaos/judge-end.ts";
 import { type HealWord, judgeFights } from "../chaos/judge-fights.ts";
+import { judgeHeals } from "../chaos/judge-heals.ts";
 import { disorderIn, doubledIn, missingOf } from "../chaos/judge-reports.ts";
 
 const recorded = ["applied a", "applied b"].map((text, index) => ({ cluster: "c", place: `epoch/${index}`, text }));
@@ -86,6 +89,96 @@ describe("the verdicts of chaos", () => {
       const leftOver = (isOwned: boolean) => judgeLeftovers({ final }, [end({ live: new Map(live).set("old", { ...good, isOwned }) })]).problems;
       expect(leftOver(true)).toEqual(["old is left over in c"]);
       expect(leftOver(false)).toEqual([]);
+    });
+  });
+
+  describe("of budgets (G6)", () => {
+    const stock = Array.from({ length: 12 }, (_, index) => `stock-${index}`);
+    const pushed = [
+      { revision: "full", contents: new Map(stock.map((name) => [name, "1"])), at: 0 },
+      { revision: "empty", contents: new Map<string, string>(), at: 10_000 },
+    ];
+    const release = (revision: string, at: number) => ({ cluster: "c", revision, at });
+    const releases = [release("full", 100), release("empty", 10_100)];
+    const write = (object: string, at: number, more: Partial<AuditedWrite> = {}): AuditedWrite => ({
+      ...{ cluster: "c", object, at, kind: "deleted", byAgent: true, hasUid: true },
+      ...more,
+    });
+    const made = stock.map((name) => write(name, 200, { kind: "made" }));
+    const deletes = (count: number, at = 11_000) => stock.slice(0, count).map((name, index) => write(name, at + index));
+    const list = (more: Partial<ApprovedList> = {}): ApprovedList => ({ cluster: "c", revision: "empty", objects: stock, at: 10_900, ...more });
+    const judged = (writes: readonly AuditedWrite[], approved: readonly ApprovedList[] = [], released = releases) =>
+      judgeBudgets({ pushed, approved: [...approved] }, [...made, ...writes], released).problems;
+    const over = (index: number) => `stock-${index} was deleted in c, over the budget and on no list that was approved`;
+
+    it("find nothing within the budget, on an approved list, by hand, and in a bundle with a budget of its own", () => {
+      expect(judged(deletes(5))).toEqual([]);
+      expect(judged(deletes(12), [list()])).toEqual([]);
+      expect(judged(deletes(12).map((one) => ({ ...one, byAgent: false })))).toEqual([]);
+      expect(judged(deletes(12).map((one, index) => ({ ...one, object: `c-${index}` })))).toEqual([]);
+    });
+
+    it("find a sixth delete, also when the same revision is released again", () => {
+      expect(judged(deletes(6))).toEqual([over(5)]);
+      expect(judged(deletes(6), [], [...releases, release("empty", 10_500)])).toEqual([over(5)]);
+    });
+
+    it("find what an approval does not let go: of another cluster, revision or list, or that came later", () => {
+      for (const approved of [list({ cluster: "other" }), list({ revision: "full" }), list({ objects: ["stock-12"] }), list({ at: 12_000 })])
+        expect(judged(deletes(6), [approved])).toEqual([over(5)]);
+      expect(judged(deletes(7), [list({ objects: stock.slice(0, 1) })])).toEqual([over(6)]);
+    });
+
+    it("give each revision a budget, and an agent that is late the one of before", () => {
+      const later = [...releases, release("full", 12_000), release("empty", 14_000)];
+      expect(judged([...deletes(5), ...stock.map((name) => write(name, 13_000, { kind: "made" })), ...deletes(5, 15_000)], [], later)).toEqual([]);
+    });
+  });
+
+  describe("of heals (G9)", () => {
+    const [at, peaceAt] = [1_000_000, 1_100_000];
+    const edit = { cluster: "c", object: "c-1", at };
+    const answer = (after: number, more: Partial<AuditedWrite> = {}): AuditedWrite => ({
+      ...{ cluster: "c", object: "c-1", at: at + after, kind: "changed", byAgent: true, hasUid: false },
+      ...more,
+    });
+    const span = (name: string, from: number, to: number, cluster?: string): FaultSpan => ({ name, cluster, from: at + from, to: at + to });
+    const verdict = (writes: readonly AuditedWrite[], faults: readonly FaultSpan[] = [], edits: readonly Meddling[] = [edit]) =>
+      judgeHeals({ edits: [...edits], faults: [...faults], peaceAt }, writes);
+    const unhealed = [`c-1 in c was edited at ${new Date(at).toISOString()}, and its agent did nothing in time`];
+
+    it("find nothing where the agent answers in time, and one that it did not answer, or late, or elsewhere", () => {
+      expect(verdict([answer(100)]).problems).toEqual([]);
+      expect(verdict([answer(100, { kind: "deleted" })]).problems).toEqual([]);
+      const others = [answer(-1), answer(5_001), answer(1, { byAgent: false }), answer(1, { object: "c-2" }), answer(1, { cluster: "other" })];
+      for (const writes of [[], ...others.map((one) => [one])]) expect(verdict(writes).problems).toEqual(unhealed);
+    });
+
+    it("count what was put right while the hub was away, and excuse nothing for it", () => {
+      const faults = [span("hub killed", -1_000, 5_000)];
+      expect(verdict([answer(100)], faults).looked).toMatch(/^1 of 1 edits by hand, 1 of them made and put right while/);
+      expect(verdict([answer(5_500)], faults).looked).toMatch(/, 0 of them made/);
+      expect(verdict([], faults).problems).toEqual(unhealed);
+      expect(verdict([answer(100)], [span("hub killed", -2_000, -1_000)]).looked).toMatch(/, 0 of them made/);
+    });
+
+    it("give a cluster that was struck itself until it was left in peace for so long, and the others nothing", () => {
+      const killed = span("agent killed", 4_000, 6_000, "c");
+      expect(verdict([answer(21_000)], [killed]).problems).toEqual([]);
+      expect(verdict([answer(21_001)], [killed]).problems).toEqual(unhealed);
+      expect(verdict([answer(21_001)], [killed, span("API server killed", 20_000, 20_100)]).problems).toEqual([]);
+      const wire = (what?: string) => ({ ...span("wire to an API server damaged", -20_000, -14_000, "c"), what });
+      for (const what of ["half open", undefined]) expect(verdict([answer(36_000)], [wire(what)]).problems).toEqual([]);
+      for (const fault of [span("agent killed", -1_000, 6_000, "other"), span("agent killed", -20_000, -10_000, "c"), wire("reset")])
+        expect(verdict([answer(5_001)], [fault]).problems).toEqual(unhealed);
+    });
+
+    it("ask nothing for what is edited again and again, and for what the last push may have put right", () => {
+      const before = [1, 2, 3].map((seconds) => ({ ...edit, at: at - seconds * 1_000 }));
+      const answered = before.map(({ at: when }) => answer(when - at + 1));
+      expect(verdict(answered, [], [...before, edit]).problems).toEqual([]);
+      expect(verdict(answered, [], [...before.slice(1), edit]).problems).toEqual(unhealed);
+      expect(verdict([], [], [{ ...edit, at: peaceAt - 4_000 }]).problems).toEqual([]);
     });
   });
 
