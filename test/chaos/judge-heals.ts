@@ -20,7 +20,7 @@ const strikesCluster: readonly { readonly fault: RegExp; readonly lastsMs: numbe
 ];
 
 /** Faults that take away what is not the cluster's own. */
-const strikesHub = /^(hub|broker|Postgres|links|wires to the broker|Git)/;
+const strikesHub = /^(hub|disk of the hub|broker|Postgres|links|wires to the broker|Git)/;
 
 /** Whether the hub, or what it needs, is away or out of reach just then. */
 export function isHubAway(faults: readonly FaultSpan[], at: number): boolean {

@@ -4,7 +4,8 @@ import { seededRandom } from "../harness/random.ts";
 import { waitForValue } from "../harness/wait-for.ts";
 import type { ChaosRecord, FaultSpan } from "./chaos-record.ts";
 import { startChaosRig, type ChaosRig } from "./chaos-rig.ts";
-import { type Dice, type FaultDriver, faultDrivers, healAll } from "./faults.ts";
+import type { Dice, FaultDriver } from "./fault-driver.ts";
+import { faultDrivers, healAll } from "./faults.ts";
 import { type Act, Traffic } from "./traffic.ts";
 import type { Verdict } from "./verdict.ts";
 import { judge } from "./verdicts.ts";
@@ -95,11 +96,14 @@ class ChaosRun {
       }
     })();
     // Every kind comes once, in a drawn order, before any comes again: a short run has seen each, if it lasts.
-    const order = faultDrivers.map((driver) => ({ driver, at: this.#dice.roll() })).sort((a, b) => a.at - b.at);
+    const drivers = faultDrivers.filter(({ isPossible }) => isPossible?.(rig) ?? true);
+    for (const { name } of faultDrivers)
+      if (!drivers.some((driver) => driver.name === name)) this.#options.say(`  left out, because it cannot be done here: ${name}`);
+    const order = drivers.map((driver) => ({ driver, at: this.#dice.roll() })).sort((a, b) => a.at - b.at);
     const lanes = [0, 1].map(async (lane) => {
       await delay(lane * 2_000);
       while (Date.now() < until) {
-        const next = order.shift()?.driver ?? this.#dice.pick(faultDrivers);
+        const next = order.shift()?.driver ?? this.#dice.pick(drivers);
         await this.#strike(rig, next);
         await delay(200 + this.#dice.roll() * 2_500);
       }
@@ -163,7 +167,7 @@ class ChaosRun {
 
   /** Faults are over. One more push says what everything must come to; returns how long that took, or why it did not. */
   async #peace(rig: ChaosRig): Promise<{ readonly ms: number; readonly problem: string }> {
-    healAll(rig);
+    await healAll(rig);
     await this.#revive(rig);
     this.#options.say("faults are over; waiting until everything is what Git says");
     const word = `final-${this.#options.seed}.`;

@@ -3,7 +3,7 @@ import { approveHeld } from "./approve-held.ts";
 import { bundleOf, filesOf, fought } from "./chaos-fleet.ts";
 import type { ChaosRecord } from "./chaos-record.ts";
 import type { ChaosRig, RealMember } from "./chaos-rig.ts";
-import type { Dice } from "./faults.ts";
+import type { Dice } from "./fault-driver.ts";
 import { isFresh, isHubAway } from "./judge-heals.ts";
 
 /** Something that a person does once. */

@@ -1,0 +1,36 @@
+import type { ChaosRig } from "./chaos-rig.ts";
+
+/** What a fault is drawn with. */
+export interface Dice {
+  /** In [0, 1). */
+  roll(): number;
+  pick<T>(from: readonly T[]): T;
+}
+
+/** What a driver did. */
+export interface Struck {
+  /** The one cluster that it struck. */
+  readonly cluster?: string;
+  /** More about it, for people. */
+  readonly what?: string;
+}
+
+/** One kind of fault: done, held for a while where that is its nature, and undone by itself. */
+export interface FaultDriver {
+  readonly name: string;
+  /** What it is done to: two at once would only undo one another. */
+  readonly subject: "hub" | "agents" | "broker" | "Postgres" | "links" | "API servers" | "disks" | "Git";
+  /** Whether it can be done here at all; left out where it always can. */
+  readonly isPossible?: (rig: ChaosRig) => boolean;
+  readonly act: (rig: ChaosRig, dice: Dice) => Promise<Struck>;
+}
+
+/** Milliseconds, drawn. */
+export function between(dice: Dice, fromMs: number, toMs: number): number {
+  return fromMs + dice.roll() * (toMs - fromMs);
+}
+
+/** As it is told: "5.1 s". */
+export function seconds(ms: number): string {
+  return `${(ms / 1_000).toFixed(1)} s`;
+}
