@@ -2,11 +2,15 @@ import { randomBytes } from "node:crypto";
 import { appendFileSync } from "node:fs";
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { startEmbeddedNats } from "@flotilla/hub/embedded/nats";
+import { jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { connect } from "@nats-io/transport-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type AgentProcess, startAgent } from "../harness/agent-process.ts";
 import { type GitRepository, startGitServer } from "../harness/git-server.ts";
 import { type HubProcess, startHub } from "../harness/hub-process.ts";
 import { type KubeCluster, startKubeCluster } from "../harness/kube-cluster.ts";
+import { quietLog } from "../harness/quiet-log.ts";
 import { removeFolder, scratchFolder } from "../harness/scratch-folder.ts";
 import { mountSmallDisk } from "../harness/small-disk.ts";
 import { skippedSuitesVariable } from "../harness/tools.ts";
@@ -75,6 +79,36 @@ describe.skipIf(disk === undefined)(title, () => {
   }
 
   const log = () => readFile(hub.logFile, "utf8");
+
+  it("has a broker that takes nothing any more once it could not write, also when there is room, and knows that it must be started anew (fault 21)", async () => {
+    const small = await mountSmallDisk(join(folder, "broker"), 8);
+    const server = await startEmbeddedNats({ storeDir: join(small?.folder ?? "", "nats"), log: quietLog });
+    const connection = await connect({ servers: server.url, maxReconnectAttempts: -1, reconnectTimeWait: 50 });
+    try {
+      await (await jetstreamManager(connection)).streams.add({ name: "words", subjects: ["words"] });
+      const say = () => jetstream(connection, { timeout: 1_000 }).publish("words", randomBytes(100_000));
+      await say();
+      await small?.fill();
+      await waitFor(
+        async () =>
+          say().then(
+            () => false,
+            () => server.couldNotWrite,
+          ),
+        { what: "a message that could not be written", timeoutMs: 30_000 },
+      );
+      await small?.empty();
+      await expect(say()).rejects.toThrow();
+      server.restart();
+      await waitFor(() => say().catch(() => undefined), { what: "a message that was written", timeoutMs: 30_000 });
+      expect(server.couldNotWrite).toBe(false);
+    } finally {
+      await connection.close();
+      await small?.empty();
+      await server.stop();
+      await small?.unmount();
+    }
+  }, 120_000);
 
   it("says so, loses nothing, keeps its clusters as they are, and goes on by itself when there is room (fault 21)", async () => {
     const healthy = (await hub.api.hub()).checks.find(({ name }) => name === "disk");
