@@ -1,5 +1,6 @@
 import type { ApprovedList } from "./approve-held.ts";
 import type { Contents } from "./chaos-fleet.ts";
+import type { LostTail } from "./lost-tails.ts";
 
 /** What was pushed, so that deletes can be judged. */
 export interface Pushed {
@@ -27,18 +28,28 @@ export interface Meddling {
   readonly at: number;
 }
 
+/** The label of one cluster. */
+export interface LabelWrites {
+  /** What the API answered last, and when: epoch ms. */
+  answered: string;
+  answeredAt: number;
+  /** What was tried after that, without an answer. */
+  tried: string[];
+}
+
 /** Everything that the verdicts are about, besides the rig itself. */
 export interface ChaosRecord {
   readonly pushed: Pushed[];
   readonly faults: FaultSpan[];
+  /** What Postgres lost; the verdicts ask nothing of it. */
+  readonly lostTails: LostTail[];
   /** Edits and deletes by hand that an API server answered. */
   readonly edits: Meddling[];
   /** Writes of the controller that fights. */
   readonly rival: Meddling[];
   /** Lists of deletions that a person let go. */
   readonly approved: ApprovedList[];
-  /** Labels by cluster: what the API answered last, and what was tried after that without an answer. */
-  readonly labels: Map<string, { answered: string; tried: string[] }>;
+  readonly labels: Map<string, LabelWrites>;
   final: Contents;
   /** Before the last push, which changes every object: epoch ms. */
   peaceAt: number;

@@ -46,6 +46,7 @@ export interface ChaosRig {
   /** Pid of a server that the hub runs for itself. */
   serverPid(server: "nats" | "postgres"): Promise<number>;
   readonly brokerStore: string;
+  readonly postgresStore: string;
   /** Small disks of their own for the hub's data and each real agent's state; undefined where none can be mounted. */
   readonly disks: { readonly hub: SmallDisk; readonly agents: ReadonlyMap<string, SmallDisk> } | undefined;
   stop(): Promise<void>;
@@ -119,6 +120,7 @@ export async function startChaosRig({ seed, real, simulated, contents }: ChaosRi
       wires,
       serverPid: async (server) => Number.parseInt(await readFile(pidFiles[server], "utf8"), 10),
       brokerStore: join(dataDir, "nats"),
+      postgresStore: join(dataDir, "postgres"),
       disks: hubDisk && { hub: hubDisk, agents: agentDisks },
       stop,
     };
@@ -126,6 +128,11 @@ export async function startChaosRig({ seed, real, simulated, contents }: ChaosRi
     await stop();
     throw error;
   }
+}
+
+/** What an agent's clock said, by a clock that is right: epoch ms. */
+export function rightTime({ members }: Pick<ChaosRig, "members">, cluster: string, said: string): number {
+  return Date.parse(said) - (members.find(({ name }) => name === cluster)?.clockOff ?? 0) * 1_000;
 }
 
 interface MemberSurroundings {

@@ -22,6 +22,8 @@ export interface FaultDriver {
   readonly subject: "hub" | "agents" | "broker" | "Postgres" | "links" | "API servers" | "disks" | "Git";
   /** Whether it can be done here at all; left out where it always can. */
   readonly isPossible?: (rig: ChaosRig) => boolean;
+  /** What Postgres committed while it lasts is lost. */
+  readonly losesTail?: true;
   readonly act: (rig: ChaosRig, dice: Dice) => Promise<Struck>;
 }
 

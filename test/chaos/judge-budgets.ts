@@ -4,6 +4,7 @@ import type { AuditedWrite } from "./audited-writes.ts";
 import { bundleOf } from "./chaos-fleet.ts";
 import type { ChaosRecord } from "./chaos-record.ts";
 import { followedAt, type Released } from "./judge-deletes.ts";
+import { catchUpMs, isInTail, tellLost } from "./lost-tails.ts";
 import { problemsMax, type Verdict } from "./verdict.ts";
 
 /** What was deleted by hand a moment ago still counts in an inventory, and does not live. */
@@ -14,7 +15,7 @@ const deletedByHandMax = 3;
  * person let go for that revision. An agent may be late: a delete is put down to the oldest revision that it may still have in its hand and that allows it.
  */
 export function judgeBudgets(
-  { pushed, approved }: Pick<ChaosRecord, "pushed" | "approved">,
+  { pushed, approved, lostTails }: Pick<ChaosRecord, "pushed" | "approved" | "lostTails">,
   writes: readonly AuditedWrite[],
   releases: readonly Released[],
 ): Verdict {
@@ -22,7 +23,7 @@ export function judgeBudgets(
   const live = new Map<string, Set<string>>();
   const first = firstOfRuns(releases);
   const budgets = new Map<Released, { readonly allowed: number; spent: number }>();
-  const [over, counts] = [[] as AuditedWrite[], { covered: 0, free: 0 }];
+  const [over, counts] = [[] as AuditedWrite[], { covered: 0, free: 0, lost: 0 }];
   for (const write of writes) {
     const { cluster, object, at, kind, byAgent } = write;
     const alive = live.get(cluster) ?? new Set();
@@ -31,6 +32,11 @@ export function judgeBudgets(
     if (kind === "deleted") alive.delete(object);
     else alive.add(object);
     if (kind !== "deleted" || !byAgent || bundleOf(object) !== "stock") continue;
+    // Its releases are not known any more.
+    if (isInTail(lostTails, at, { afterMs: catchUpMs })) {
+      counts.lost += 1;
+      continue;
+    }
     const candidates = followedAt(releases, cluster, at).filter(({ revision }) => contents.get(revision)?.has(object) === false);
     if (isApproved(approved, write, candidates)) {
       counts.covered += 1;
@@ -44,7 +50,7 @@ export function judgeBudgets(
   }
   return {
     guarantee: "G6",
-    looked: `${counts.covered} deletes of approved lists, ${counts.free} within budgets, ${approved.length} approvals in all clusters`,
+    looked: `${counts.covered} deletes of approved lists, ${counts.free} within budgets, ${approved.length} approvals in all clusters${tellLost(counts.lost)}`,
     problems: over.slice(0, problemsMax).map(({ object, cluster }) => `${object} was deleted in ${cluster}, over the budget and on no list that was approved`),
   };
 }

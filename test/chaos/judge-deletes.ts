@@ -2,6 +2,7 @@ import type { Page, ReleaseRow } from "@flotilla/proto/rest/contract";
 import type { AuditedWrite } from "./audited-writes.ts";
 import type { ChaosRecord } from "./chaos-record.ts";
 import type { ChaosRig } from "./chaos-rig.ts";
+import { catchUpMs, isInTail, tellLost } from "./lost-tails.ts";
 import { problemsMax, type Verdict } from "./verdict.ts";
 
 /** A release of a revision to a cluster, as the hub's history has it. */
@@ -30,17 +31,22 @@ export function followedAt(releases: readonly Released[], cluster: string, at: n
 }
 
 /** G5, G7: what agents deleted was in none of what their clusters were to run then, and they said whose UID they meant. */
-export function judgeDeletes({ pushed }: Pick<ChaosRecord, "pushed">, writes: readonly AuditedWrite[], releases: readonly Released[]): Verdict[] {
+export function judgeDeletes(
+  { pushed, lostTails }: Pick<ChaosRecord, "pushed" | "lostTails">,
+  writes: readonly AuditedWrite[],
+  releases: readonly Released[],
+): Verdict[] {
   const deletes = writes.filter(({ byAgent, kind }) => byAgent && kind === "deleted");
   const contents = new Map(pushed.map((push) => [push.revision, push.contents]));
-  const unwarranted = deletes.filter(
+  const judged = deletes.filter(({ at }) => !isInTail(lostTails, at, { afterMs: catchUpMs }));
+  const unwarranted = judged.filter(
     ({ cluster, object, at }) => !followedAt(releases, cluster, at).some(({ revision }) => contents.get(revision)?.has(object) === false),
   );
   const looked = `${deletes.length} deletes by agents in the audit logs, ${releases.length} releases`;
   return [
     {
       guarantee: "G5",
-      looked,
+      looked: `${looked}${tellLost(deletes.length - judged.length)}`,
       problems: unwarranted.slice(0, problemsMax).map(({ object, cluster }) => `${object} was deleted in ${cluster}, and all that it was to run then names it`),
     },
     {

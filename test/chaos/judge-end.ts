@@ -1,6 +1,7 @@
 import { type Tone, toneIn, toneOf } from "./chaos-fleet.ts";
 import type { ChaosRecord } from "./chaos-record.ts";
 import type { ChaosRig, RealMember } from "./chaos-rig.ts";
+import { isInTail, tellLost } from "./lost-tails.ts";
 import { problemsMax, type Verdict } from "./verdict.ts";
 
 /** What an API server has under one name. */
@@ -89,11 +90,15 @@ export function judgeLeftovers({ final }: Pick<ChaosRecord, "final">, states: re
 }
 
 /** G15: what the API answered is there, or what was tried after it. */
-export function judgeWrites({ labels }: Pick<ChaosRecord, "labels">, now: ReadonlyMap<string, Readonly<Record<string, string>>>): Verdict {
-  const answered = [...labels].filter(([, { answered: env }]) => env !== "");
+export function judgeWrites(
+  { labels, lostTails }: Pick<ChaosRecord, "labels" | "lostTails">,
+  now: ReadonlyMap<string, Readonly<Record<string, string>>>,
+): Verdict {
+  const all = [...labels].filter(([, { answered: env }]) => env !== "");
+  const answered = all.filter(([, { answeredAt }]) => !isInTail(lostTails, answeredAt));
   const problems = answered.flatMap(([name, { answered: env, tried }]) => {
     const is = now.get(name)?.env ?? "";
     return is === env || tried.includes(is) ? [] : [`${name} was answered env=${env}, and has env=${is}`];
   });
-  return { guarantee: "G15", looked: `the last answered label of ${answered.length} clusters`, problems };
+  return { guarantee: "G15", looked: `the last answered label of ${answered.length} clusters${tellLost(all.length - answered.length)}`, problems };
 }

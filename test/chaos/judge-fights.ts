@@ -2,6 +2,7 @@ import { healWindowMs, maxHealsPerWindow } from "@flotilla/proto/limits";
 import type { AuditedWrite } from "./audited-writes.ts";
 import { fought } from "./chaos-fleet.ts";
 import type { ChaosRecord } from "./chaos-record.ts";
+import { commitLagMs, isInTail } from "./lost-tails.ts";
 import { problemsMax, type Verdict } from "./verdict.ts";
 
 /** An agent's word that it corrected an object, or that it gave up a fight. */
@@ -28,7 +29,7 @@ const tellWithinMs = 20_000;
  * all. One that is killed between a correction and its being written down may do that one more. A fight that reached the bound is told.
  */
 export function judgeFights(
-  { faults, rival, peaceAt }: Pick<ChaosRecord, "faults" | "rival" | "peaceAt">,
+  { faults, rival, lostTails, peaceAt }: Pick<ChaosRecord, "faults" | "rival" | "lostTails" | "peaceAt">,
   writes: readonly AuditedWrite[],
   words: readonly HealWord[],
 ): Verdict {
@@ -37,14 +38,16 @@ export function judgeFights(
   const audited = writes.filter(({ byAgent, kind, object, at }) => byAgent && kind === "changed" && object === fought && at < peaceAt);
   const healed = words.filter(({ reason }) => reason === "DriftHealed");
   const told = words.filter(({ reason, object }) => reason === "Fight" && object.endsWith(`/${fought}`));
-  const untold = fightsOf(audited, rival, peaceAt).filter((cluster) => !told.some((word) => word.cluster === cluster));
+  const untold = fightsOf(audited, rival, peaceAt)
+    .filter(({ at }) => !isInTail(lostTails, at, { beforeMs: commitLagMs }))
+    .filter(({ cluster }) => !told.some((word) => word.cluster === cluster));
   return {
     guarantee: "G16",
     looked: `${audited.length} corrections of what is fought for and ${healed.length} told ones of any object, ${rival.length} writes of the rival, ${told.length} fights told`,
     problems: [
       ...tooMany(audited, kills),
       ...tooMany(healed, kills),
-      ...untold.map((cluster) => `${fought} in ${cluster} was corrected ${maxHealsPerWindow} times, its rival went on, and no fight was told`),
+      ...untold.map(({ cluster }) => `${fought} in ${cluster} was corrected ${maxHealsPerWindow} times, its rival went on, and no fight was told`),
     ].slice(0, problemsMax),
   };
 }
@@ -64,11 +67,11 @@ function tooMany(corrections: readonly Correction[], kills: ChaosRecord["faults"
   });
 }
 
-/** Clusters in which the bound was reached in time, and the rival went on. */
-function fightsOf(audited: readonly Correction[], rival: ChaosRecord["rival"], peaceAt: number): string[] {
+/** The last correction that is allowed in each cluster where the bound was reached in time, and the rival went on. */
+function fightsOf(audited: readonly Correction[], rival: ChaosRecord["rival"], peaceAt: number): Correction[] {
   return [...Map.groupBy(audited, ({ cluster }) => cluster)].flatMap(([cluster, times]) => {
     const last = times[maxHealsPerWindow - 1];
     const wasInTime = last !== undefined && last.at - (times[0]?.at ?? 0) < healWindowMs && last.at < peaceAt - tellWithinMs;
-    return wasInTime && rival.some((write) => write.cluster === cluster && write.at > last.at && write.at < peaceAt - tellWithinMs) ? [cluster] : [];
+    return wasInTime && rival.some((write) => write.cluster === cluster && write.at > last.at && write.at < peaceAt - tellWithinMs) ? [last] : [];
   });
 }

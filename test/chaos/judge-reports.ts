@@ -1,5 +1,7 @@
 import { waitForValue } from "../harness/wait-for.ts";
-import type { ChaosRig } from "./chaos-rig.ts";
+import type { ChaosRecord } from "./chaos-record.ts";
+import { type ChaosRig, rightTime } from "./chaos-rig.ts";
+import { commitLagMs, isInTail, tellLost } from "./lost-tails.ts";
 import { shownEvent, type TappedEvent } from "./outbox-tap.ts";
 import { problemsMax, type Verdict } from "./verdict.ts";
 
@@ -7,8 +9,9 @@ import { problemsMax, type Verdict } from "./verdict.ts";
 export type ServedEvent = Pick<TappedEvent, "cluster" | "text">;
 
 /** G1, G2, G3: what was seen on the agents' disks is what the hub serves, once each and in the order of each cluster. */
-export async function judgeReports(rig: ChaosRig): Promise<Verdict[]> {
-  const tapped = rig.tap.events;
+export async function judgeReports(rig: ChaosRig, { lostTails }: Pick<ChaosRecord, "lostTails">): Promise<Verdict[]> {
+  const all = rig.tap.events;
+  const tapped = all.filter(({ seenAt }) => !isInTail(lostTails, seenAt, { beforeMs: commitLagMs }));
   const served = await waitForValue(
     () => servedEvents(rig),
     (events) => missingOf(tapped, countsOf(events)).length === 0,
@@ -18,14 +21,16 @@ export async function judgeReports(rig: ChaosRig): Promise<Verdict[]> {
       everyMs: 1_000,
     },
   ).catch(() => servedEvents(rig));
-  const gaps = await rig.hub.api.events({ reason: "ReportsLost" });
+  const gaps = (await rig.hub.api.events({ reason: "ReportsLost" })).filter(
+    ({ cluster, at }) => !isInTail(lostTails, rightTime(rig, cluster, at), { beforeMs: commitLagMs, afterMs: commitLagMs }),
+  );
   const counts = countsOf(served);
-  const looked = `${tapped.length} events in ${rig.tap.reports} reports that were seen on disks`;
+  const looked = `${tapped.length} events in ${rig.tap.reports} reports that were seen on disks${tellLost(all.length - tapped.length)}`;
   const lost = missingOf(tapped, counts).map(({ cluster, text }) => `${cluster} recorded, and the hub has not: ${text}`);
   return [
     { guarantee: "G1", looked, problems: [...gaps.map(({ cluster, message }) => `${cluster}: ${message}`), ...lost].slice(0, problemsMax) },
-    { guarantee: "G2", looked, problems: doubledIn(tapped, counts).slice(0, problemsMax) },
-    { guarantee: "G3", looked: `${looked}, and the order of ${served.length} events at the hub`, problems: disorderIn(tapped, served).slice(0, problemsMax) },
+    { guarantee: "G2", looked, problems: doubledIn(all, counts).slice(0, problemsMax) },
+    { guarantee: "G3", looked: `${looked}, and the order of ${served.length} events at the hub`, problems: disorderIn(all, served).slice(0, problemsMax) },
   ];
 }
 

@@ -10,6 +10,8 @@ export interface TappedEvent {
   readonly cluster: string;
   /** "epoch/seq". */
   readonly place: string;
+  /** When it was seen first, epoch ms. */
+  readonly seenAt: number;
   /** Time, reason, object and message, as the hub shows them. */
   readonly text: string;
 }
@@ -81,7 +83,8 @@ export class OutboxTap {
 }
 
 function eventsOf(cluster: string, place: string, { events }: FleetReport): TappedEvent[] {
-  return events.map((event) => ({ cluster, place, text: textOf(event) }));
+  const seenAt = Date.now();
+  return events.map((event) => ({ cluster, place, seenAt, text: textOf(event) }));
 }
 
 function textOf({ at, reason, object, message }: ClusterEvent): string {

@@ -42,7 +42,17 @@ class ChaosRun {
   readonly #history: WriteStream;
   readonly #startedAt = Date.now();
   readonly #faults = new Map<string, number>();
-  readonly #record: ChaosRecord = { pushed: [], faults: [], edits: [], rival: [], approved: [], labels: new Map(), final: new Map(), peaceAt: 0 };
+  readonly #record: ChaosRecord = {
+    pushed: [],
+    faults: [],
+    lostTails: [],
+    edits: [],
+    rival: [],
+    approved: [],
+    labels: new Map(),
+    final: new Map(),
+    peaceAt: 0,
+  };
   readonly #dice: Dice;
   readonly #traffic: Traffic;
 
@@ -125,7 +135,7 @@ class ChaosRun {
     await striking;
   }
 
-  async #act(rig: ChaosRig, { name, act }: FaultDriver): Promise<void> {
+  async #act(rig: ChaosRig, { name, losesTail, act }: FaultDriver): Promise<void> {
     const span: FaultSpan = { name, cluster: undefined, from: Date.now(), to: Number.POSITIVE_INFINITY };
     this.#record.faults.push(span);
     this.#note("invoke", name);
@@ -142,6 +152,7 @@ class ChaosRun {
       await this.#revive(rig);
     } finally {
       span.to = Date.now();
+      if (losesTail) this.#record.lostTails.push(span);
     }
   }
 

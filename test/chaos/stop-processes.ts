@@ -20,6 +20,14 @@ export async function livePid(rig: ChaosRig, server: "nats" | "postgres"): Promi
   );
 }
 
+export function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
 /** Nothing of the process runs meanwhile, and nothing of what it keeps changes. */
 export async function whileStopped(pid: number, act: (pid: number) => Promise<void>): Promise<void> {
   process.kill(pid, "SIGSTOP");

@@ -1,9 +1,13 @@
+import { execFile } from "node:child_process";
 import { cp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { promisify } from "node:util";
 import type { SmallDisk } from "../harness/small-disk.ts";
+import { waitFor } from "../harness/wait-for.ts";
+import type { ChaosRig } from "./chaos-rig.ts";
 import { between, type FaultDriver, seconds, type Struck } from "./fault-driver.ts";
-import { killServer, livePid, whileStopped } from "./stop-processes.ts";
+import { isAlive, killServer, livePid, whileStopped } from "./stop-processes.ts";
 
 /** What is kept is lost, old, or cannot be written. */
 export const storeFaults: readonly FaultDriver[] = [
@@ -35,6 +39,25 @@ export const storeFaults: readonly FaultDriver[] = [
     },
   },
   {
+    name: "Postgres goes back in time (the hub and its servers are killed twice)",
+    subject: "hub",
+    losesTail: true,
+    async act(rig, dice) {
+      const copy = join(rig.folder, "postgres-before");
+      await whileHubIsDead(rig, async () => {
+        await rm(copy, { recursive: true, force: true });
+        await copyWithOwners(rig.postgresStore, copy);
+      });
+      const backMs = between(dice, 1_000, 6_000);
+      await delay(backMs);
+      await whileHubIsDead(rig, async () => {
+        await rm(rig.postgresStore, { recursive: true, force: true });
+        await copyWithOwners(copy, rig.postgresStore);
+      });
+      return { what: seconds(backMs) };
+    },
+  },
+  {
     name: "disk of the hub full (its Postgres', its broker's and its clone's too)",
     subject: "hub",
     isPossible: ({ disks }) => disks !== undefined,
@@ -50,6 +73,20 @@ export const storeFaults: readonly FaultDriver[] = [
     },
   },
 ];
+
+/** Its Postgres ends after it, and may still write. */
+async function whileHubIsDead(rig: ChaosRig, act: () => Promise<void>): Promise<void> {
+  const postgres = await livePid(rig, "postgres");
+  await rig.hub.kill9();
+  await waitFor(async () => !isAlive(postgres), { what: "the end of the hub's Postgres", timeoutMs: 30_000 });
+  await act();
+  await rig.hub.restart();
+}
+
+/** Postgres reads nothing that belongs to somebody else. */
+async function copyWithOwners(from: string, to: string): Promise<void> {
+  await promisify(execFile)("cp", ["-a", from, to]);
+}
 
 /** What is freed meanwhile is filled again. */
 async function keepFull(disk: SmallDisk | undefined, ms: number): Promise<Struck> {

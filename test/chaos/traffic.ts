@@ -141,11 +141,11 @@ export class Traffic {
   async #label(rig: ChaosRig): Promise<void> {
     const name = this.#dice.pick([...rig.members.map((member) => member.name), ...rig.crowd.names]);
     const env = this.#dice.pick(["dev", "prod"]);
-    const known = this.#record.labels.get(name) ?? { answered: "", tried: [] };
+    const known = this.#record.labels.get(name) ?? { answered: "", answeredAt: 0, tried: [] };
     this.#record.labels.set(name, known);
     known.tried.push(env);
     await rig.hub.api.labelCluster(name, { env });
-    Object.assign(known, { answered: env, tried: [] });
+    Object.assign(known, { answered: env, answeredAt: Date.now(), tried: [] });
   }
 
   /** In one cluster another controller wants one object otherwise, until the signal comes: as soon as it lost, it writes again. */

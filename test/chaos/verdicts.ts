@@ -1,6 +1,6 @@
 import { auditedWrites } from "./audited-writes.ts";
 import type { ChaosRecord } from "./chaos-record.ts";
-import type { ChaosRig } from "./chaos-rig.ts";
+import { type ChaosRig, rightTime } from "./chaos-rig.ts";
 import { judgeBudgets } from "./judge-budgets.ts";
 import { judgeDeletes, releasesOf } from "./judge-deletes.ts";
 import { endStates, judgeLeftovers, judgeView, judgeWrites } from "./judge-end.ts";
@@ -13,7 +13,7 @@ import type { Verdict } from "./verdict.ts";
 export async function judge(rig: ChaosRig, record: ChaosRecord, settled: { readonly ms: number; readonly problem: string }): Promise<Verdict[]> {
   const clusters = await rig.hub.api.clusters();
   const labels = new Map(clusters.map(({ name, labels: of }) => [name, of]));
-  const reports = await judgeReports(rig);
+  const reports = await judgeReports(rig, record);
   const states = await endStates(rig, labels);
   const [writes, releases] = [await auditedWrites(rig), await releasesOf(rig)];
   return [
@@ -28,10 +28,8 @@ export async function judge(rig: ChaosRig, record: ChaosRecord, settled: { reado
   ];
 }
 
-/** Times by a clock that is right. */
 async function healWords(rig: ChaosRig): Promise<HealWord[]> {
-  const clocks = new Map(rig.members.map(({ name, clockOff }) => [name, clockOff * 1_000]));
   const of = async (reason: HealWord["reason"]): Promise<HealWord[]> =>
-    (await rig.hub.api.events({ reason })).map(({ cluster, object, at }) => ({ cluster, object, reason, at: Date.parse(at) - (clocks.get(cluster) ?? 0) }));
+    (await rig.hub.api.events({ reason })).map(({ cluster, object, at }) => ({ cluster, object, reason, at: rightTime(rig, cluster, at) }));
   return [...(await of("DriftHealed")), ...(await of("Fight"))];
 }

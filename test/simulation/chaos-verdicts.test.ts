@@ -8,9 +8,10 @@ import { judgeDeletes } from "../chaos/judge-deletes.ts";
 import { type EndState, judgeLeftovers, judgeView, judgeWrites, type LiveMap } from "../chaos/judge-end.ts";
 import { type HealWord, judgeFights } from "../chaos/judge-fights.ts";
 import { judgeHeals } from "../chaos/judge-heals.ts";
+import { isInTail, type LostTail } from "../chaos/lost-tails.ts";
 import { disorderIn, doubledIn, missingOf } from "../chaos/judge-reports.ts";
 
-const recorded = ["applied a", "applied b"].map((text, index) => ({ cluster: "c", place: `epoch/${index}`, text }));
+const recorded = ["applied a", "applied b"].map((text, index) => ({ cluster: "c", place: `epoch/${index}`, seenAt: 0, text }));
 const served = (counts: Record<string, number>) => new Map(Object.entries(counts));
 
 describe("the verdicts of chaos", () => {
@@ -46,10 +47,47 @@ describe("the verdicts of chaos", () => {
   });
 
   it("find an answered label that is not there, and take one that was tried later for kept (G15)", () => {
-    const judged = (env: string) => judgeWrites({ labels: new Map([["c", { answered: "prod", tried: ["dev"] }]]) }, new Map([["c", { env }]])).problems;
+    const judged = (env: string) =>
+      judgeWrites({ labels: new Map([["c", { answered: "prod", answeredAt: 5, tried: ["dev"] }]]), lostTails: [] }, new Map([["c", { env }]])).problems;
     expect(judged("prod")).toEqual([]);
     expect(judged("dev")).toEqual([]);
     expect(judged("old")).toEqual(["c was answered env=prod, and has env=old"]);
+  });
+
+  describe("of what Postgres lost when it went back", () => {
+    const tail = { from: 1_000_000, to: 1_020_000 };
+    const deleted = (at: number): AuditedWrite => ({ cluster: "c", object: "stock-1", at, kind: "deleted", byAgent: true, hasUid: false });
+    const unreleased = (at: number, lostTails: LostTail[]) =>
+      judgeDeletes({ pushed: [], lostTails }, [deleted(at)], []).map(({ guarantee, problems, looked }) => ({ guarantee, problems: problems.length, looked }));
+
+    it("ask nothing about what may be lost with it, and everything about what was before and after", () => {
+      const about = (at: number) => isInTail([tail], at, { beforeMs: 100, afterMs: 50 });
+      expect([999_899, 999_900, 1_010_000, 1_020_050, 1_020_051].map(about)).toEqual([false, true, true, true, false]);
+      expect(isInTail([], 1_010_000)).toBe(false);
+    });
+
+    it("excuse a delete whose release is forgotten, say how many there were, and excuse no missing UID (G5, G7)", () => {
+      expect(unreleased(1_010_000, [tail])).toMatchObject([{ problems: 0, looked: expect.stringContaining("1 more may be lost") }, { problems: 1 }]);
+      expect(unreleased(1_010_000, [])).toMatchObject([{ problems: 1 }, { problems: 1 }]);
+      expect(unreleased(1_100_000, [tail])).toMatchObject([{ problems: 1 }, { problems: 1 }]);
+    });
+
+    it("excuse a label that was answered in it, and none from before (G15)", () => {
+      const judged = (answeredAt: number) =>
+        judgeWrites({ labels: new Map([["c", { answered: "prod", answeredAt, tried: [] }]]), lostTails: [tail] }, new Map([["c", { env: "dev" }]])).problems;
+      expect(judged(1_010_000)).toEqual([]);
+      expect(judged(999_999)).toEqual(["c was answered env=prod, and has env=dev"]);
+    });
+
+    it("excuse deletes over the budget only while their releases are forgotten (G6)", () => {
+      const judged = (at: number) => {
+        const writes = Array.from({ length: 6 }, (_, index) => ({ ...deleted(at + index), object: `stock-${index}` }));
+        const pushed = [{ revision: "empty", contents: new Map<string, string>(), at: 0 }];
+        return judgeBudgets({ pushed, approved: [], lostTails: [tail] }, writes, [{ cluster: "c", revision: "empty", at: 1 }]).problems;
+      };
+      expect(judged(1_010_000)).toEqual([]);
+      expect(judged(1_100_000)).toHaveLength(1);
+    });
   });
 
   describe("of the end", () => {
@@ -108,7 +146,7 @@ describe("the verdicts of chaos", () => {
     const deletes = (count: number, at = 11_000) => stock.slice(0, count).map((name, index) => write(name, at + index));
     const list = (more: Partial<ApprovedList> = {}): ApprovedList => ({ cluster: "c", revision: "empty", objects: stock, at: 10_900, ...more });
     const judged = (writes: readonly AuditedWrite[], approved: readonly ApprovedList[] = [], released = releases) =>
-      judgeBudgets({ pushed, approved: [...approved] }, [...made, ...writes], released).problems;
+      judgeBudgets({ pushed, approved: [...approved], lostTails: [] }, [...made, ...writes], released).problems;
     const over = (index: number) => `stock-${index} was deleted in c, over the budget and on no list that was approved`;
 
     it("find nothing within the budget, on an approved list, by hand, and in a bundle with a budget of its own", () => {
@@ -192,7 +230,7 @@ describe("the verdicts of chaos", () => {
     const word = (at: number, reason: HealWord["reason"], object = `/ConfigMap/default/${fought}`): HealWord => ({ cluster: "c", object, at, reason });
     const told = word(first + 6_000, "Fight");
     const judged = (writes: readonly AuditedWrite[], words: readonly HealWord[] = [told], faults: readonly FaultSpan[] = []) =>
-      judgeFights({ faults: [...faults], rival: [{ cluster: "c", object: fought, at: first + 10_000 }], peaceAt }, writes, words).problems;
+      judgeFights({ faults: [...faults], rival: [{ cluster: "c", object: fought, at: first + 10_000 }], lostTails: [], peaceAt }, writes, words).problems;
     const tooMany = [`${fought} in c was corrected more than 5 times in ten minutes`];
 
     it("find nothing in five corrections, and in what is no correction: others' writes, the first apply, the last push", () => {
@@ -232,7 +270,7 @@ describe("the verdicts of chaos", () => {
     ];
     const releases = pushed.map(({ revision, at }) => ({ cluster: "c", revision, at: at + 100 }));
     const judged = (at: number, more = {}) =>
-      judgeDeletes({ pushed }, [{ cluster: "c", object: "a", at, kind: "deleted", byAgent: true, hasUid: true, ...more }], releases).map(
+      judgeDeletes({ pushed, lostTails: [] }, [{ cluster: "c", object: "a", at, kind: "deleted", byAgent: true, hasUid: true, ...more }], releases).map(
         ({ problems }) => problems.length,
       );
 
