@@ -15,11 +15,16 @@ export interface Struck {
   readonly what?: string;
 }
 
+export type Subject = "hub" | "agents" | "broker" | "Postgres" | "links" | "API servers" | "disks" | "Git";
+
+/** The hub takes its servers with it. */
+export const hubAndServers: readonly Subject[] = ["hub", "broker", "Postgres"];
+
 /** One kind of fault: done, held for a while where that is its nature, and undone by itself. */
 export interface FaultDriver {
   readonly name: string;
-  /** What it is done to: two at once would only undo one another. */
-  readonly subject: "hub" | "agents" | "broker" | "Postgres" | "links" | "API servers" | "disks" | "Git";
+  /** What it is done to, and what it needs meanwhile: two at once would only undo one another. */
+  readonly subjects: readonly Subject[];
   /** Whether it can be done here at all; left out where it always can. */
   readonly isPossible?: (rig: ChaosRig) => boolean;
   /** What Postgres committed while it lasts is lost. */

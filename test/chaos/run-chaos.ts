@@ -126,9 +126,7 @@ class ChaosRun {
   readonly #busy = new Map<string, Promise<unknown>>();
 
   async #strike(rig: ChaosRig, driver: FaultDriver): Promise<void> {
-    const { subject } = driver;
-    // The hub takes its servers with it.
-    const subjects = subject === "hub" ? ["hub", "broker", "Postgres"] : [subject];
+    const { subjects } = driver;
     for (const one of subjects) await this.#busy.get(one);
     const striking = this.#act(rig, driver);
     for (const one of subjects) this.#busy.set(one, striking);

@@ -6,14 +6,14 @@ import { promisify } from "node:util";
 import type { SmallDisk } from "../harness/small-disk.ts";
 import { waitFor } from "../harness/wait-for.ts";
 import type { ChaosRig } from "./chaos-rig.ts";
-import { between, type FaultDriver, seconds, type Struck } from "./fault-driver.ts";
+import { between, type FaultDriver, hubAndServers, seconds, type Struck } from "./fault-driver.ts";
 import { isAlive, killServer, livePid, whileStopped } from "./stop-processes.ts";
 
 /** What is kept is lost, old, or cannot be written. */
 export const storeFaults: readonly FaultDriver[] = [
   {
     name: "broker's store wiped",
-    subject: "broker",
+    subjects: ["broker"],
     async act(rig) {
       await rm(join(rig.brokerStore, "jetstream"), { recursive: true, force: true });
       return killServer(rig, "nats");
@@ -21,7 +21,7 @@ export const storeFaults: readonly FaultDriver[] = [
   },
   {
     name: "broker's store goes back in time",
-    subject: "broker",
+    subjects: ["broker"],
     async act(rig, dice) {
       const [store, copy] = [join(rig.brokerStore, "jetstream"), join(rig.folder, "jetstream-before")];
       await whileStopped(await livePid(rig, "nats"), async () => {
@@ -40,7 +40,7 @@ export const storeFaults: readonly FaultDriver[] = [
   },
   {
     name: "Postgres goes back in time (the hub and its servers are killed twice)",
-    subject: "hub",
+    subjects: hubAndServers,
     losesTail: true,
     async act(rig, dice) {
       const copy = join(rig.folder, "postgres-before");
@@ -59,13 +59,13 @@ export const storeFaults: readonly FaultDriver[] = [
   },
   {
     name: "disk of the hub full (its Postgres', its broker's and its clone's too)",
-    subject: "hub",
+    subjects: hubAndServers,
     isPossible: ({ disks }) => disks !== undefined,
     act: async ({ disks }, dice) => keepFull(disks?.hub, between(dice, 1_000, 6_000)),
   },
   {
     name: "disk of an agent full",
-    subject: "disks",
+    subjects: ["disks"],
     isPossible: ({ disks }) => disks !== undefined,
     async act({ members, disks }, dice) {
       const { name } = dice.pick(members);

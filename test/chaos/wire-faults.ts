@@ -4,11 +4,11 @@ import { between, type Dice, type FaultDriver, type Struck } from "./fault-drive
 
 /** Wires that pass nothing, or slowly, or break; and a server that is not ours in trouble. */
 export const wireFaults: readonly FaultDriver[] = [
-  { name: "links to the hub damaged", subject: "links", act: async ({ wires }, dice) => damage(wires.link, dice) },
-  { name: "wires to the broker damaged", subject: "broker", act: async ({ wires }, dice) => damage(wires.broker, dice) },
+  { name: "links to the hub damaged", subjects: ["links"], act: async ({ wires }, dice) => damage(wires.link, dice) },
+  { name: "wires to the broker damaged", subjects: ["broker"], act: async ({ wires }, dice) => damage(wires.broker, dice) },
   {
     name: "wire to an API server damaged",
-    subject: "API servers",
+    subjects: ["API servers"],
     async act({ members }, dice) {
       const { name, wire } = dice.pick(members);
       return { cluster: name, ...(await damage(wire, dice)) };
@@ -16,7 +16,7 @@ export const wireFaults: readonly FaultDriver[] = [
   },
   {
     name: "Git server in trouble",
-    subject: "Git",
+    subjects: ["Git"],
     async act({ git }, dice) {
       const failure = dice.pick([{ kind: "hang" } as const, { kind: "status", status: 503 } as const, { kind: "cut", afterBytes: 200 } as const]);
       git.fail(failure);
