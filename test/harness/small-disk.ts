@@ -1,9 +1,7 @@
-import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { mkdir, open, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { promisify } from "node:util";
-
-const run = promisify(execFile);
+import { spawnGuarded } from "@flotilla/hub/embedded/guarded-process";
 
 /** A small disk of a test's own, in memory, that can be filled. */
 export interface SmallDisk {
@@ -12,24 +10,37 @@ export interface SmallDisk {
   fill(): Promise<void>;
   /** Takes away what it was filled with. */
   empty(): Promise<void>;
-  /** Nobody may have a file of it open any more. */
   unmount(): Promise<void>;
 }
+
+/** Mounted for as long as this runs, which is no longer than the test's process: a disk that is left behind keeps its memory. */
+const keepMounted = `
+mount -t tmpfs -o "size=$1m,mode=0755" tmpfs "$2" || exit 1
+trap 'kill $!; umount -l "$2"; exit 0' TERM
+echo mounted
+while :; do sleep 3600 & wait $!; done
+`;
 
 /** Mounts a tmpfs on a folder that it makes; undefined where the system does not let us (it takes root). */
 export async function mountSmallDisk(folder: string, sizeMiB: number): Promise<SmallDisk | undefined> {
   await mkdir(folder, { recursive: true });
-  const isMounted = await run("mount", ["-t", "tmpfs", "-o", `size=${sizeMiB}m,mode=0755`, "tmpfs", folder]).then(
-    () => true,
-    () => false,
-  );
+  const pidFile = `${folder}.pid`;
+  const command = { file: "/bin/sh", args: ["-c", keepMounted, "small-disk", String(sizeMiB), folder] };
+  const guard = spawnGuarded(command, { name: "small-disk", pidFile, stopSignal: "TERM" });
+  guard.stderr.resume();
+  const gone = once(guard, "exit");
+  const isMounted = await Promise.race([once(guard.stdout, "data").then(() => true), gone.then(() => false)]);
   if (!isMounted) return undefined;
   const filler = join(folder, "filler");
   return {
     folder,
     fill: () => fillUp(filler),
     empty: () => rm(filler, { force: true }),
-    unmount: async () => void (await run("umount", [folder])),
+    async unmount() {
+      guard.stdin.end();
+      await gone;
+      await rm(pidFile, { force: true });
+    },
   };
 }
 
