@@ -12,10 +12,13 @@ const healWithinMs = 5_000;
 /** Before an edit of the same object: of many in a row each waits longer, and beyond five they are a fight. */
 const earlierEditsMax = 2;
 
-/** Until an agent is itself again: after a restart, a list, a watch that is opened anew; a watch that passes nothing any more must be noticed first. */
+/**
+ * Until an agent is itself again: after a restart and a list; after a watch that was refused for seconds, which is asked for again after one, two, four, eight;
+ * a watch that passes nothing any more must be noticed first.
+ */
 const strikesCluster: readonly { readonly fault: RegExp; readonly lastsMs: number }[] = [
-  { fault: /^(agent|API server) /, lastsMs: 10_000 },
-  { fault: /^wire to an API server damaged: (reset|cut off|slow)$/, lastsMs: 10_000 },
+  { fault: /^(agent|API server) /, lastsMs: 15_000 },
+  { fault: /^wire to an API server damaged: (reset|cut off|slow)$/, lastsMs: 15_000 },
   { fault: /^wire to an API server/, lastsMs: 45_000 },
 ];
 
@@ -52,12 +55,15 @@ export function judgeHeals({ edits, faults, peaceAt }: Pick<ChaosRecord, "edits"
   };
 }
 
-/** What was put right in clusters that nothing struck took so long. */
+/** What was put right in clusters that nothing struck took so long; and where the slowest was, which is worth a look. */
 function tellTimes(judged: readonly { readonly edit: Meddling; readonly deadline: number; readonly answeredAt: number }[]): string {
-  const times = judged.filter(({ edit, deadline }) => deadline === edit.at + healWithinMs).map(({ edit, answeredAt }) => answeredAt - edit.at);
-  const sorted = times.filter(Number.isFinite).sort((a, b) => a - b);
-  if (sorted.length === 0) return "";
-  return `; ${sorted.length} in clusters that nothing struck, after ${sorted[Math.floor(sorted.length / 2)]} ms in the median and ${sorted.at(-1)} ms at most`;
+  const answered = judged
+    .filter(({ edit, deadline, answeredAt }) => deadline === edit.at + healWithinMs && Number.isFinite(answeredAt))
+    .toSorted((a, b) => a.answeredAt - a.edit.at - (b.answeredAt - b.edit.at));
+  const [middle, slowest] = [answered[Math.floor(answered.length / 2)], answered.at(-1)];
+  if (middle === undefined || slowest === undefined) return "";
+  const { object, cluster, at } = slowest.edit;
+  return `; ${answered.length} in clusters that nothing struck, after ${middle.answeredAt - middle.edit.at} ms in the median and ${slowest.answeredAt - at} ms at most (${object} in ${cluster}, ${new Date(at).toISOString()})`;
 }
 
 /** Whether an object was edited so seldom before this that its agent heals it at once. */

@@ -109,12 +109,12 @@ describe("the verdicts of chaos on what agents wrote", () => {
 
     it("give a cluster that was struck itself until it was left in peace for so long, and the others nothing", () => {
       const killed = span("agent killed", 4_000, 6_000, "c");
-      expect(verdict([answer(21_000)], [killed]).problems).toEqual([]);
-      expect(verdict([answer(21_001)], [killed]).problems).toEqual(unhealed);
-      expect(verdict([answer(21_001)], [killed, span("API server killed", 20_000, 20_100)]).problems).toEqual([]);
-      const wire = (what?: string) => ({ ...span("wire to an API server damaged", -20_000, -14_000, "c"), what });
-      for (const what of ["half open", undefined]) expect(verdict([answer(36_000)], [wire(what)]).problems).toEqual([]);
-      for (const fault of [span("agent killed", -1_000, 6_000, "other"), span("agent killed", -20_000, -10_000, "c"), wire("reset")])
+      expect(verdict([answer(26_000)], [killed]).problems).toEqual([]);
+      expect(verdict([answer(26_001)], [killed]).problems).toEqual(unhealed);
+      expect(verdict([answer(26_001)], [killed, span("API server killed", 25_000, 25_100)]).problems).toEqual([]);
+      const wire = (what?: string) => ({ ...span("wire to an API server damaged", -20_000, -15_000, "c"), what });
+      for (const what of ["half open", undefined]) expect(verdict([answer(35_000)], [wire(what)]).problems).toEqual([]);
+      for (const fault of [span("agent killed", -1_000, 6_000, "other"), span("agent killed", -20_000, -15_000, "c"), wire("reset")])
         expect(verdict([answer(5_001)], [fault]).problems).toEqual(unhealed);
     });
 
