@@ -20,7 +20,9 @@ export interface Broker {
   readonly ca: string;
   /** Something was revoked: push the account again. */
   onRevoked(): void;
-  /** The disk was full and is not any more: JetStream takes no message again until its server was started anew. Nothing for a server that was given. */
+  /** Its server could not write, and takes no message again until it was started anew. Never of a server that was given. */
+  readonly couldNotWrite: boolean;
+  /** The disk was full and is not any more: the server is started anew. Nothing for a server that was given. */
   onDiskRoom(): void;
   /** The hub's own connection; before the store it writes to. */
   close(): Promise<void>;
@@ -66,6 +68,9 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       return server?.ca ?? "";
     },
     onRevoked: () => pusher.hint(),
+    get couldNotWrite() {
+      return server?.couldNotWrite ?? false;
+    },
     onDiskRoom: () => server?.restart(),
     async close() {
       await pusher.close();
@@ -82,6 +87,7 @@ interface OwnServer {
   readonly agentUrls: readonly string[];
   readonly ca: string;
   readonly tls: TlsOptions | undefined;
+  readonly couldNotWrite: boolean;
   restart(): void;
   reload(operator: { jwt: string; accounts: readonly { id: string; jwt: string }[]; systemAccountId: string }): Promise<void>;
   stop(): Promise<void>;
@@ -126,6 +132,9 @@ async function startServer({ config, authorities, readRevoked, log }: BrokerOpti
               return authorities.bundlePem;
             },
           },
+    get couldNotWrite() {
+      return server.couldNotWrite;
+    },
     restart: () => server.restart(),
     async reload(changed) {
       claims = { ...changed, accounts: [...changed.accounts] };

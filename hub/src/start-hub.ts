@@ -91,7 +91,7 @@ async function startParts({ config, hubId, log, kept }: Parts): Promise<{ url: s
   const authorities = kept(await openAuthorities(openAuthorityStore(pool, sealing), log));
   const enrolments = openEnrolmentStore(pool);
   const broker = kept(await startBroker({ config, authorities, secrets, readRevoked: () => enrolments.readRevokedBrokerUsers(), log }));
-  kept(watchDisk({ dataDir: config.dataDir, log, onRoom: () => broker.onDiskRoom() }));
+  kept(watchDisk({ dataDir: config.dataDir, log, couldNotWrite: () => broker.couldNotWrite, onRoom: () => broker.onDiskRoom() }));
   kept(startIntake({ pool, nats: broker.connection, holder: hubId, ensureStream: async () => void (await ensureReportStream(broker.connection)), log }));
   const names = [config.publicAddress, "localhost"];
   const link = kept(

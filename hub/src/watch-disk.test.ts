@@ -2,8 +2,14 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { diskFreeBytesMin } from "./limits.ts";
 import { watchDisk } from "./watch-disk.ts";
 
-const disk = vi.hoisted(() => ({ freeBytes: 0 }));
-vi.mock("node:fs/promises", async (original) => ({ ...(await original<object>()), statfs: async () => ({ bavail: disk.freeBytes / 4_096, bsize: 4_096 }) }));
+const disk = vi.hoisted(() => ({ freeBytes: 0, looks: 0 }));
+vi.mock("node:fs/promises", async (original) => ({
+  ...(await original<object>()),
+  async statfs() {
+    disk.looks += 1;
+    return { bavail: disk.freeBytes / 4_096, bsize: 4_096 };
+  },
+}));
 
 describe("the data folder's disk", () => {
   let watch: { close(): Promise<void> } | undefined;
@@ -21,5 +27,19 @@ describe("the data folder's disk", () => {
     await vi.waitFor(() => expect(told[1]).toMatch(/^info the disk that holds \/var\/lib\/hub has room again: 128 MiB free/));
     expect(told).toHaveLength(2);
     expect(onRoom).toHaveBeenCalledOnce();
+  });
+
+  it("has room again where it was full between two looks, and something could not be written", async () => {
+    disk.freeBytes = diskFreeBytesMin;
+    let failed = true;
+    const log = { info: vi.fn(), error: vi.fn() };
+    const onRoom = vi.fn(() => (failed = false));
+    watch = watchDisk({ dataDir: "/var/lib/hub", log, couldNotWrite: () => failed, onRoom, everyMs: 5 });
+    const looks = disk.looks;
+    await vi.waitFor(() => expect(disk.looks).toBeGreaterThan(looks + 2));
+    expect(onRoom).not.toHaveBeenCalled();
+    disk.freeBytes = diskFreeBytesMin * 2;
+    await vi.waitFor(() => expect(onRoom).toHaveBeenCalledOnce());
+    expect(log.error).not.toHaveBeenCalled();
   });
 });

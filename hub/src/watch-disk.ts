@@ -4,6 +4,8 @@ import { diskCheckMs, diskFreeBytesMin } from "./limits.ts";
 export interface WatchDiskOptions {
   readonly dataDir: string;
   readonly log: { info(fields: object, message: string): void; error(fields: object, message: string): void };
+  /** Whether something could not be written there: a disk may be full for a moment only, between two looks. */
+  couldNotWrite?(): boolean;
   /** The disk was full and has room again. */
   onRoom(): void;
   /** Default diskCheckMs. */
@@ -11,7 +13,7 @@ export interface WatchDiskOptions {
 }
 
 /** Says in the log when the data folder's disk becomes full, and when there is room again. Never throws. */
-export function watchDisk({ dataDir, log, onRoom, everyMs = diskCheckMs }: WatchDiskOptions): { close(): Promise<void> } {
+export function watchDisk({ dataDir, log, couldNotWrite = () => false, onRoom, everyMs = diskCheckMs }: WatchDiskOptions): { close(): Promise<void> } {
   let isFull = false;
   const look = async (): Promise<void> => {
     const { bavail, bsize } = await statfs(dataDir);
@@ -20,7 +22,7 @@ export function watchDisk({ dataDir, log, onRoom, everyMs = diskCheckMs }: Watch
     if (!isFull && freeBytes < diskFreeBytesMin) {
       isFull = true;
       log.error({}, `the disk that holds ${dataDir} is full: ${free}. Free space there; the hub goes on by itself, and agents keep their reports meanwhile`);
-    } else if (isFull && freeBytes >= diskFreeBytesMin * 2) {
+    } else if ((isFull || couldNotWrite()) && freeBytes >= diskFreeBytesMin * 2) {
       isFull = false;
       log.info({}, `the disk that holds ${dataDir} has room again: ${free}`);
       onRoom();

@@ -3,7 +3,10 @@ import type { GitChanges } from "../harness/git-server.ts";
 /** What the fleet's repository says: ConfigMap by name → value. A name is never used twice. */
 export type Contents = ReadonlyMap<string, string>;
 
-/** Two bundles; a cluster's label decides on a value in each object. */
+/** What another controller writes as often as the agent does. No push but the last changes it: a new revision would be one more reason to apply it. */
+export const fought = "fought";
+
+/** In two bundles a cluster's label decides on a value in each object; a push may drop more than half of one. The third has what is fought for, no overlay, and the budget that everybody has. */
 const fleetFile = `apiVersion: flotilla.dev/v1
 kind: Fleet
 metadata: { name: chaos }
@@ -19,6 +22,8 @@ spec:
       values: { tone: quiet }
       overlays: [{ clusters: { matchLabels: { env: prod } }, values: { tone: loud } }]
       prune: { budget: 60% }
+    - name: stock
+      path: stock
 `;
 
 /** The whole repository, as a commit's changes over whatever was there. */
@@ -26,7 +31,8 @@ export function filesOf(contents: Contents, before: Contents = new Map()): GitCh
   const files: GitChanges = { "deploy/fleet.yaml": fleetFile };
   for (const name of before.keys()) if (!contents.has(name)) files[pathOf(name)] = null;
   for (const [name, value] of contents) {
-    files[pathOf(name)] = `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: ${name}, namespace: default }\ndata: { value: "${value}", tone: "\${tone}" }\n`;
+    const tone = bundleOf(name) === "stock" ? "" : `, tone: "\${tone}"`;
+    files[pathOf(name)] = `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: ${name}, namespace: default }\ndata: { value: "${value}"${tone} }\n`;
   }
   return files;
 }
@@ -35,10 +41,19 @@ function pathOf(name: string): string {
   return `deploy/${bundleOf(name)}/${name}.yaml`;
 }
 
-function bundleOf(name: string): "base" | "web" {
+export function bundleOf(name: string): "base" | "web" | "stock" {
+  if (!name.startsWith("c-")) return "stock";
   return name.endsWith("0") || name.endsWith("5") ? "base" : "web";
 }
 
-export function toneOf(labels: Readonly<Record<string, string>>): "loud" | "quiet" {
+/** What the labels of a cluster decide on. */
+export type Tone = "loud" | "quiet";
+
+export function toneOf(labels: Readonly<Record<string, string>>): Tone {
   return labels.env === "prod" ? "loud" : "quiet";
+}
+
+/** The tone that an object has in a cluster of that tone. */
+export function toneIn(name: string, tone: Tone): Tone | undefined {
+  return bundleOf(name) === "stock" ? undefined : tone;
 }

@@ -5,6 +5,7 @@ import { type GitRepository, type GitServer, startGitServer } from "../harness/g
 import { type HubProcess, startHub } from "../harness/hub-process.ts";
 import { type KubeCluster, startKubeCluster } from "../harness/kube-cluster.ts";
 import { removeFolder, scratchFolder } from "../harness/scratch-folder.ts";
+import { mountSmallDisk, type SmallDisk } from "../harness/small-disk.ts";
 import { type Crowd, startCrowd } from "../harness/simulated/crowd.ts";
 import { startTcpProxy, type TcpProxy } from "../harness/tcp-proxy.ts";
 import { waitFor } from "../harness/wait-for.ts";
@@ -45,11 +46,17 @@ export interface ChaosRig {
   /** Pid of a server that the hub runs for itself. */
   serverPid(server: "nats" | "postgres"): Promise<number>;
   readonly brokerStore: string;
+  readonly postgresStore: string;
+  /** Small disks of their own for the hub's data and each real agent's state; undefined where none can be mounted. */
+  readonly disks: { readonly hub: SmallDisk; readonly agents: ReadonlyMap<string, SmallDisk> } | undefined;
   stop(): Promise<void>;
 }
 
-/** Seconds by which clocks of real agents are wrong. */
-const clocksOff = [600, -600, 26 * 3_600, -26 * 3_600];
+/** Seconds by which clocks of real agents are wrong. Further behind, an API server's own certificate is not valid yet: it begins an hour before it is made. */
+const clocksOff = [600, -600, 26 * 3_600, -50 * 60];
+
+/** Postgres keeps up to 512 MiB of its log; an outbox is kept under 100 MiB, and is empty most of the time. */
+const [hubDiskMiB, agentDiskMiB] = [768, 16];
 
 /** Agents know the hub by this address, where only wires listen; it listens itself on 127.0.0.1. */
 const outside = "127.0.0.2";
@@ -67,7 +74,15 @@ export async function startChaosRig({ seed, real, simulated, contents }: ChaosRi
   };
   try {
     const git = kept(await startGitServer());
-    const dataDir = join(folder, "hub");
+    const disk = async (name: string, sizeMiB: number): Promise<SmallDisk | undefined> => {
+      const mounted = await mountSmallDisk(join(folder, `disk-${name}`), sizeMiB);
+      // Who writes there has ended by then: what began later is stopped before.
+      if (mounted) kept({ stop: () => mounted.unmount() });
+      return mounted;
+    };
+    const hubDisk = await disk("hub", hubDiskMiB);
+    const agentDisks = new Map<string, SmallDisk>();
+    const dataDir = join(hubDisk?.folder ?? folder, "hub");
     const hub = kept(
       await startHub({ dataDir, folder, build: "bundle", args: ["--public-address", outside, "--enrol-per-second", "200", "--log-level", "warn"] }),
     );
@@ -84,7 +99,11 @@ export async function startChaosRig({ seed, real, simulated, contents }: ChaosRi
       // The first has the right time.
       const clockOff = wrongClock === undefined || index === 0 ? 0 : (clocksOff[(seed + index) % clocksOff.length] ?? 0);
       const agentEnv = clockOff === 0 ? {} : (wrongClock?.(clockOff) ?? {});
-      members.push(await startMember(`real-${index}`, { hub, folder, tap, kept, seed: seed + index, clockOff, agentEnv }));
+      const name = `real-${index}`;
+      const agentDisk = hubDisk && (await disk(name, agentDiskMiB));
+      if (agentDisk) agentDisks.set(name, agentDisk);
+      const stateDir = join(agentDisk?.folder ?? folder, `agent-${name}`);
+      members.push(await startMember(name, { hub, folder, stateDir, tap, kept, seed: seed + index, clockOff, agentEnv }));
     }
     const labels = (index: number) => ({ env: index % 2 === 0 ? "dev" : "prod" });
     const crowd = kept(await startCrowd({ api: hub.api, count: simulated, folder, labels, processes: 1, seed }));
@@ -101,6 +120,8 @@ export async function startChaosRig({ seed, real, simulated, contents }: ChaosRi
       wires,
       serverPid: async (server) => Number.parseInt(await readFile(pidFiles[server], "utf8"), 10),
       brokerStore: join(dataDir, "nats"),
+      postgresStore: join(dataDir, "postgres"),
+      disks: hubDisk && { hub: hubDisk, agents: agentDisks },
       stop,
     };
   } catch (error) {
@@ -109,9 +130,15 @@ export async function startChaosRig({ seed, real, simulated, contents }: ChaosRi
   }
 }
 
+/** What an agent's clock said, by a clock that is right: epoch ms. */
+export function rightTime({ members }: Pick<ChaosRig, "members">, cluster: string, said: string): number {
+  return Date.parse(said) - (members.find(({ name }) => name === cluster)?.clockOff ?? 0) * 1_000;
+}
+
 interface MemberSurroundings {
   readonly hub: HubProcess;
   readonly folder: string;
+  readonly stateDir: string;
   readonly tap: OutboxTap;
   readonly kept: <T extends { stop(): Promise<void> }>(server: T) => T;
   readonly seed: number;
@@ -119,13 +146,13 @@ interface MemberSurroundings {
   readonly agentEnv: NodeJS.ProcessEnv;
 }
 
-async function startMember(name: string, { hub, folder, tap, kept, seed, clockOff, agentEnv }: MemberSurroundings): Promise<RealMember> {
+async function startMember(name: string, surroundings: MemberSurroundings): Promise<RealMember> {
+  const { hub, folder, stateDir, tap, kept, seed, clockOff, agentEnv } = surroundings;
   const kube = kept(await startKubeCluster({ name, auditLog: true }));
   const { hostname, port } = new URL(kube.url);
   const wire = kept(await startTcpProxy({ target: { host: hostname, port: Number(port) }, seed }));
   const kubeconfig = `${kube.kubeconfig}-proxied`;
   await writeFile(kubeconfig, (await readFile(kube.kubeconfig, "utf8")).replace(kube.url, `https://127.0.0.1:${wire.port}`), { mode: 0o600 });
-  const stateDir = join(folder, `agent-${name}`);
   await mkdir(stateDir, { recursive: true });
   const enrolment = await hub.api.addCluster(name, { env: "dev" });
   const agent = kept(await startAgent({ api: hub.api, enrolment, cluster: { kubeconfig }, stateDir, folder, build: "bundle", env: agentEnv }));

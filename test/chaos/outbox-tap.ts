@@ -10,22 +10,35 @@ export interface TappedEvent {
   readonly cluster: string;
   /** "epoch/seq". */
   readonly place: string;
+  /** When it was seen first, epoch ms. */
+  readonly seenAt: number;
   /** Time, reason, object and message, as the hub shows them. */
   readonly text: string;
+}
+
+interface SeenReport {
+  readonly epoch: string;
+  readonly seq: bigint;
+  readonly events: readonly TappedEvent[];
 }
 
 /** Looks into the outboxes of running agents again and again: what was seen recorded is what the hub must have at the end. */
 export class OutboxTap {
   readonly #folders = new Map<string, string>();
-  readonly #seen = new Map<string, TappedEvent[]>();
+  readonly #seen = new Map<string, SeenReport>();
+  /** In the order in which they began: an agent that lost its outbox begins another. */
+  readonly #epochs = new Set<string>();
 
   /** The folder that holds a cluster's segments. */
   watch(cluster: string, folder: string): void {
     this.#folders.set(cluster, folder);
   }
 
+  /** Of each cluster in the order in which its agent recorded them: a segment that could not be read at one look is read at the next. */
   get events(): readonly TappedEvent[] {
-    return [...this.#seen.values()].flat();
+    const age = new Map([...this.#epochs].map((epoch, index) => [epoch, index]));
+    const inOrder = [...this.#seen.values()].sort((a, b) => (age.get(a.epoch) ?? 0) - (age.get(b.epoch) ?? 0) || Number(a.seq - b.seq));
+    return inOrder.flatMap(({ events }) => events);
   }
 
   get reports(): number {
@@ -48,7 +61,7 @@ export class OutboxTap {
       const { segment, epoch } = found;
       for (let seq = segment.firstSeq; ;) {
         const records = await readRecords(file, segment, seq, 1_000, 8 * 2 ** 20);
-        for (const { seq: of, envelope } of records) this.#keep(cluster, `${epoch}/${of}`, envelope);
+        for (const { seq: of, envelope } of records) this.#keep(cluster, epoch, of, envelope);
         const last = records.at(-1);
         if (!last) return;
         seq = last.seq + 1n;
@@ -58,17 +71,20 @@ export class OutboxTap {
     }
   }
 
-  #keep(cluster: string, place: string, bytes: Uint8Array): void {
+  #keep(cluster: string, epoch: string, seq: bigint, bytes: Uint8Array): void {
+    const place = `${epoch}/${seq}`;
     const key = `${cluster} ${place}`;
     if (this.#seen.has(key)) return;
+    this.#epochs.add(epoch);
     const { report } = fromBinary(ReportEnvelopeSchema, bytes);
     const fleet = report.case === "fleet" ? report.value : report.case === "snapshot" ? report.value.state : undefined;
-    this.#seen.set(key, fleet ? eventsOf(cluster, place, fleet) : []);
+    this.#seen.set(key, { epoch, seq, events: fleet ? eventsOf(cluster, place, fleet) : [] });
   }
 }
 
 function eventsOf(cluster: string, place: string, { events }: FleetReport): TappedEvent[] {
-  return events.map((event) => ({ cluster, place, text: textOf(event) }));
+  const seenAt = Date.now();
+  return events.map((event) => ({ cluster, place, seenAt, text: textOf(event) }));
 }
 
 function textOf({ at, reason, object, message }: ClusterEvent): string {

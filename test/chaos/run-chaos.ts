@@ -2,10 +2,13 @@ import { createWriteStream, type WriteStream } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { seededRandom } from "../harness/random.ts";
 import { waitForValue } from "../harness/wait-for.ts";
-import { filesOf, type Contents } from "./chaos-fleet.ts";
+import type { ChaosRecord, FaultSpan } from "./chaos-record.ts";
 import { startChaosRig, type ChaosRig } from "./chaos-rig.ts";
-import { type Dice, type FaultDriver, faultDrivers, healAll } from "./faults.ts";
-import { judge, type Verdict } from "./verdicts.ts";
+import type { Dice, FaultDriver } from "./fault-driver.ts";
+import { faultDrivers, healAll } from "./faults.ts";
+import { type Act, Traffic } from "./traffic.ts";
+import type { Verdict } from "./verdict.ts";
+import { judge } from "./verdicts.ts";
 
 export interface ChaosOptions {
   readonly seed: number;
@@ -26,21 +29,6 @@ export interface ChaosOutcome {
   readonly reports: number;
 }
 
-/** What was pushed, so that deletes can be judged. */
-export interface Pushed {
-  readonly revision: string;
-  readonly contents: Contents;
-  readonly at: number;
-}
-
-/** Everything that the verdicts are about, besides the rig itself. */
-export interface ChaosRecord {
-  readonly pushed: Pushed[];
-  /** Labels by cluster: what the API answered last, and what was tried after that without an answer. */
-  readonly labels: Map<string, { answered: string; tried: string[] }>;
-  final: Contents;
-}
-
 /** One run: a whole system under traffic and faults drawn from a seed, then peace, then the verdicts. */
 export async function runChaos(options: ChaosOptions): Promise<ChaosOutcome> {
   const run = new ChaosRun(options);
@@ -51,30 +39,39 @@ const [eventEveryMs, tapEveryMs, settleMs] = [700, 500, 240_000];
 
 class ChaosRun {
   readonly #options: ChaosOptions;
-  readonly #random: () => number;
   readonly #history: WriteStream;
   readonly #startedAt = Date.now();
   readonly #faults = new Map<string, number>();
-  readonly #record: ChaosRecord = { pushed: [], labels: new Map(), final: new Map() };
-  #contents = new Map<string, string>();
-  #names = 0;
-  #values = 0;
+  readonly #record: ChaosRecord = {
+    pushed: [],
+    faults: [],
+    lostTails: [],
+    edits: [],
+    rival: [],
+    approved: [],
+    labels: new Map(),
+    final: new Map(),
+    peaceAt: 0,
+  };
+  readonly #dice: Dice;
+  readonly #traffic: Traffic;
 
   constructor(options: ChaosOptions) {
     this.#options = options;
-    this.#random = seededRandom(options.seed);
+    const roll = seededRandom(options.seed);
+    this.#dice = { roll, pick: (from) => pickFrom(from, roll) };
     this.#history = createWriteStream(options.historyFile);
-    for (let count = 0; count < 20; count += 1) this.#contents.set(this.#newName(), this.#newValue());
+    this.#traffic = new Traffic(this.#dice, this.#record);
   }
 
   async play(): Promise<ChaosOutcome> {
     const { seed, real, simulated, say } = this.#options;
     say(`starting: a hub with its Postgres and NATS, a Git server, ${real} API servers with an agent each, ${simulated} simulated clusters with agents`);
-    const rig = await startChaosRig({ seed, real, simulated, contents: this.#contents });
+    const rig = await startChaosRig({ seed, real, simulated, contents: this.#traffic.contents });
     const stopping = new AbortController();
     const tapping = this.#tapOn(rig, stopping.signal);
     try {
-      this.#pushedNow(await rig.repository.resolve("refs/heads/main"));
+      this.#traffic.pushedNow(await rig.repository.resolve("refs/heads/main"));
       await this.#agreed(rig, "at the start");
       await this.#trouble(rig);
       const settled = await this.#peace(rig);
@@ -100,47 +97,60 @@ class ChaosRun {
   /** Traffic goes on all the time; one fault follows the other, and now and then two meet. */
   async #trouble(rig: ChaosRig): Promise<void> {
     const until = Date.now() + this.#options.durationMs;
+    const peace = new AbortController();
+    const meddling = [this.#traffic.editWhileHubIsAway(rig, peace.signal), ...rig.members.map((member) => this.#traffic.fight(member, peace.signal))];
     const traffic = (async () => {
       while (Date.now() < until) {
-        await this.#traffic(rig);
-        await delay(eventEveryMs * (0.5 + this.#random()));
+        await this.#tryOut(this.#traffic.next(rig));
+        await delay(eventEveryMs * (0.5 + this.#dice.roll()));
       }
     })();
     // Every kind comes once, in a drawn order, before any comes again: a short run has seen each, if it lasts.
-    const order = faultDrivers.map((driver) => ({ driver, at: this.#random() })).sort((a, b) => a.at - b.at);
+    const drivers = faultDrivers.filter(({ isPossible }) => isPossible?.(rig) ?? true);
+    for (const { name } of faultDrivers)
+      if (!drivers.some((driver) => driver.name === name)) this.#options.say(`  left out, because it cannot be done here: ${name}`);
+    const order = drivers.map((driver) => ({ driver, at: this.#dice.roll() })).sort((a, b) => a.at - b.at);
     const lanes = [0, 1].map(async (lane) => {
       await delay(lane * 2_000);
       while (Date.now() < until) {
-        const next = order.shift()?.driver ?? this.#dice.pick(faultDrivers);
+        const next = order.shift()?.driver ?? this.#dice.pick(drivers);
         await this.#strike(rig, next);
-        await delay(200 + this.#random() * 2_500);
+        await delay(200 + this.#dice.roll() * 2_500);
       }
     });
     await Promise.all([traffic, ...lanes]);
+    peace.abort();
+    await Promise.all(meddling);
   }
 
   readonly #busy = new Map<string, Promise<unknown>>();
 
-  async #strike(rig: ChaosRig, { name, subject, act }: FaultDriver): Promise<void> {
-    // The hub takes its servers with it.
-    const subjects = subject === "hub" ? ["hub", "broker", "Postgres"] : [subject];
+  async #strike(rig: ChaosRig, driver: FaultDriver): Promise<void> {
+    const { subjects } = driver;
     for (const one of subjects) await this.#busy.get(one);
-    const striking = this.#act(rig, name, () => act(rig, this.#dice));
+    const striking = this.#act(rig, driver);
     for (const one of subjects) this.#busy.set(one, striking);
     await striking;
   }
 
-  async #act(rig: ChaosRig, name: string, act: () => Promise<string>): Promise<void> {
+  async #act(rig: ChaosRig, { name, losesTail, act }: FaultDriver): Promise<void> {
+    const span: FaultSpan = { name, cluster: undefined, from: Date.now(), to: Number.POSITIVE_INFINITY };
+    this.#record.faults.push(span);
     this.#note("invoke", name);
     try {
-      const what = await act();
+      const { cluster, what } = await act(rig, this.#dice);
+      Object.assign(span, { cluster, what });
       this.#faults.set(name, (this.#faults.get(name) ?? 0) + 1);
-      this.#note("ok", name, { what });
-      this.#options.say(`  ${name}${what === "" ? "" : ` (${what})`}`);
+      const told = [cluster, what].filter((word) => word !== undefined).join(": ");
+      this.#note("ok", name, { what: told });
+      this.#options.say(`  ${name}${told === "" ? "" : ` (${told})`}`);
     } catch (error) {
       // A process that another fault ended meanwhile cannot be ended again.
       this.#note("info", name, { error: (error as Error).message });
       await this.#revive(rig);
+    } finally {
+      span.to = Date.now();
+      if (losesTail) this.#record.lostTails.push(span);
     }
   }
 
@@ -152,19 +162,7 @@ class ChaosRun {
     }
   }
 
-  // What people and controllers do.
-
-  async #traffic(rig: ChaosRig): Promise<void> {
-    const acts = [
-      { name: "push", act: () => this.#push(rig) },
-      { name: "push", act: () => this.#push(rig) },
-      { name: "force push", act: () => this.#forcePush(rig) },
-      { name: "edit by hand", act: () => this.#edit(rig) },
-      { name: "delete by hand", act: () => this.#delete(rig) },
-      { name: "edits in simulated clusters", act: async () => void (await rig.crowd.write(1, `by hand ${this.#newValue()}`)) },
-      { name: "label", act: () => this.#label(rig) },
-    ];
-    const { name, act } = this.#dice.pick(acts);
+  async #tryOut({ name, act }: Act): Promise<void> {
     this.#note("invoke", name);
     try {
       await act();
@@ -174,73 +172,36 @@ class ChaosRun {
     }
   }
 
-  async #push(rig: ChaosRig): Promise<void> {
-    const before = this.#contents;
-    const next = new Map(before);
-    for (let change = 0; change < 3; change += 1) {
-      const name = this.#dice.pick([...next.keys()]);
-      if (this.#random() < 0.3 && next.size < 60) next.set(this.#newName(), this.#newValue());
-      else if (this.#random() < 0.3 && next.size > 10) next.delete(name);
-      else next.set(name, this.#newValue());
-    }
-    const revision = await rig.repository.commit(filesOf(next, before));
-    this.#contents = next;
-    this.#pushedNow(revision);
-  }
-
-  /** The branch goes back to what it said before; what came after is as if it had never been. */
-  async #forcePush(rig: ChaosRig): Promise<void> {
-    const to = this.#dice.pick(this.#record.pushed.slice(-8));
-    await rig.repository.forcePush("main", to.revision);
-    this.#contents = new Map(to.contents);
-    this.#pushedNow(to.revision);
-  }
-
-  #pushedNow(revision: string): void {
-    this.#record.pushed.push({ revision, contents: new Map(this.#contents), at: Date.now() });
-  }
-
-  async #edit(rig: ChaosRig): Promise<void> {
-    const { kube } = this.#dice.pick(rig.members);
-    const name = this.#dice.pick([...this.#contents.keys()]);
-    await kube.client.mergePatch(`/api/v1/namespaces/default/configmaps/${name}`, { data: { value: `by hand ${this.#newValue()}` } });
-  }
-
-  async #delete(rig: ChaosRig): Promise<void> {
-    const { kube } = this.#dice.pick(rig.members);
-    await kube.client.delete(`/api/v1/namespaces/default/configmaps/${this.#dice.pick([...this.#contents.keys()])}`);
-  }
-
-  async #label(rig: ChaosRig): Promise<void> {
-    const name = this.#dice.pick([...rig.members.map((member) => member.name), ...rig.crowd.names]);
-    const env = this.#dice.pick(["dev", "prod"]);
-    const known = this.#record.labels.get(name) ?? { answered: "", tried: [] };
-    this.#record.labels.set(name, known);
-    known.tried.push(env);
-    await rig.hub.api.labelCluster(name, { env });
-    Object.assign(known, { answered: env, tried: [] });
-  }
-
   // How it ends.
 
   /** Faults are over. One more push says what everything must come to; returns how long that took, or why it did not. */
   async #peace(rig: ChaosRig): Promise<{ readonly ms: number; readonly problem: string }> {
-    healAll(rig);
+    await healAll(rig);
     await this.#revive(rig);
     this.#options.say("faults are over; waiting until everything is what Git says");
-    const before = this.#contents;
     const word = `final-${this.#options.seed}.`;
-    this.#contents = new Map([...before.keys()].map((name) => [name, `${word}${this.#newValue()}`]));
-    await rig.crowd.mark({ text: word, perCluster: this.#contents.size });
+    await rig.crowd.mark({ text: word, perCluster: this.#traffic.contents.size });
     const began = Date.now();
-    this.#pushedNow(await rig.repository.commit(filesOf(this.#contents, before)));
-    this.#record.final = this.#contents;
+    await this.#traffic.pushLast(rig, word);
     try {
-      await this.#agreed(rig, "after all faults");
+      // What was dropped before, and is still there, waits for a person.
+      await this.#withPerson(rig, this.#agreed(rig, "after all faults"));
       await rig.crowd.through(60_000);
       return { ms: Date.now() - began, problem: "" };
     } catch (error) {
       return { ms: Date.now() - began, problem: (error as Error).message.slice(0, 1_000) };
+    }
+  }
+
+  /** A person lets go what is held, until that is over. */
+  async #withPerson(rig: ChaosRig, until: Promise<void>): Promise<void> {
+    const over = new AbortController();
+    const person = this.#traffic.approveUntil(rig, over.signal);
+    try {
+      await until;
+    } finally {
+      over.abort();
+      await person;
     }
   }
 
@@ -260,28 +221,13 @@ class ChaosRun {
     );
   }
 
-  // What is drawn, and written down.
-
-  get #dice(): Dice {
-    return {
-      roll: this.#random,
-      pick: <T>(from: readonly T[]): T => {
-        const picked = from[Math.floor(this.#random() * from.length)];
-        if (picked === undefined) throw new Error("there is nothing to choose from");
-        return picked;
-      },
-    };
-  }
-
-  #newName(): string {
-    return `c-${(this.#names += 1)}`;
-  }
-
-  #newValue(): string {
-    return `v${(this.#values += 1)}`;
-  }
-
   #note(kind: "invoke" | "ok" | "info", name: string, more: object = {}): void {
     this.#history.write(`${JSON.stringify({ at: Date.now() - this.#startedAt, kind, name, ...more })}\n`);
   }
+}
+
+function pickFrom<T>(from: readonly T[], roll: () => number): T {
+  const picked = from[Math.floor(roll() * from.length)];
+  if (picked === undefined) throw new Error("there is nothing to choose from");
+  return picked;
 }

@@ -1,42 +1,33 @@
-import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { appendFileSync } from "node:fs";
-import { mkdir, open, readFile, rm } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { promisify } from "node:util";
+import { startEmbeddedNats } from "@flotilla/hub/embedded/nats";
+import { jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { connect } from "@nats-io/transport-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type AgentProcess, startAgent } from "../harness/agent-process.ts";
 import { type GitRepository, startGitServer } from "../harness/git-server.ts";
 import { type HubProcess, startHub } from "../harness/hub-process.ts";
 import { type KubeCluster, startKubeCluster } from "../harness/kube-cluster.ts";
+import { quietLog } from "../harness/quiet-log.ts";
 import { removeFolder, scratchFolder } from "../harness/scratch-folder.ts";
+import { mountSmallDisk } from "../harness/small-disk.ts";
 import { skippedSuitesVariable } from "../harness/tools.ts";
 import { waitFor, waitForValue } from "../harness/wait-for.ts";
 
 const title = "a hub whose disk is full";
-const run = promisify(execFile);
 const configMaps = "/api/v1/namespaces/default/configmaps";
 
-/** A small disk of the test's own; undefined where the system does not let us have one. */
-async function mountSmallDisk(folder: string): Promise<string | undefined> {
-  const disk = join(folder, "disk");
-  await mkdir(disk);
-  const mounted = await run("mount", ["-t", "tmpfs", "-o", "size=320m,mode=0755", "tmpfs", disk]).then(
-    () => true,
-    () => false,
-  );
-  return mounted ? disk : undefined;
-}
-
 const folder = await scratchFolder("full-disk");
-const disk = await mountSmallDisk(folder);
+const disk = await mountSmallDisk(join(folder, "disk"), 320);
 if (disk === undefined) {
   await removeFolder(folder);
   if (process.env[skippedSuitesVariable]) appendFileSync(process.env[skippedSuitesVariable], `${title}: tmpfs cannot be mounted here (needs root)\n`);
 }
 
 describe.skipIf(disk === undefined)(title, () => {
-  const filler = join(disk ?? "", "filler");
+  const fill = async () => disk?.fill();
   const stops: (() => Promise<void>)[] = [];
   let hub: HubProcess;
   let kube: KubeCluster;
@@ -46,7 +37,7 @@ describe.skipIf(disk === undefined)(title, () => {
   beforeAll(async () => {
     const git = await startGitServer();
     stops.unshift(() => git.stop());
-    [hub, kube] = await Promise.all([startHub({ dataDir: join(disk ?? "", "hub"), folder }), startKubeCluster({ name: "one" })]);
+    [hub, kube] = await Promise.all([startHub({ dataDir: join(disk?.folder ?? "", "hub"), folder }), startKubeCluster({ name: "one" })]);
     stops.unshift(
       () => kube.stop(),
       () => hub.stop(),
@@ -63,9 +54,9 @@ describe.skipIf(disk === undefined)(title, () => {
 
   afterAll(async () => {
     // Servers write their last words: give them room for it.
-    await rm(filler, { force: true });
+    await disk?.empty();
     for (const stop of stops) await stop();
-    await run("umount", [disk ?? ""]);
+    await disk?.unmount();
     await removeFolder(folder);
   });
 
@@ -87,22 +78,37 @@ describe.skipIf(disk === undefined)(title, () => {
     );
   }
 
-  /** Until the disk takes not one page more. */
-  async function fill(): Promise<void> {
-    const file = await open(filler, "a");
-    try {
-      for (let size = 1024 ** 2; size >= 4_096;) {
-        await file.appendFile(Buffer.alloc(size, 1)).catch((error: NodeJS.ErrnoException) => {
-          if (error.code !== "ENOSPC") throw error;
-          size /= 2;
-        });
-      }
-    } finally {
-      await file.close();
-    }
-  }
-
   const log = () => readFile(hub.logFile, "utf8");
+
+  it("has a broker that takes nothing any more once it could not write, also when there is room, and knows that it must be started anew (fault 21)", async () => {
+    const small = await mountSmallDisk(join(folder, "broker"), 8);
+    const server = await startEmbeddedNats({ storeDir: join(small?.folder ?? "", "nats"), log: quietLog });
+    const connection = await connect({ servers: server.url, maxReconnectAttempts: -1, reconnectTimeWait: 50 });
+    try {
+      await (await jetstreamManager(connection)).streams.add({ name: "words", subjects: ["words"] });
+      const say = () => jetstream(connection, { timeout: 1_000 }).publish("words", randomBytes(100_000));
+      await say();
+      await small?.fill();
+      await waitFor(
+        async () =>
+          say().then(
+            () => false,
+            () => server.couldNotWrite,
+          ),
+        { what: "a message that could not be written", timeoutMs: 30_000 },
+      );
+      await small?.empty();
+      await expect(say()).rejects.toThrow();
+      server.restart();
+      await waitFor(() => say().catch(() => undefined), { what: "a message that was written", timeoutMs: 30_000 });
+      expect(server.couldNotWrite).toBe(false);
+    } finally {
+      await connection.close();
+      await small?.empty();
+      await server.stop();
+      await small?.unmount();
+    }
+  }, 120_000);
 
   it("says so, loses nothing, keeps its clusters as they are, and goes on by itself when there is room (fault 21)", async () => {
     const healthy = (await hub.api.hub()).checks.find(({ name }) => name === "disk");
@@ -149,7 +155,7 @@ describe.skipIf(disk === undefined)(title, () => {
     );
     expect((await kube.client.list(configMaps)).filter(({ metadata }) => metadata.name.startsWith("part-"))).toHaveLength(12);
 
-    await rm(filler);
+    await disk?.empty();
     await converged(newest);
     const live = await kube.client.get(`${configMaps}/part-3`);
     expect(live.data.round).toBe("2");

@@ -31,20 +31,21 @@ export interface AgentProcess {
   readonly running: boolean;
   stop(): Promise<void>;
   kill9(): Promise<void>;
-  /** Starts it again on the same state, without waiting for the hub. */
-  restart(env?: NodeJS.ProcessEnv): Promise<void>;
+  /** Starts it again on the same state, without waiting for the hub; with another token where one is given, from then on. */
+  restart(env?: NodeJS.ProcessEnv, token?: string): Promise<void>;
 }
 
 export async function startAgent(options: AgentProcessOptions): Promise<AgentProcess> {
   const { api, enrolment, cluster, stateDir, folder, build = testedBuild } = options;
   const name = enrolment.cluster;
-  const args = [
+  let { token } = enrolment;
+  const args = () => [
     ...programArgs("agent", build),
-    ...["--hub", options.hub ?? enrolment.enrolAddress, "--token", enrolment.token, "--ca-hash", enrolment.caHash, "--cluster", name],
+    ...["--hub", options.hub ?? enrolment.enrolAddress, "--token", token, "--ca-hash", enrolment.caHash, "--cluster", name],
     ...["--kubeconfig", cluster.kubeconfig, "--state-dir", stateDir],
   ];
   const start = (ready: () => Promise<boolean>, env: NodeJS.ProcessEnv): Promise<ServerProcess> =>
-    startServerProcess({ name: `agent-${name}`, file: process.execPath, args, env: { ...process.env, ...agentEnvironment, ...env }, folder, ready });
+    startServerProcess({ name: `agent-${name}`, file: process.execPath, args: args(), env: { ...process.env, ...agentEnvironment, ...env }, folder, ready });
   const connected = async () => (await api.cluster(name)).phase === "Connected";
   let server = await start(options.detached === true ? async () => true : connected, options.env ?? {});
   return {
@@ -60,7 +61,8 @@ export async function startAgent(options: AgentProcessOptions): Promise<AgentPro
     },
     stop: () => server.stop(),
     kill9: () => server.kill9(),
-    async restart(env = options.env ?? {}) {
+    async restart(env = options.env ?? {}, another = token) {
+      token = another;
       server = await start(async () => true, env);
     },
   };

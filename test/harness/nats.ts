@@ -23,6 +23,9 @@ export async function natsForTests(options: Pick<EmbeddedNatsOptions, "operator"
     get pid() {
       return server.pid;
     },
+    get couldNotWrite() {
+      return server.couldNotWrite;
+    },
     reload: (operator) => server.reload(operator),
     restart: () => server.restart(),
     kill9: () => void sendSignal(server.pid, "SIGKILL"),

@@ -303,6 +303,7 @@ describe("time", () => {
     const log = { ...silentLog, warn: (fields: object) => void reasons.push((fields as { reason?: string }).reason ?? "") };
     const late = await rig.agent(identity, { dir: "expired", log });
     await waitFor(() => reasons.length > 0, { what: "the late agent's first refusal" });
+    expect(reasons[0]).toMatch(/the certificate of this agent has expired \(.*\): start it with a new token, from fleet cluster token expired/);
     expect(late.link.isConnected).toBe(false);
     await late.stop();
     const back = await rig.agent(await rig.enrol(hub, "expired"), { dir: "expired" });

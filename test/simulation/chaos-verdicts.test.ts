@@ -1,7 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { doubledIn, type EndState, judgeDeletes, judgeLeftovers, judgeView, judgeWrites, type LiveMap, missingOf } from "../chaos/verdicts.ts";
+import type { AuditedWrite } from "../chaos/audited-writes.ts";
+import { judgeBudgets } from "../chaos/judge-budgets.ts";
+import { judgeDeletes } from "../chaos/judge-deletes.ts";
+import { type EndState, judgeLeftovers, judgeView, judgeWrites, type LiveMap } from "../chaos/judge-end.ts";
+import { isInTail, type LostTail } from "../chaos/lost-tails.ts";
+import { committedOf, disorderIn, doubledIn, missingOf } from "../chaos/judge-reports.ts";
 
-const recorded = ["applied a", "applied b"].map((text, index) => ({ cluster: "c", place: `epoch/${index}`, text }));
+const recorded = ["applied a", "applied b"].map((text, index) => ({ cluster: "c", place: `epoch/${index}`, seenAt: 0, text }));
 const served = (counts: Record<string, number>) => new Map(Object.entries(counts));
 
 describe("the verdicts of chaos", () => {
@@ -24,30 +29,84 @@ describe("the verdicts of chaos", () => {
     expect(doubledIn(recorded, served({ "c applied a": 2, "c applied b": 1 }))).toEqual(["recorded 1 times, served 2: c applied a"]);
   });
 
+  it("find two reports of a cluster that are served the other way round (G3)", () => {
+    const [a, b] = recorded;
+    if (!a || !b) throw new Error("two were recorded");
+    const found = (...events: (typeof a)[]) => disorderIn(recorded, events);
+    expect(found(a, b)).toEqual([]);
+    expect(found(b, a)).toEqual(['c recorded it after "applied a", and the hub has it before: applied b']);
+    // What is missing is not out of order, what is there twice may be taken where it fits, and other clusters have an order of their own.
+    expect(found(b)).toEqual([]);
+    expect(found(b, a, b)).toEqual([]);
+    expect(disorderIn([...recorded, { ...a, cluster: "other" }], [{ ...a, cluster: "other" }, a, b])).toEqual([]);
+  });
+
   it("find an answered label that is not there, and take one that was tried later for kept (G15)", () => {
     const judged = (env: string) =>
-      judgeWrites({ pushed: [], final: new Map(), labels: new Map([["c", { answered: "prod", tried: ["dev"] }]]) }, new Map([["c", { env }]])).problems;
+      judgeWrites({ labels: new Map([["c", { answered: "prod", answeredAt: 5, tried: ["dev"] }]]), lostTails: [] }, new Map([["c", { env }]])).problems;
     expect(judged("prod")).toEqual([]);
     expect(judged("dev")).toEqual([]);
     expect(judged("old")).toEqual(["c was answered env=prod, and has env=old"]);
   });
 
+  describe("of what Postgres lost when it went back", () => {
+    const tail = { from: 1_000_000, to: 1_020_000 };
+    const deleted = (at: number): AuditedWrite => ({ cluster: "c", object: "stock-1", at, kind: "deleted", byAgent: true, hasUid: false });
+    const unreleased = (at: number, lostTails: LostTail[]) =>
+      judgeDeletes({ pushed: [], lostTails }, [deleted(at)], []).map(({ guarantee, problems, looked }) => ({ guarantee, problems: problems.length, looked }));
+
+    it("ask nothing about what may be lost with it, and everything about what was before and after", () => {
+      const about = (at: number) => isInTail([tail], at, { beforeMs: 100, afterMs: 50 });
+      expect([999_899, 999_900, 1_010_000, 1_020_050, 1_020_051].map(about)).toEqual([false, true, true, true, false]);
+      expect(isInTail([], 1_010_000)).toBe(false);
+    });
+
+    it("ask for an event that was seen long before it, or after it (G1)", () => {
+      const seen = [950_000, 960_000, 1_020_000, 1_020_001].map((seenAt) => ({ cluster: "c", place: `epoch/${seenAt}`, seenAt, text: "applied" }));
+      expect(committedOf(seen, [tail]).map(({ seenAt }) => seenAt)).toEqual([950_000, 1_020_001]);
+      expect(committedOf(seen, [])).toHaveLength(4);
+    });
+
+    it("excuse a delete whose release is forgotten, say how many there were, and excuse no missing UID (G5, G7)", () => {
+      expect(unreleased(1_010_000, [tail])).toMatchObject([{ problems: 0, looked: expect.stringContaining("1 more may be lost") }, { problems: 1 }]);
+      expect(unreleased(1_010_000, [])).toMatchObject([{ problems: 1 }, { problems: 1 }]);
+      expect(unreleased(1_100_000, [tail])).toMatchObject([{ problems: 1 }, { problems: 1 }]);
+    });
+
+    it("excuse a label that was answered in it, and none from before (G15)", () => {
+      const judged = (answeredAt: number) =>
+        judgeWrites({ labels: new Map([["c", { answered: "prod", answeredAt, tried: [] }]]), lostTails: [tail] }, new Map([["c", { env: "dev" }]])).problems;
+      expect(judged(1_010_000)).toEqual([]);
+      expect(judged(999_999)).toEqual(["c was answered env=prod, and has env=dev"]);
+    });
+
+    it("excuse deletes over the budget only while their releases are forgotten (G6)", () => {
+      const judged = (at: number) => {
+        const writes = Array.from({ length: 6 }, (_, index) => ({ ...deleted(at + index), object: `stock-${index}` }));
+        const pushed = [{ revision: "empty", contents: new Map<string, string>(), at: 0 }];
+        return judgeBudgets({ pushed, approved: [], lostTails: [tail] }, writes, [{ cluster: "c", revision: "empty", at: 1 }]).problems;
+      };
+      expect(judged(1_010_000)).toEqual([]);
+      expect(judged(1_100_000)).toHaveLength(1);
+    });
+  });
+
   describe("of the end", () => {
     const final = new Map([
-      ["a", "1"],
-      ["b", "2"],
+      ["c-1", "1"],
+      ["c-2", "2"],
     ]);
     const calm = { ms: 1, problem: "" };
-    const good: LiveMap = { uid: "ua", value: "1", tone: "plain", isOwned: true };
+    const good: LiveMap = { uid: "ua", value: "1", tone: "quiet", isOwned: true };
     const live = new Map([
-      ["a", good],
-      ["b", { ...good, uid: "ub", value: "2" }],
+      ["c-1", good],
+      ["c-2", { ...good, uid: "ub", value: "2" }],
     ]);
     const shown = [
-      { name: "a", sync: "Synced", uid: "ua" },
-      { name: "b", sync: "Synced", uid: "ub" },
+      { name: "c-1", sync: "Synced", uid: "ua" },
+      { name: "c-2", sync: "Synced", uid: "ub" },
     ];
-    const end = (more: Partial<EndState> = {}): EndState => ({ cluster: "c", tone: "plain", live, shown, ...more });
+    const end = (more: Partial<EndState> = {}): EndState => ({ cluster: "c", tone: "quiet", live, shown, ...more });
     const viewOf = (state: EndState, settled = calm) => judgeView({ final }, [state], settled).problems;
 
     it("find nothing where Git, cluster and hub agree (G4)", () => {
@@ -56,10 +115,10 @@ describe("the verdicts of chaos", () => {
     });
 
     it("find another value, another label's tone, another UID, what is missing, what is too much, and a system that did not settle (G4)", () => {
-      expect(viewOf(end({ live: new Map(live).set("a", { ...good, value: "0" }) }))).toEqual(["a in c is 0, plain, Git says 1, plain"]);
-      expect(viewOf(end({ live: new Map(live).set("a", { ...good, tone: "loud" }) }))).toEqual(["a in c is 1, loud, Git says 1, plain"]);
-      expect(viewOf(end({ live: new Map(live).set("a", { ...good, uid: "other" }) }))).toEqual(["a in c is shown as Synced ua, and is other"]);
-      expect(viewOf(end({ shown: shown.slice(1) }))).toEqual(["a in c is shown as missing , and is ua"]);
+      expect(viewOf(end({ live: new Map(live).set("c-1", { ...good, value: "0" }) }))).toEqual(["c-1 in c is 0, quiet, Git says 1, quiet"]);
+      expect(viewOf(end({ live: new Map(live).set("c-1", { ...good, tone: "loud" }) }))).toEqual(["c-1 in c is 1, loud, Git says 1, quiet"]);
+      expect(viewOf(end({ live: new Map(live).set("c-1", { ...good, uid: "other" }) }))).toEqual(["c-1 in c is shown as Synced ua, and is other"]);
+      expect(viewOf(end({ shown: shown.slice(1) }))).toEqual(["c-1 in c is shown as missing , and is ua"]);
       expect(viewOf(end({ live: undefined, shown: shown.slice(1) }))).toHaveLength(1);
       expect(viewOf(end({ shown: [...shown, { name: "old", sync: "Synced", uid: "x" }] }))).toEqual(["old is shown in c, and Git does not name it"]);
       expect(viewOf(end(), { ms: 1, problem: "not settled" })).toEqual(["not settled"]);
@@ -69,32 +128,6 @@ describe("the verdicts of chaos", () => {
       const leftOver = (isOwned: boolean) => judgeLeftovers({ final }, [end({ live: new Map(live).set("old", { ...good, isOwned }) })]).problems;
       expect(leftOver(true)).toEqual(["old is left over in c"]);
       expect(leftOver(false)).toEqual([]);
-    });
-  });
-
-  describe("of deletes", () => {
-    const pushed = [
-      { revision: "one", contents: new Map([["a", "1"]]), at: 0 },
-      { revision: "two", contents: new Map(), at: 1_000 },
-      { revision: "three", contents: new Map([["a", "2"]]), at: 10_000 },
-    ];
-    const releases = pushed.map(({ revision, at }) => ({ cluster: "c", revision, at: at + 100 }));
-    const judged = (at: number, more = {}) =>
-      judgeDeletes({ pushed }, [{ cluster: "c", object: "a", at, hasUid: true, ...more }], releases).map(({ problems }) => problems.length);
-
-    it("find nothing where the revision does not name it, also when the agent is a little late", () => {
-      expect(judged(2_000)).toEqual([0, 0]);
-      expect(judged(20_000)).toEqual([0, 0]);
-    });
-
-    it("find one before any revision left it out, one long after it came back, and one in another cluster (G5)", () => {
-      expect(judged(50)).toEqual([1, 0]);
-      expect(judged(200_000)).toEqual([1, 0]);
-      expect(judged(2_000, { cluster: "other" })).toEqual([1, 0]);
-    });
-
-    it("find one without a UID (G7)", () => {
-      expect(judged(2_000, { hasUid: false })).toEqual([0, 1]);
     });
   });
 });

@@ -398,7 +398,14 @@ class HubLink implements Link {
     const code = codeOf(error);
     const isRefused = code === status.UNAUTHENTICATED || code === status.PERMISSION_DENIED || code === status.FAILED_PRECONDITION;
     const isPatient = isRefused || code === status.ABORTED || code === status.RESOURCE_EXHAUSTED;
-    this.#drop(stream, isRefused ? `the hub refuses this agent: ${detailsOf(error)}` : detailsOf(error), undefined, isPatient);
+    this.#drop(stream, `${isRefused ? "the hub refuses this agent: " : ""}${detailsOf(error)}${this.#tellExpired()}`, undefined, isPatient);
+  }
+
+  /** Why a handshake failed is not heard here. This machine's clock may be wrong: it is told, and nothing is decided by it. */
+  #tellExpired(): string {
+    const { validTo } = new X509Certificate(this.#identity.certificatePem);
+    if (Date.parse(validTo) > Date.now()) return "";
+    return `; the certificate of this agent has expired (${validTo}): start it with a new token, from fleet cluster token ${this.#identity.cluster}`;
   }
 
   /** Ends the stream; the next try comes after `delayMs`, or after a random part of a doubling time, of the longest when patient. */

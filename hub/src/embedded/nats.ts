@@ -35,12 +35,17 @@ export interface EmbeddedNats {
   readonly port: number;
   /** Changes when the server had to be started again. */
   readonly pid: number;
+  /** A write failed since it was started: its stream takes nothing any more, also when there is room, until it is started anew. */
+  readonly couldNotWrite: boolean;
   /** Takes other account JWTs (revocations) without a restart. */
   reload(operator: NonNullable<EmbeddedNatsOptions["operator"]>): Promise<void>;
   /** Ends the server; it is started again on the same port and store. */
   restart(): void;
   stop(): Promise<void>;
 }
+
+/** What nats-server says when it gives a stream up. Nothing in its API tells: publishers wait in vain. */
+const writeError = "critical write error";
 
 /**
  * Runs nats-server with JetStream as a child that ends with this process and is started again, on the same port and
@@ -58,13 +63,18 @@ export async function startEmbeddedNats(options: EmbeddedNatsOptions): Promise<E
     const configFile = join(storeDir, "nats-server.conf");
     const name = `flotilla-${randomUUID()}`;
     let operator = options.operator;
+    let couldNotWrite = false;
     const writeConfig = (port: number) => replaceFile(configFile, natsConfig({ ...options, name, host, port, operator }));
     const start = async (port: number) => {
       await writeFile(portFile, String(port));
       return superviseChild({
         ...server,
+        onLine(line) {
+          couldNotWrite ||= line.includes(writeError);
+        },
         ready: (signal) => untilGreeting(name, host, port, signal),
         async command() {
+          couldNotWrite = false;
           await writeConfig(port);
           return { file: program, args: ["--config", configFile], env: { PATH: process.env.PATH } };
         },
@@ -77,6 +87,9 @@ export async function startEmbeddedNats(options: EmbeddedNatsOptions): Promise<E
       port,
       get pid() {
         return child.pid;
+      },
+      get couldNotWrite() {
+        return couldNotWrite;
       },
       async reload(next) {
         operator = next;

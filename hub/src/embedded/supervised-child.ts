@@ -23,6 +23,8 @@ export interface SuperviseOptions {
   /** Resolves when the server answers; aborted when the server ends before. */
   ready(signal: AbortSignal): Promise<void>;
   log: ServerLog;
+  /** Told what the server says, line by line. */
+  onLine?(line: string): void;
 }
 
 /**
@@ -146,6 +148,7 @@ async function isGuardedServer(pid: number, name: string): Promise<boolean> {
 
 function collectLines(stream: NodeJS.ReadableStream, lastLines: string[], options: SuperviseOptions): void {
   createInterface({ input: stream }).on("line", (line) => {
+    options.onLine?.(line);
     lastLines.push(line);
     if (lastLines.length > childOutputLinesKept) lastLines.shift();
     options.log.debug({ server: options.name }, line);
