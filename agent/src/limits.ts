@@ -97,8 +97,9 @@ export const engineLimits = {
   suspicionMs: 20,
   /** What is awaited is on its way: its progress is looked at this often, its end at once. */
   awaitedMs: 500,
-  /** Reports of one fleet are folded this long; so many in a row, and in the long run one every reportSteadyMs: each names every bundle, and costs the hub as much as fifty events. */
+  /** Reports of one fleet are folded this long. */
   reportFoldMs: 50,
+  /** So many come in a row at that pace, and in the long run one every reportSteadyMs: each names every bundle, which costs the hub more than its few events. */
   reportsInARow: 8,
   reportSteadyMs: 250,
   /** While a plan is carried out, how far it is; its end is told at once. A hundred objects are a hundred changes, and each report names every bundle. */

@@ -21,6 +21,7 @@ import { engineLimits } from "../limits.ts";
 import type { Log } from "../log.ts";
 import type { FleetRun } from "./fleet-run.ts";
 import { cut, healthDeadline, objectState, totals, type Totals } from "./object-state.ts";
+import { ReportPace } from "./report-pace.ts";
 import { severityCode, timestamp, wireDrift } from "./report-words.ts";
 
 /** Where reports go: durable when the promise resolves. */
@@ -69,9 +70,9 @@ export interface EventDetails {
 const recordRetryMs = 2_000;
 
 /**
- * Folds what changes in one fleet into reports: at most one every reportFoldMs, or reportProgressMs while a plan is carried out, and when it goes on and on
- * one every reportSteadyMs; only objects that changed, summary and bundles whole, events one by one. Nothing changed: nothing is recorded. When the health of very many objects goes up and down at
- * once, summary and bundles go on saying so, and the objects one by one say within stormFoldMs where they have come to.
+ * Folds what changes in one fleet into reports, at a pace of their own (ReportPace); only objects that changed, summary and bundles whole, events one by one.
+ * Nothing changed: nothing is recorded. When the health of very many objects goes up and down at once, summary and bundles go on saying so, and the objects
+ * one by one say within stormFoldMs where they have come to.
  */
 export class FleetReporter {
   readonly #run: FleetRun;
@@ -84,10 +85,7 @@ export class FleetReporter {
   #dropped = 0;
   #phases: PhaseTime[] = [];
   #lastTotals = "";
-  /** No report is made before (performance.now()): the totals of a large fleet are not added up ten times a second while all of it changes. */
-  #notBefore = 0;
-  /** When all reports so far would have been made at the steady pace (performance.now()). */
-  #steadyAt = -Infinity;
+  readonly #pace = new ReportPace();
   #isPlanning = false;
   /** Objects of a storm, whose health is told when it has calmed down; and until when that waits (performance.now()). */
   readonly #late = new Set<ObjectKey>();
@@ -122,9 +120,7 @@ export class FleetReporter {
   /** Something about the fleet as a whole changed. */
   changed(): void {
     if (this.#closed) return;
-    const foldMs = this.#isPlanning ? engineLimits.reportProgressMs : engineLimits.reportFoldMs;
-    const freeAt = this.#steadyAt - engineLimits.reportsInARow * engineLimits.reportSteadyMs;
-    this.#timer ??= setTimeout(() => void this.flush(), Math.max(foldMs, Math.max(this.#notBefore, freeAt) - performance.now()));
+    this.#timer ??= setTimeout(() => void this.flush(), this.#pace.waitMs(this.#isPlanning));
   }
 
   /** A plan is carried out from now on: much will change. */
@@ -270,10 +266,8 @@ export class FleetReporter {
           taken.phases,
         )
       : [];
-    const madeAt = performance.now();
-    this.#notBefore = madeAt + Math.min(engineLimits.reportFoldMaxMs, (madeAt - startedAt) * engineLimits.reportPatience);
+    this.#pace.made(startedAt, isNews);
     if (!isNews) return;
-    this.#steadyAt = Math.max(this.#steadyAt, madeAt) + engineLimits.reportSteadyMs;
     failpoint("before-record-report");
     try {
       for (const report of parts) {
