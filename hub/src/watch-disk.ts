@@ -23,8 +23,11 @@ export function watchDisk({ dataDir, log, couldNotWrite = () => false, onRoom, e
       isFull = true;
       log.error({}, `the disk that holds ${dataDir} is full: ${free}. Free space there; the hub goes on by itself, and agents keep their reports meanwhile`);
     } else if ((isFull || couldNotWrite()) && freeBytes >= diskFreeBytesMin * 2) {
+      log.info(
+        {},
+        isFull ? `the disk that holds ${dataDir} has room again: ${free}` : `something could not be written in ${dataDir}, where there is room: ${free}`,
+      );
       isFull = false;
-      log.info({}, `the disk that holds ${dataDir} has room again: ${free}`);
       onRoom();
     }
   };
