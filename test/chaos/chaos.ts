@@ -46,8 +46,9 @@ for (let leftMs = totalMs; leftMs > 0; leftMs -= runMs) {
 process.exitCode = isBroken ? 1 : 0;
 
 function tell({ faults, verdicts, pushes, reports }: ChaosOutcome): void {
-  say(`\n${pushes} pushes, ${reports} reports seen\n\nfault${" ".repeat(47)}times`);
-  for (const [name, count] of [...faults].sort()) say(`${name.padEnd(52)}${count}`);
+  const width = Math.max(0, ...[...faults.keys()].map((name) => name.length)) + 2;
+  say(`\n${pushes} pushes, ${reports} reports seen\n\n${"fault".padEnd(width)}times`);
+  for (const [name, count] of [...faults].sort()) say(`${name.padEnd(width)}${count}`);
   say("\nguarantee  verdict  looked at");
   for (const { guarantee, looked, problems } of verdicts) {
     say(`${guarantee.padEnd(11)}${(problems.length === 0 ? "held" : "BROKEN").padEnd(9)}${looked}`);
