@@ -24,6 +24,11 @@ export interface Etcd {
   release(): Promise<void>;
 }
 
+/** False outside a test run, and where etcd is missing. */
+export function isRunsEtcdThere(): boolean {
+  return Boolean(process.env[runsEtcdVariable]);
+}
+
 /** Keys and values of all API servers of a run; 30 clusters of 2,000 objects are 1 GB. */
 const quotaBytes = 4 * 1024 ** 3;
 

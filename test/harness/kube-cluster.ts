@@ -1,15 +1,15 @@
-import { generateKeyPairSync, randomBytes, randomUUID } from "node:crypto";
-import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
+import { chmod, readFile, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { freePort } from "./free-port.ts";
 import { findTool } from "@flotilla/hub/embedded/tools";
-import { type Etcd, shareEtcd } from "./etcd.ts";
+import type { ApiServer } from "./api-server.ts";
+import type { Etcd } from "./etcd.ts";
 import { type FakeKubelet, startFakeKubelet } from "./fake-kubelet.ts";
-import { type KubeClient, kubeClient } from "./kube-client.ts";
+import { freePort } from "./free-port.ts";
+import type { KubeClient } from "./kube-client.ts";
+import { leaseApiServer } from "./lease-api-server.ts";
 import { removeFolder, scratchFolder } from "./scratch-folder.ts";
 import { type ServerProcess, startServerProcess, withoutCollections } from "./server-process.ts";
-import { waitFor } from "./wait-for.ts";
 
 export interface KubeClusterOptions {
   name: string;
@@ -69,156 +69,50 @@ export interface AuditedRequest {
   requestReceivedTimestamp: string;
 }
 
-interface Credentials {
-  folder: string;
-  token: string;
-  url: string;
-  port: number;
-}
-
-/** Starts a control plane in about four seconds. Stop it in the same test file; what is left over fails the run. */
+/** A control plane: at once where one of this process is free, else in about four seconds. Stop it in the same test file; what is left over fails the run. */
 export async function startKubeCluster(options: KubeClusterOptions): Promise<KubeCluster> {
-  const folder = await scratchFolder(`kube-${options.name}`);
-  const etcd = await shareEtcd({ own: options.ownEtcd ?? false });
+  const folder = await scratchFolder(`cluster-${options.name}`);
+  const lease = await leaseApiServer(options);
+  const { server } = lease;
+  const client = server.newClient();
   const started: { stop(): Promise<void> }[] = [];
+  const stop = async () => {
+    for (const part of started.toReversed()) await part.stop();
+    client.close();
+    await lease.giveBack();
+    await removeFolder(folder);
+  };
   try {
-    const port = await freePort();
-    const credentials: Credentials = { folder, token: randomBytes(24).toString("hex"), url: `https://127.0.0.1:${port}`, port };
-    await writeCredentials(credentials);
-    const args = apiServerArgs(options, credentials, etcd, await writePolicies(options, folder));
-    const startApiServer = async () => startServerProcess(await apiServer(args, credentials));
-    let apiServerProcess = await startApiServer();
-    // A getter: a restarted API server is another process.
-    started.push({ stop: () => apiServerProcess.stop() });
-    const caFile = join(folder, "certs", "apiserver.crt");
-    const client = kubeClient({ url: credentials.url, token: credentials.token, ca: await readFile(caFile, "utf8") });
-    const kubeconfig = await writeKubeconfig(options.name, credentials, caFile);
-    await waitFor(() => client.find("/api/v1/namespaces/default"), { what: "the default namespace" });
-    if (options.controllerManager) started.push(await startControllerManager(credentials, kubeconfig));
+    const kubeconfig = await writeKubeconfig(options.name, server, folder);
+    if (options.controllerManager) started.push(await startControllerManager(server, kubeconfig, folder));
     const kubelet = options.kubelet ? await startFakeKubelet(client) : undefined;
     if (kubelet) started.push(kubelet);
-    const auditLogFile = options.auditLog ? join(folder, "audit.log") : undefined;
     return {
       name: options.name,
-      url: credentials.url,
-      caFile,
-      token: credentials.token,
+      url: server.url,
+      caFile: server.caFile,
+      token: server.token,
       kubeconfig,
-      auditLogFile,
+      auditLogFile: options.auditLog ? server.auditLogFile : undefined,
       client,
       kubelet,
       get apiServerPid() {
-        return apiServerProcess.pid;
+        return server.pid;
       },
-      async restart() {
-        if (!apiServerProcess.running) apiServerProcess = await startApiServer();
-      },
-      kill9ApiServer: () => apiServerProcess.kill9(),
-      stopApiServer: () => apiServerProcess.stop(),
-      etcd,
-      auditedRequests: () => readAudit(auditLogFile),
-      stop: () => stopAll(started, client, etcd, folder),
+      restart: () => server.restart(),
+      kill9ApiServer: () => server.kill9(),
+      stopApiServer: () => server.stop(),
+      etcd: server.etcd,
+      auditedRequests: () => readAudit(options.auditLog ? server.auditLogFile : undefined),
+      stop,
     };
   } catch (error) {
-    await stopAll(started, undefined, etcd, folder);
+    await stop();
     throw error;
   }
 }
 
-/** The last started first: an API server hangs for minutes when etcd is gone before it. */
-async function stopAll(started: { stop(): Promise<void> }[], client: KubeClient | undefined, etcd: Etcd, folder: string): Promise<void> {
-  for (const part of started.toReversed()) await part.stop();
-  client?.close();
-  await etcd.release();
-  await removeFolder(folder);
-}
-
-async function writeCredentials({ folder, token }: Credentials): Promise<void> {
-  await mkdir(join(folder, "certs"));
-  const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-  await writeFile(join(folder, "accounts.key"), privateKey.export({ type: "sec1", format: "pem" }), { mode: 0o600 });
-  await writeFile(join(folder, "accounts.pub"), publicKey.export({ type: "spki", format: "pem" }));
-  await writeFile(join(folder, "tokens.csv"), `${token},admin,admin,"system:masters"\n`, { mode: 0o600 });
-}
-
-async function writePolicies(options: KubeClusterOptions, folder: string): Promise<string[]> {
-  const flags: string[] = [];
-  if (options.auditLog) {
-    await writeFile(join(folder, "audit-policy.yaml"), JSON.stringify(auditPolicy));
-    flags.push(`--audit-policy-file=${join(folder, "audit-policy.yaml")}`, `--audit-log-path=${join(folder, "audit.log")}`);
-  }
-  if (options.podSecurity) {
-    await writeFile(join(folder, "admission.yaml"), JSON.stringify(podSecurityDefault(options.podSecurity)));
-    flags.push(`--admission-control-config-file=${join(folder, "admission.yaml")}`);
-  }
-  return flags;
-}
-
-const auditPolicy = {
-  apiVersion: "audit.k8s.io/v1",
-  kind: "Policy",
-  omitStages: ["RequestReceived"],
-  // The API server's own upkeep says nothing about us.
-  rules: [{ level: "None", users: ["system:apiserver"] }, { level: "Request", verbs: ["delete"] }, { level: "Metadata" }],
-};
-
-function podSecurityDefault(level: string): object {
-  const configuration = {
-    apiVersion: "pod-security.admission.config.k8s.io/v1",
-    kind: "PodSecurityConfiguration",
-    defaults: { enforce: level, "enforce-version": "latest" },
-    exemptions: { usernames: [], runtimeClasses: [], namespaces: ["kube-system"] },
-  };
-  return { apiVersion: "apiserver.config.k8s.io/v1", kind: "AdmissionConfiguration", plugins: [{ name: "PodSecurity", configuration }] };
-}
-
-function apiServerArgs(options: KubeClusterOptions, { folder, port }: Credentials, etcd: Etcd, policies: readonly string[]): string[] {
-  return [
-    `--etcd-servers=${etcd.url}`,
-    `--etcd-prefix=/${options.name}-${randomUUID()}`,
-    "--bind-address=127.0.0.1",
-    "--advertise-address=127.0.0.1",
-    `--secure-port=${port}`,
-    `--cert-dir=${join(folder, "certs")}`,
-    "--service-account-issuer=https://kubernetes.default.svc",
-    `--service-account-key-file=${join(folder, "accounts.pub")}`,
-    `--service-account-signing-key-file=${join(folder, "accounts.key")}`,
-    `--token-auth-file=${join(folder, "tokens.csv")}`,
-    "--authorization-mode=RBAC",
-    "--anonymous-auth=true",
-    "--service-cluster-ip-range=10.0.0.0/16",
-    "--disable-admission-plugins=ServiceAccount",
-    "--allow-privileged=true",
-    "--endpoint-reconciler-type=none",
-    "--profiling=false",
-    // Nobody drains a test's API server.
-    "--shutdown-delay-duration=0s",
-    ...policies,
-    ...(options.flags ?? []),
-  ];
-}
-
-async function apiServer(args: string[], { folder, url, token }: Credentials) {
-  return {
-    name: "kube-apiserver",
-    file: await findTool("kube-apiserver"),
-    args,
-    env: withoutCollections,
-    folder,
-    async ready() {
-      // The certificate is made at the first start.
-      const ca = await readFile(join(folder, "certs", "apiserver.crt"), "utf8");
-      const client = kubeClient({ url, token, ca });
-      try {
-        return (await client.text("/readyz")).status === 200;
-      } finally {
-        client.close();
-      }
-    },
-  };
-}
-
-async function startControllerManager({ folder }: Credentials, kubeconfig: string): Promise<ServerProcess> {
+async function startControllerManager(server: ApiServer, kubeconfig: string, folder: string): Promise<ServerProcess> {
   const port = await freePort();
   return startServerProcess({
     name: "kube-controller-manager",
@@ -232,7 +126,7 @@ async function startControllerManager({ folder }: Credentials, kubeconfig: strin
       "--bind-address=127.0.0.1",
       `--secure-port=${port}`,
       `--cert-dir=${join(folder, "controller-certs")}`,
-      `--service-account-private-key-file=${join(folder, "accounts.key")}`,
+      `--service-account-private-key-file=${server.accountsKeyFile}`,
       "--leader-elect=false",
       // Nodes and volumes are played by the harness; these would undo what it writes.
       "--controllers=*,-node-lifecycle-controller,-node-ipam-controller,-node-route-controller,-persistentvolume-binder-controller,-persistentvolume-attach-detach-controller,-taint-eviction-controller",
@@ -253,7 +147,7 @@ async function portAnswers(port: number): Promise<boolean> {
   });
 }
 
-async function writeKubeconfig(name: string, { folder, url, token }: Credentials, caFile: string): Promise<string> {
+async function writeKubeconfig(name: string, { url, token, caFile }: ApiServer, folder: string): Promise<string> {
   const file = join(folder, "kubeconfig");
   const ca = await readFile(caFile, "base64");
   const config = {

@@ -80,3 +80,91 @@ await describeWith(kubeToolsWithControllers, "two control planes on one etcd", (
     }
   });
 });
+
+await describeWith(["kube-apiserver", "etcd"], "an API server that is handed on", () => {
+  const definition = {
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: "ships.sea.example.com" },
+    spec: {
+      group: "sea.example.com",
+      scope: "Namespaced",
+      names: { kind: "Ship", plural: "ships" },
+      versions: [{ name: "v1", served: true, storage: true, schema: { openAPIV3Schema: { type: "object", properties: { deck: { type: "string" } } } } }],
+    },
+  };
+  const definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+  const ships = "/apis/sea.example.com/v1/namespaces/default/ships";
+  const adminRole = "/apis/rbac.authorization.k8s.io/v1/clusterroles/admin";
+  const configMaps = "/api/v1/namespaces/default/configmaps";
+  const denied = {
+    apiVersion: "admissionregistration.k8s.io/v1",
+    kind: "ValidatingWebhookConfiguration",
+    metadata: { name: "deny" },
+    webhooks: [
+      {
+        name: "deny.example.com",
+        clientConfig: { url: "https://127.0.0.1:1/" },
+        rules: [{ apiGroups: [""], apiVersions: ["v1"], operations: ["CREATE"], resources: ["configmaps"] }],
+        sideEffects: "None",
+        admissionReviewVersions: ["v1"],
+      },
+    ],
+  };
+
+  it("knows nothing of the test before: objects, kinds, webhooks, changes to what it had by itself, requests", async () => {
+    const first = await startKubeCluster({ name: "first", auditLog: true });
+    const clean = (await first.client.list("/api/v1/namespaces")).length;
+    await first.client.create(definitions, definition);
+    await waitFor(() => first.client.create(ships, { apiVersion: "sea.example.com/v1", kind: "Ship", metadata: { name: "one" }, deck: "oak" }), {
+      what: "a Ship",
+    });
+    await first.client.create("/api/v1/namespaces", { metadata: { name: "held", finalizers: ["example.com/held"] } });
+    await first.client.create("/api/v1/namespaces/held/configmaps", { metadata: { name: "kept", finalizers: ["example.com/held"] } });
+    await first.client.delete(adminRole);
+    await first.client.mergePatch("/api/v1/namespaces/default", { metadata: { labels: { edited: "yes" } } });
+    await first.client.create("/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations", denied);
+    await waitFor(
+      async () =>
+        first.client.create(configMaps, { metadata: { generateName: "refused-" } }).then(
+          () => false,
+          () => true,
+        ),
+      { what: "the webhook's word" },
+    );
+    const pid = first.apiServerPid;
+    await first.stop();
+
+    const second = await startKubeCluster({ name: "second", auditLog: true });
+    try {
+      expect(second.apiServerPid).toBe(pid);
+      expect(await second.client.list("/api/v1/namespaces")).toHaveLength(clean);
+      expect(await second.client.list(configMaps)).toEqual([]);
+      expect(await second.client.find(`${definitions}/ships.sea.example.com`)).toBeUndefined();
+      expect(await second.client.find(adminRole)).toBeDefined();
+      expect((await second.client.get("/api/v1/namespaces/default")).metadata.labels).not.toHaveProperty("edited");
+      await second.client.create(configMaps, { metadata: { name: "allowed" } });
+      expect((await second.auditedRequests()).filter(({ verb }) => verb === "delete")).toEqual([]);
+      // The same kind with another schema, and what was stored of it before is gone.
+      await second.client.create(definitions, { ...definition, spec: { ...definition.spec, names: { ...definition.spec.names, shortNames: ["sh"] } } });
+      await waitFor(() => second.client.create(ships, { apiVersion: "sea.example.com/v1", kind: "Ship", metadata: { name: "two" } }), { what: "a Ship again" });
+      expect((await second.client.list(ships)).map(({ metadata }) => metadata.name)).toEqual(["two"]);
+    } finally {
+      await second.stop();
+    }
+  });
+
+  it("is not one that a test killed", async () => {
+    const struck = await startKubeCluster({ name: "struck" });
+    await struck.kill9ApiServer();
+    await struck.restart();
+    const pid = struck.apiServerPid;
+    await struck.stop();
+    const next = await startKubeCluster({ name: "next" });
+    try {
+      expect(next.apiServerPid).not.toBe(pid);
+    } finally {
+      await next.stop();
+    }
+  });
+});
