@@ -84,7 +84,13 @@ export async function startChaosRig({ seed, real, simulated, contents }: ChaosRi
     const agentDisks = new Map<string, SmallDisk>();
     const dataDir = join(hubDisk?.folder ?? folder, "hub");
     const hub = kept(
-      await startHub({ dataDir, folder, build: "bundle", args: ["--public-address", outside, "--enrol-per-second", "200", "--log-level", "warn"] }),
+      await startHub({
+        dataDir,
+        folder,
+        build: "bundle",
+        ownPostgres: true,
+        args: ["--public-address", outside, "--enrol-per-second", "200", "--log-level", "warn"],
+      }),
     );
     const wire = async (port: number) => kept(await startTcpProxy({ host: outside, port, target: { host: "127.0.0.1", port }, seed }));
     await wire(hub.ports.enrol);

@@ -37,7 +37,7 @@ describe.skipIf(disk === undefined)(title, () => {
   beforeAll(async () => {
     const git = await startGitServer();
     stops.unshift(() => git.stop());
-    [hub, kube] = await Promise.all([startHub({ dataDir: join(disk?.folder ?? "", "hub"), folder }), startKubeCluster({ name: "one" })]);
+    [hub, kube] = await Promise.all([startHub({ dataDir: join(disk?.folder ?? "", "hub"), folder, ownPostgres: true }), startKubeCluster({ name: "one" })]);
     stops.unshift(
       () => kube.stop(),
       () => hub.stop(),

@@ -24,7 +24,7 @@ function change(): Record<string, string> {
 }
 
 beforeAll(async () => {
-  platform = await startPlatform({ clusters: [{ name: "one" }, { name: "two" }] });
+  platform = await startPlatform({ clusters: [{ name: "one" }, { name: "two" }], ownPostgres: true });
   const repository = await platform.git.createRepository("kills");
   const revision = await repository.commit(change());
   const { webhook } = await platform.hub.api.createFleet({ name: "kills", repository: repository.url, path: "deploy", selector: {} });

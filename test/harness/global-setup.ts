@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findTool, type ToolName, tools } from "@flotilla/hub/embedded/tools";
 import { startRunsEtcd } from "./etcd.ts";
+import { scratchInMemory } from "./memory-scratch.ts";
 import { sharedPostgresVariable, startPostgresForTest } from "./postgres.ts";
 import { findRunProcesses, runVariable } from "./run-processes.ts";
 import { skippedSuitesVariable } from "./tools.ts";
@@ -13,23 +14,27 @@ import { waitFor } from "./wait-for.ts";
 /** What every server needs to end by itself after the last test. */
 const leakGraceMs = 25_000;
 
-/** Once per run, whatever the number of projects: programs, one Postgres and one etcd for all workers; afterwards nothing may be left running. */
+/** Every hub of every test file that runs at once has a pool. */
+const connectionsMax = 400;
+
+/** Once per run, whatever the number of projects: programs, scratch folders in memory, one Postgres and one etcd for all workers; afterwards nothing may be left running. */
 export default async function setup(): Promise<(() => Promise<void>) | undefined> {
   if (process.env[runVariable]) return undefined;
   const run = randomUUID();
   // Workers, and what they start, inherit it.
   process.env[runVariable] = run;
+  const scratch = await scratchInMemory();
   const skippedFile = join(tmpdir(), `flotilla-skipped-${run}`);
   process.env[skippedSuitesVariable] = skippedFile;
   await prepareTools();
-  const postgres = process.env.DATABASE_URL || process.env[sharedPostgresVariable] ? undefined : await startPostgresForTest();
+  const postgres = process.env.DATABASE_URL || process.env[sharedPostgresVariable] ? undefined : await startPostgresForTest({ connectionsMax });
   if (postgres) process.env[sharedPostgresVariable] = postgres.url;
   // Suites that need it are skipped, aloud, where it is missing.
   const etcd = await startRunsEtcd().catch(() => undefined);
   return async () => {
     await Promise.all([postgres?.stop(), etcd?.stop()]);
     await tellSkipped(skippedFile);
-    await expectNothingLeft(run);
+    await expectNothingLeft(run).finally(() => scratch?.remove());
   };
 }
 

@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { freePort } from "./free-port.ts";
 import { HubApi } from "./hub-api.ts";
+import { createTestDatabase, isSharedPostgresThere } from "./postgres.ts";
 import { type ProgramBuild, programArgs, testedBuild } from "./programs.ts";
 import { type ServerProcess, startServerProcess } from "./server-process.ts";
 
@@ -14,6 +15,8 @@ export interface HubProcessOptions {
   build?: ProgramBuild;
   /** Flags besides the listeners'. */
   args?: readonly string[];
+  /** Its embedded Postgres, for tests that strike or copy it; else a database on the run's server, which takes half the time to start. */
+  ownPostgres?: boolean;
   env?: NodeJS.ProcessEnv;
 }
 
@@ -54,12 +57,14 @@ async function startOnce(options: HubProcessOptions): Promise<HubProcess> {
     ...["--enrol-listen", `127.0.0.1:${ports.enrol}`, "--nats-listen", `127.0.0.1:${ports.nats}`, "--public-address", "localhost"],
     ...args,
   ];
+  // It goes with the run's server.
+  const databaseUrl = options.ownPostgres || !isSharedPostgresThere() ? "" : (await createTestDatabase()).url;
   const start = (env: NodeJS.ProcessEnv): Promise<ServerProcess> =>
     startServerProcess({
       name,
       file: process.execPath,
       args: [...programArgs("hub", build), ...flags],
-      env: { ...process.env, MALLOC_ARENA_MAX: "2", DATABASE_URL: "", NATS_URL: "", ...env },
+      env: { ...process.env, MALLOC_ARENA_MAX: "2", DATABASE_URL: databaseUrl, NATS_URL: "", ...env },
       folder,
       ready: async () => (await fetch(`${url}/readyz`)).ok,
     });

@@ -12,6 +12,7 @@ export interface PlatformOptions {
   clusters: readonly { name: string; labels?: Record<string, string>; kube?: Omit<KubeClusterOptions, "name">; agentEnv?: NodeJS.ProcessEnv }[];
   build?: ProgramBuild;
   hubArgs?: readonly string[];
+  ownPostgres?: boolean;
   hubEnv?: NodeJS.ProcessEnv;
   agentEnv?: NodeJS.ProcessEnv;
   /** Told before each step. */
@@ -62,7 +63,14 @@ export async function startPlatformOn<Kube extends PlatformCluster>(
     const build = options.build ?? testedBuild;
     const [git, hub, kubes] = await settled([
       startGitServer().then(kept),
-      startHub({ dataDir: join(folder, "hub"), folder, build, args: options.hubArgs ?? [], env: options.hubEnv ?? {} }).then(kept),
+      startHub({
+        dataDir: join(folder, "hub"),
+        folder,
+        build,
+        args: options.hubArgs ?? [],
+        env: options.hubEnv ?? {},
+        ownPostgres: options.ownPostgres ?? false,
+      }).then(kept),
       inTurns(options.clusters, ({ name, kube }) => startCluster({ name, ...kube }).then(kept)),
     ] as const);
     say("agents, each with a token of its own");

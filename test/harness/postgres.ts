@@ -3,10 +3,16 @@ import { join } from "node:path";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "@flotilla/hub/embedded/postgres";
 import pg from "pg";
 import { quietLog } from "./quiet-log.ts";
+import { runVariable } from "./run-processes.ts";
 import { removeFolder, scratchFolder } from "./scratch-folder.ts";
 
 /** Where the run's one server is told to the workers: set by the global setup, or by a person who has a server. */
 export const sharedPostgresVariable = "FLOTILLA_TEST_DATABASE_URL";
+
+/** False outside a test run. */
+export function isSharedPostgresThere(): boolean {
+  return Boolean(process.env[runVariable] && (process.env[sharedPostgresVariable] ?? process.env.DATABASE_URL));
+}
 
 /** A database of this test's own. */
 export interface TestDatabase {
@@ -47,9 +53,9 @@ export async function createTestDatabase(options: TestDatabaseOptions = {}): Pro
 }
 
 /** A Postgres of the test's own, for tests that kill or fill it. */
-export async function startPostgresForTest(options: { durable?: boolean } = {}): Promise<EmbeddedPostgres & { folder: string }> {
+export async function startPostgresForTest(options: { durable?: boolean; connectionsMax?: number } = {}): Promise<EmbeddedPostgres & { folder: string }> {
   const folder = await scratchFolder("postgres");
-  const server = await startEmbeddedPostgres({ dataFolder: join(folder, "data"), log: quietLog, durable: options.durable ?? false });
+  const server = await startEmbeddedPostgres({ dataFolder: join(folder, "data"), log: quietLog, durable: false, ...options });
   return {
     folder,
     url: server.url,

@@ -23,6 +23,8 @@ export interface EmbeddedPostgresOptions {
   log: ServerLog;
   /** False only for tests: a power cut may then lose what was committed. A kill -9 never does. */
   durable?: boolean;
+  /** More than one hub needs, where a server is for many. */
+  connectionsMax?: number;
 }
 
 export interface EmbeddedPostgres {
@@ -59,7 +61,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
         ready: (signal) => untilAnswering(url(port, "postgres"), signal),
         async command() {
           await endPostmaster(cluster);
-          const { file, args } = runner.wrap(programs.postgres, ["-D", cluster, ...settings(port, options.durable ?? true)]);
+          const { file, args } = runner.wrap(programs.postgres, ["-D", cluster, ...settings(port, options)]);
           return { file, args, env: { LC_ALL: "C", TZ: "UTC", PATH: process.env.PATH }, ...(runner.owner && { owner: runner.owner }) };
         },
       });
@@ -104,12 +106,12 @@ function postgresPrograms(): PostgresPrograms {
 }
 
 /** Everything a small hub needs and no more; what is not here is Postgres' default. */
-function settings(port: number, durable: boolean): string[] {
+function settings(port: number, { durable = true, connectionsMax = postgresConnectionsMax }: EmbeddedPostgresOptions): string[] {
   const values: Record<string, string | number> = {
     listen_addresses: "127.0.0.1",
     port,
     unix_socket_directories: "",
-    max_connections: postgresConnectionsMax,
+    max_connections: connectionsMax,
     shared_buffers: "64MB",
     max_wal_size: "512MB",
     log_min_messages: "warning",

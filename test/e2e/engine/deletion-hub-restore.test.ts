@@ -36,7 +36,7 @@ await describeWith([...kubeTools, "nats-server"], "a hub whose database was rest
   const events = async () => (await api().events({ reason: "HubBehind" })).map(({ message }) => message);
 
   beforeAll(async () => {
-    platform = await startPlatform({ clusters: [{ name: "restored-1", kube: { auditLog: true } }] });
+    platform = await startPlatform({ clusters: [{ name: "restored-1", kube: { auditLog: true } }], ownPostgres: true });
     repository = await platform.git.createRepository("shop");
     const first = await repository.commit({ "a.yaml": configMap("a", 1) });
     await api().createFleet({ name: "shop", repository: repository.url, selector: {}, pollIntervalMs: 1_000 });
