@@ -1,13 +1,8 @@
-import { fork } from "node:child_process";
-import { once } from "node:events";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { startKubeCluster, type KubeCluster } from "../harness/kube-cluster.ts";
 import { describeWith, kubeTools } from "../harness/tools.ts";
 import { waitFor, waitForValue } from "../harness/wait-for.ts";
-import { configMap, crd, deployment, keepTarget, startEngine, SyncState, testTarget } from "./agent-fixture.ts";
-
-const engineProcess = fileURLToPath(new URL("agent-engine-process.ts", import.meta.url));
+import { configMap, crd, deployment, startEngine, SyncState, testTarget } from "./agent-fixture.ts";
 
 await describeWith(kubeTools, "the agent starts again", () => {
   let cluster: KubeCluster;
@@ -62,45 +57,4 @@ await describeWith(kubeTools, "the agent starts again", () => {
     await agent.sync(testTarget("outage", 2, [{ name: "web", objects: [configMap("o-one", { a: "2" })] }]));
     await agent.stop();
   });
-
-  const failpoints: [string, number][] = [
-    ["before-widen-inventory", 1],
-    ["after-widen-inventory", 1],
-    ["after-apply-object", 1],
-    ["after-apply-object", 4],
-    ["after-apply-before-inventory", 1],
-    ["after-prune-object", 1],
-    ["before-record-report", 1],
-  ];
-  it.for(failpoints)("leaves no orphan when killed at %s (hit %i)", async ([name, hit]) => {
-    const fleet = `kill-${name}-${hit}`;
-    const of = (names: readonly string[], value: string) => [{ name: "web", objects: names.map((suffix) => configMap(`${fleet}-${suffix}`, { value })) }];
-    const before = testTarget(fleet, 1, of(["a", "b", "c", "old-1", "old-2"], "1"));
-    const after = testTarget(fleet, 2, of(["a", "b", "c", "new-1", "new-2", "new-3"], "2"));
-    const setup = await startEngine(cluster);
-    await setup.sync(before);
-    await setup.stop();
-    await keepTarget(cluster, after);
-    await runUntilKilled(`${name}:${hit}`);
-    // The target changes once more before the agent is back: what the killed one made must not be forgotten.
-    const last = testTarget(fleet, 3, of(["a", "b", "new-3"], "3"));
-    await keepTarget(cluster, last);
-    const agent = await startEngine(cluster);
-    await waitFor(() => agent.summary(fleet)?.sync === SyncState.SYNCED, { what: `fleet ${fleet} in sync` });
-    await agent.waitForQuiet();
-    await agent.stop();
-    const left = (await cluster.client.list("/api/v1/namespaces/default/configmaps")).filter((object) => object.metadata.name.startsWith(`${fleet}-`));
-    expect(left.map((object) => object.metadata.name.slice(fleet.length + 1)).sort()).toEqual(["a", "b", "new-3"]);
-    expect(new Set(left.map((object) => object.data.value))).toEqual(new Set(["3"]));
-    const inventory = (await cluster.client.list("/api/v1/namespaces/flotilla-system/configmaps")).find((object) =>
-      object.metadata.name.startsWith(`flotilla-inventory-${fleet}-`),
-    );
-    expect(String(inventory?.data.entries).split("\n")).toHaveLength(3);
-  });
-
-  async function runUntilKilled(failpoint: string): Promise<void> {
-    const child = fork(engineProcess, [cluster.kubeconfig], { env: { ...process.env, FLOTILLA_FAILPOINT: failpoint }, stdio: "inherit", execArgv: [] });
-    const [, signal] = (await once(child, "exit")) as [number | null, NodeJS.Signals | null];
-    expect(signal).toBe("SIGKILL");
-  }
 });

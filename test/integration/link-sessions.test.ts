@@ -392,7 +392,7 @@ describe("the end of a stream", () => {
     const agent = await joined("twice");
     const twin = await rig.agent({ ...agent.identity, linkAddress: `localhost:${second.link.port}` });
     await waitFor(() => twin.link.isConnected);
-    await waitFor(() => agent.ends.some((end) => end.includes("newer stream")), { timeoutMs: 5_000 });
+    await waitFor(() => agent.ends.some((end) => end.includes("newer stream")));
     await agent.stop();
     await second.close();
   });
