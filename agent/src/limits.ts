@@ -107,9 +107,13 @@ export const engineLimits = {
   /** And not before so many times as long as the last one took to make have passed since, up to a second: a storm of changes spends a tenth of the CPU on telling of it. */
   reportPatience: 10,
   reportFoldMaxMs: 1_000,
-  /** So many changes of objects' health within stormFoldMs, in one fleet, are a storm: what becomes of each object is told within that time, their sum at once. */
+  /** So many changes of objects' health within stormFoldMs, in one fleet, are a storm: their sum is told at once, what becomes of each object when it is calm. */
   stormObjects: 100,
   stormFoldMs: 10_000,
+  /** Whether it is calm again is looked at so often: half the changes in half the time go on being a storm. */
+  stormLookMs: 5_000,
+  /** And what lasts is told once a minute: an object on a machine that is busy changes every 15 s or so, and each word of it is rows. Nobody is shown an object's health that is older; the sums and what is broken are not late at all. */
+  stormFoldMaxMs: 60_000,
   /** Events of one fleet waiting for the outbox; what is over is counted and said. */
   maxPendingEvents: 10_000,
   /** Watches of single namespaces, where the agent may not watch all of them at once: each is a stream on the API server. */
