@@ -110,10 +110,12 @@ export const engineLimits = {
   /** So many changes of objects' health within stormFoldMs, in one fleet, are a storm: their sum is told at once, what becomes of each object when it is calm. */
   stormObjects: 100,
   stormFoldMs: 10_000,
-  /** Whether it is calm again is looked at so often: half the changes in half the time go on being a storm. */
+  /** Whether it goes on is looked at so often: half the changes in half the time do. */
   stormLookMs: 5_000,
-  /** And what lasts is told once a minute: an object on a machine that is busy changes every 15 s or so, and each word of it is rows. Nobody is shown an object's health that is older; the sums and what is broken are not late at all. */
-  stormFoldMaxMs: 60_000,
+  /** It is over when it was not seen to go on for so long: where all of a machine changes, each object does every 15 s or so, and each word of it would be rows. */
+  stormCalmMs: 20_000,
+  /** What lasts is told this often: nobody is shown an object's health that is older. The sums, and what is broken, are not late at all. */
+  stormFoldMaxMs: 120_000,
   /** Events of one fleet waiting for the outbox; what is over is counted and said. */
   maxPendingEvents: 10_000,
   /** Watches of single namespaces, where the agent may not watch all of them at once: each is a stream on the API server. */

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { engineLimits } from "../limits.ts";
 import { StormFold } from "./storm-fold.ts";
 
-const { stormObjects, stormFoldMs, stormLookMs, stormFoldMaxMs } = engineLimits;
+const { stormObjects, stormFoldMs, stormLookMs, stormCalmMs, stormFoldMaxMs } = engineLimits;
 
 describe("the fold of a storm", () => {
   beforeEach(() => vi.useFakeTimers());
@@ -21,24 +21,26 @@ describe("the fold of a storm", () => {
     expect(quick.lookInMs).toBe(stormLookMs);
   });
 
-  it("tells what waits at the first look that finds it calm", () => {
+  it("tells what waits when it was calm for twenty seconds", () => {
     const fold = new StormFold();
     fold.moved(stormObjects);
     fold.wait(["a", "b"]);
-    for (let look = 0; look < 3; look += 1) {
-      fold.moved(stormObjects / 2);
+    // A burst in every third look, and less between them.
+    for (let look = 0; look < 12; look += 1) {
+      fold.moved(look % 3 === 2 ? stormObjects / 2 : stormObjects / 2 - 1);
       vi.advanceTimersByTime(stormLookMs);
       expect(fold.look()).toBe(false);
     }
-    fold.moved(stormObjects / 2 - 1);
-    vi.advanceTimersByTime(stormLookMs);
-    expect(fold.look()).toBe(true);
+    for (let calmMs: number = stormLookMs; calmMs <= stormCalmMs; calmMs += stormLookMs) {
+      vi.advanceTimersByTime(stormLookMs);
+      expect(fold.look()).toBe(calmMs === stormCalmMs);
+    }
     expect([...fold.waiting]).toEqual(["a", "b"]);
     // One change in calm is one change again.
     expect(fold.moved(1)).toBe(false);
   });
 
-  it("lets nothing wait for longer than a minute, counted from what waits longest", () => {
+  it("lets nothing wait for longer than two minutes, counted from what waits longest", () => {
     const fold = new StormFold();
     fold.moved(stormObjects);
     fold.wait(["a"]);
@@ -64,8 +66,10 @@ describe("the fold of a storm", () => {
     fold.moved(stormObjects);
     fold.wait(["a"]);
     fold.settle("a");
-    vi.advanceTimersByTime(stormLookMs);
-    expect(fold.look()).toBe(false);
+    for (let calmMs = 0; calmMs < stormCalmMs; calmMs += stormLookMs) {
+      vi.advanceTimersByTime(stormLookMs);
+      expect(fold.look()).toBe(false);
+    }
     expect(fold.lookInMs).toBeUndefined();
   });
 });

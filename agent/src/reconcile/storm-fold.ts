@@ -2,8 +2,8 @@ import type { ObjectKey } from "../domain/object-id.ts";
 import { engineLimits } from "../limits.ts";
 
 /**
- * When single objects of a storm are told: once it is calm, and where it lasts once a minute. How long it will last nobody knows, so it is looked at every
- * stormLookMs: what waits goes on waiting while as many objects move as made it a storm. Times are performance.now().
+ * When single objects of a storm are told: once it has been calm for stormCalmMs, and where it lasts every stormFoldMaxMs. It comes in bursts: what waits goes on
+ * waiting as long as there was one lately. Times are performance.now().
  */
 export class StormFold {
   readonly #waiting = new Set<ObjectKey>();
@@ -13,6 +13,8 @@ export class StormFold {
   #moves = 0;
   #windowAt = -Infinity;
   #isStorm = false;
+  /** When it was last seen to go on. */
+  #stormyAt = -Infinity;
 
   /** Objects that are told later. */
   get waiting(): ReadonlySet<ObjectKey> {
@@ -31,7 +33,7 @@ export class StormFold {
     this.#moves += count;
     if (this.#isStorm || this.#moves < engineLimits.stormObjects) return this.#isStorm;
     this.#isStorm = true;
-    this.#moves = 0;
+    [this.#moves, this.#stormyAt] = [0, now];
     return true;
   }
 
@@ -56,7 +58,9 @@ export class StormFold {
   look(): boolean {
     // A look that came early, for what has waited for the longest time allowed, saw a part of the changes: they count with the next.
     if (this.isDue) return true;
-    this.#isStorm = this.#moves >= engineLimits.stormObjects * (engineLimits.stormLookMs / engineLimits.stormFoldMs);
+    const now = performance.now();
+    if (this.#moves >= engineLimits.stormObjects * (engineLimits.stormLookMs / engineLimits.stormFoldMs)) this.#stormyAt = now;
+    this.#isStorm = now - this.#stormyAt < engineLimits.stormCalmMs;
     this.#moves = 0;
     return !this.#isStorm && this.#waiting.size > 0;
   }
