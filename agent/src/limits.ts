@@ -107,9 +107,15 @@ export const engineLimits = {
   /** And not before so many times as long as the last one took to make have passed since, up to a second: a storm of changes spends a tenth of the CPU on telling of it. */
   reportPatience: 10,
   reportFoldMaxMs: 1_000,
-  /** So many changes of objects' health within stormFoldMs, in one fleet, are a storm: what becomes of each object is told within that time, their sum at once. */
+  /** So many changes of objects' health within stormFoldMs, in one fleet, are a storm: their sum is told at once, what becomes of each object when it is calm. */
   stormObjects: 100,
   stormFoldMs: 10_000,
+  /** Whether it goes on is looked at so often: half the changes in half the time do. */
+  stormLookMs: 5_000,
+  /** It is over when it was not seen to go on for so long: where all of a machine changes, each object does every 15 s or so, and each word of it would be rows. */
+  stormCalmMs: 20_000,
+  /** What lasts is told this often: nobody is shown an object's health that is older. The sums, and what is broken, are not late at all. */
+  stormFoldMaxMs: 120_000,
   /** Events of one fleet waiting for the outbox; what is over is counted and said. */
   maxPendingEvents: 10_000,
   /** Watches of single namespaces, where the agent may not watch all of them at once: each is a stream on the API server. */

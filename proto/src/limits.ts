@@ -24,6 +24,12 @@ export const maxChunkBytes = 1 * MiB;
 /** Digests in one body request: a fleet's bundles, with room. */
 export const maxBodiesPerRequest = 1_000;
 
+/** A body that the hub sends before its target, because it knows what the agent holds: small, so that one which is held after all costs little. */
+export const maxUnaskedBodyBytes = 64 * KiB;
+
+/** So many for one target; an agent that lacks more asks for what it lacks. */
+export const maxUnaskedBodies = 8;
+
 /** One compressed body. 20 MB of YAML compress to about 2 MB; beyond this a bundle should be split. */
 export const maxBodyBytes = 32 * MiB;
 

@@ -110,6 +110,30 @@ describe("targets", () => {
     expect(again.targets.map(({ fleet }) => fleet)).toEqual(["other"]);
   });
 
+  it.each([
+    ["come after the little that the agent lacks, where it takes that unasked", true, ["bodyChunk", "target"]],
+    ["come alone to an agent of the version before, which asks", false, ["target"]],
+  ])("%s", async (_what, takesBodiesUnasked, expected) => {
+    const cluster = `unasked-${takesBodiesUnasked}`;
+    const agent = await joined(cluster);
+    await agent.stop();
+    const [first, next] = [bodyOf("first"), bodyOf(`next of ${cluster}`)];
+    for (const body of [first, next]) await rig.saveBody(body);
+    const digest = await rig.release({ fleet: "shop", cluster, generation: 1, bodies: [first] });
+    const { answers, say, close } = rawStream(agent.identity);
+    const targets = [{ fleet: "shop", generation: 1n, digest }];
+    say({ case: "hello", value: { cluster, protocolVersion, epoch: "a".repeat(32), targets, takesBodiesUnasked } });
+    await waitFor(() => answers.some(({ message }) => message.case === "welcome"));
+    // What the agent holds is known when its targets have been read once: one of another fleet says so.
+    await rig.release({ fleet: "other", cluster, generation: 1, bodies: [first] });
+    const ofBodies = () => answers.map(({ message }) => message.case ?? "").filter((name) => name === "bodyChunk" || name === "target");
+    await waitFor(() => ofBodies().length === 1);
+    await rig.release({ fleet: "shop", cluster, generation: 2, bodies: [first, next] });
+    await waitFor(() => ofBodies().filter((name) => name === "target").length === 2);
+    expect(ofBodies().slice(1)).toEqual(expected);
+    close();
+  });
+
   it("of another cluster cannot be had by asking for their bodies", async () => {
     const secret = bodyOf("secret");
     await rig.saveBody(secret);

@@ -20,7 +20,7 @@ import { saveRevision } from "@flotilla/hub/store/save-revision";
 import { saveTargetStates } from "@flotilla/hub/store/save-target-states";
 import { sealingWith } from "@flotilla/hub/store/sealing";
 import { runUpkeep } from "@flotilla/hub/store/upkeep";
-import { releaseWave } from "@flotilla/hub/sync/release-wave";
+import { type LookAgain, releaseWave } from "@flotilla/hub/sync/release-wave";
 import type pg from "pg";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../harness/postgres.ts";
@@ -134,7 +134,7 @@ async function commit(revision: string, rollout: RolloutSpec | null = plan(), na
 }
 
 /** A hub that has just started looks at the fleet. */
-const look = (): Promise<number | undefined> => releaseWave(releaseWavePorts(pool, sealing), { lease, fleet: "shop", gitRevision: undefined });
+const look = (): Promise<LookAgain> => releaseWave(releaseWavePorts(pool, sealing), { lease, fleet: "shop", gitRevision: undefined });
 
 /** Agents report about the target that they have. */
 async function report(names: readonly string[], more: { health?: string; sync?: string; message?: string } = {}): Promise<void> {

@@ -253,6 +253,7 @@ class HubLink implements Link {
       facts,
       now: timestampFromMs(Date.now()),
       caHashes,
+      takesBodiesUnasked: true,
     });
     this.#send({ case: "hello", value: hello });
   }

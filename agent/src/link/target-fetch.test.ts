@@ -2,6 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { type Body, packBody } from "@flotilla/proto/body";
 import { BodyChunkSchema } from "@flotilla/proto/gen/link";
 import { type Target, TargetSchema } from "@flotilla/proto/gen/target";
+import { maxUnaskedBodyBytes } from "@flotilla/proto/limits";
 import { expect, it, vi } from "vitest";
 import { linkLimits } from "../limits.ts";
 import { silentLog } from "../log.ts";
@@ -83,6 +84,39 @@ it.each([
   expect([asked, followed]).toEqual([[], []]);
 });
 
+it("asks for nothing that came before the target, small and unasked", async () => {
+  const { fetch, asked, followed, send } = startFetch();
+  send(a);
+  fetch.offer(targetOf(1, [a]));
+  await settled();
+  expect(followed).toEqual([1n]);
+  send(b);
+  await settled();
+  fetch.offer(targetOf(2, [a, b]));
+  expect(followed).toEqual([1n, 2n]);
+  expect(asked).toEqual([]);
+});
+
+it("asks for what came unasked and could not be kept", async () => {
+  vi.useFakeTimers();
+  try {
+    const { fetch, asked, followed, send, trouble } = startFetch();
+    trouble.isOn = true;
+    send(a);
+    fetch.offer(targetOf(1, [a]));
+    await vi.advanceTimersByTimeAsync(0);
+    expect([asked, followed]).toEqual([[], []]);
+    trouble.isOn = false;
+    await vi.advanceTimersByTimeAsync(linkLimits.bodyRetryMs);
+    expect(asked).toEqual([[a.digest]]);
+    send(a);
+    await vi.advanceTimersByTimeAsync(0);
+    expect(followed).toEqual([1n]);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
 it("gives up a target whose body is not to be had, and no other", async () => {
   const { fetch, answers, followed, send } = startFetch();
   fetch.offer(targetOf(1, [a]));
@@ -116,6 +150,8 @@ it("asks again for every body that could not be kept, not only for the first", a
 
 it("ends the stream over chunks that nobody asked for, that are out of order, too large, or damaged", () => {
   const bad: ((fetch: TargetFetch) => void)[] = [
+    (fetch) => fetch.chunk(chunkOf(b.digest, 0, maxUnaskedBodyBytes + 1, new Uint8Array(10))),
+    (fetch) => fetch.chunk(chunkOf(b.digest, 5, 10, new Uint8Array(5))),
     (fetch) => fetch.chunk(chunkOf(b.digest, 0, 10, new Uint8Array(10))),
     (fetch) => fetch.chunk(chunkOf(a.digest, 5, 10, new Uint8Array(5))),
     (fetch) => fetch.chunk(chunkOf(a.digest, 0, 10, new Uint8Array(11))),
@@ -141,7 +177,7 @@ it("begins anew with every stream", async () => {
   fetch.offer(targetOf(1, [a]));
   fetch.chunk(chunkOf(a.digest, 0, a.compressed.length, a.compressed.subarray(0, 10)));
   fetch.restart();
-  expect(() => send(a)).toThrow(LinkProtocolError);
+  expect(() => fetch.chunk(chunkOf(a.digest, 10, a.compressed.length, a.compressed.subarray(10)))).toThrow(LinkProtocolError);
   fetch.offer(targetOf(1, [a]));
   expect(asked).toHaveLength(2);
   send(a);

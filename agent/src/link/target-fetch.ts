@@ -2,7 +2,7 @@ import { zstdDecompressSync } from "node:zlib";
 import { sha256 } from "@flotilla/proto/digest";
 import type { BodyChunk, HeldTarget } from "@flotilla/proto/gen/link";
 import type { Target } from "@flotilla/proto/gen/target";
-import { maxBodiesPerRequest, maxBodyBytes, maxChunkBytes, maxUnpackedBodyBytes } from "@flotilla/proto/limits";
+import { maxBodiesPerRequest, maxBodyBytes, maxChunkBytes, maxUnaskedBodyBytes, maxUnpackedBodyBytes } from "@flotilla/proto/limits";
 import { refuseTarget } from "../domain/refuse-target.ts";
 import { linkLimits } from "../limits.ts";
 import type { Log } from "../log.ts";
@@ -34,13 +34,14 @@ export interface TargetFetchOptions {
 
 /**
  * Turns targets into whole ones: asks for the bodies that are not held, a few megabytes at a time, puts their chunks together,
- * looks at their digests, keeps them. A newer target of the same fleet takes the place of one that is still being fetched.
+ * looks at their digests, keeps them. Small ones may come before their target: then it asks for nothing. A newer target of the same fleet takes the place of
+ * one that is still being fetched.
  */
 export class TargetFetch {
   readonly #options: TargetFetchOptions;
   /** Newest target per fleet whose bodies are not all held. */
   readonly #pending = new Map<string, Target>();
-  /** Bodies asked for and not kept yet: their sizes as the targets say. */
+  /** Bodies asked for, or come unasked, and not kept yet: their sizes as the targets say. */
   readonly #asked = new Map<string, number>();
   #current: { readonly digest: string; readonly content: Buffer; filled: number } | undefined;
   #retry: NodeJS.Timeout | undefined;
@@ -67,10 +68,10 @@ export class TargetFetch {
   /**
    * The next part of a body.
    *
-   * @throws LinkProtocolError when it was not asked for, is out of order, too large, or the whole does not have its digest.
+   * @throws LinkProtocolError when it was not asked for and is not small, is out of order, too large, or the whole does not have its digest.
    */
   chunk({ digest, offset, totalBytes, content }: BodyChunk): void {
-    if (!this.#asked.has(digest)) throw new LinkProtocolError(`body ${digest.slice(0, 64)} came without being asked for`);
+    if (!this.#asked.has(digest)) this.#takeUnasked(digest, offset, totalBytes);
     if (content.byteLength > maxChunkBytes) throw new LinkProtocolError(`a chunk of ${content.byteLength} bytes came; at most ${maxChunkBytes} are allowed`);
     if (offset === 0n) {
       if (totalBytes > BigInt(maxBodyBytes)) throw new LinkProtocolError(`body ${digest} has ${totalBytes} bytes; at most ${maxBodyBytes} are taken`);
@@ -88,6 +89,12 @@ export class TargetFetch {
     this.#current = undefined;
     checkDigest(digest, current.content);
     void this.#keep(digest, current.content);
+  }
+
+  #takeUnasked(digest: string, offset: bigint, totalBytes: bigint): void {
+    if (offset !== 0n || totalBytes > BigInt(maxUnaskedBodyBytes) || this.#asked.size >= maxBodiesPerRequest)
+      throw new LinkProtocolError(`body ${digest.slice(0, 64)} came without being asked for`);
+    this.#asked.set(digest, Number(totalBytes));
   }
 
   /** The hub does not have a body: targets that name it are not followed. */

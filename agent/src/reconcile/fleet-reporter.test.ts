@@ -34,23 +34,28 @@ function reporterOfMany(count: number) {
   }
   const told: Health[] = [];
   const sums: number[] = [];
+  const disk = { isFull: false };
   const record = async (report: ReportEnvelope["report"]) => {
+    if (disk.isFull) throw new Error("the disk is full");
     if (report.case !== "fleet") return 1n;
     told.push(...report.value.objects.map(({ health }) => health));
     sums.push(report.value.summary?.healthy ?? -1);
     return 1n;
   };
   const reporter = new FleetReporter(run, { record }, silentLog, () => undefined);
-  const turn = async (health: "Current" | "InProgress" | "Failed", message = "", of = count) => {
-    for (const key of keys.slice(0, of)) {
+  const turnSome = async (from: number, of: number, health: "Current" | "InProgress" | "Failed", message = "") => {
+    for (const key of keys.slice(from, from + of)) {
       const object = run.objects.get(key);
       if (!object) continue;
       object.live = { ...anySight, verdict: { health, message } };
+      // Its message, as long as it is not in Git.
+      object.note = message;
       reporter.touch(key);
     }
     await reporter.flush();
   };
-  return { reporter, told, sums, turn };
+  const turn = (health: "Current" | "InProgress" | "Failed", message = "", of = count) => turnSome(0, of, health, message);
+  return { reporter, told, sums, turn, turnSome, disk };
 }
 
 describe("a fleet's reporter", () => {
@@ -115,7 +120,7 @@ describe("a fleet's reporter", () => {
     beforeEach(() => vi.useFakeTimers());
     afterEach(() => vi.useRealTimers());
 
-    it("tells where each of very many objects has come to within ten seconds, and their sum at once", async () => {
+    it("tells the sum at once, and nothing of objects that go up and come back", async () => {
       const { reporter, told, sums, turn } = reporterOfMany(500);
       await turn("Current");
       expect(told.splice(0)).toHaveLength(500);
@@ -128,14 +133,70 @@ describe("a fleet's reporter", () => {
       expect(reporter.isQuiet).toBe(false);
       await turn("Current");
       expect(sums.at(-1)).toBe(500);
-      await vi.advanceTimersByTimeAsync(1_100);
-      // What went up and came back has nothing to say.
+      expect(reporter.isQuiet).toBe(true);
+      await vi.advanceTimersByTimeAsync(120_000);
       expect(told).toEqual([]);
+      reporter.close();
+    });
+
+    it("tells the last word of each object within half a minute of the last change", async () => {
+      const { reporter, told, turn } = reporterOfMany(500);
+      await turn("Current");
+      for (let step = 0; step < 20; step++) {
+        await turn("InProgress", `${step} of 20`);
+        await vi.advanceTimersByTimeAsync(2_000);
+      }
+      expect(told.splice(0)).toHaveLength(500);
+      await vi.advanceTimersByTimeAsync(28_000);
+      expect(told).toHaveLength(500);
       expect(reporter.isQuiet).toBe(true);
       reporter.close();
     });
 
-    it("tells at once what is broken, and what is of a few", async () => {
+    it("tells each object every two minutes where all of them change every 15 s, a few at a time", async () => {
+      const { reporter, told, turn, turnSome } = reporterOfMany(500);
+      await turn("Current");
+      told.length = 0;
+      // A hundredth of the objects every 150 ms, for ten minutes: forty changes of each.
+      for (let turned = 0; turned < 40 * 500; turned += 5) {
+        await turnSome(turned % 500, 5, "InProgress", `change ${turned}`);
+        await vi.advanceTimersByTimeAsync(150);
+      }
+      // Those that made it a storm were told at once.
+      expect(told.length).toBeGreaterThan(4 * 500);
+      expect(told.length).toBeLessThan(5 * 500 + 100);
+      reporter.close();
+    });
+
+    it("tells each object every two minutes where all of them change every 15 s, all at once", async () => {
+      const { reporter, told, turn } = reporterOfMany(500);
+      await turn("Current");
+      told.length = 0;
+      for (let step = 0; step < 40; step++) {
+        await turn("InProgress", `${step}`);
+        await vi.advanceTimersByTimeAsync(15_000);
+      }
+      expect(told.length).toBeGreaterThan(3 * 500);
+      expect(told.length).toBeLessThan(6 * 500);
+      reporter.close();
+    });
+
+    it("lets no object wait for longer than two minutes, though all others change with it", async () => {
+      const { reporter, told, turn } = reporterOfMany(200);
+      await turn("Current");
+      told.length = 0;
+      for (let step = 0; step < 119; step++) {
+        await turn("InProgress", `${step}`);
+        await vi.advanceTimersByTimeAsync(1_000);
+      }
+      expect(told).toEqual([]);
+      await turn("InProgress", "119");
+      await vi.advanceTimersByTimeAsync(1_000);
+      expect(told).toHaveLength(200);
+      reporter.close();
+    });
+
+    it("tells at once what is broken, and, when it is calm, what is of a few", async () => {
       const { reporter, told, turn } = reporterOfMany(300);
       await turn("Current");
       told.length = 0;
@@ -143,10 +204,26 @@ describe("a fleet's reporter", () => {
       expect(told).toEqual([]);
       await turn("Failed", "broken", 3);
       expect(told.splice(0)).toEqual([Health.FAILED, Health.FAILED, Health.FAILED]);
-      await vi.advanceTimersByTimeAsync(10_100);
+      await vi.advanceTimersByTimeAsync(20_100);
       expect(told.splice(0)).toHaveLength(297);
       await turn("Current", "", 2);
       expect(told).toEqual([Health.CURRENT, Health.CURRENT]);
+      reporter.close();
+    });
+
+    it("tells what waited as soon as there is room again, when the disk was full at the end of the storm", async () => {
+      const { reporter, told, turn, disk } = reporterOfMany(300);
+      await turn("Current");
+      told.length = 0;
+      await turn("InProgress", "on its way");
+      disk.isFull = true;
+      await vi.advanceTimersByTimeAsync(20_100);
+      expect(told).toEqual([]);
+      expect(reporter.isQuiet).toBe(false);
+      disk.isFull = false;
+      await vi.advanceTimersByTimeAsync(2_000);
+      expect(told).toHaveLength(300);
+      expect(reporter.isQuiet).toBe(true);
       reporter.close();
     });
 

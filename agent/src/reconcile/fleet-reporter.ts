@@ -22,6 +22,7 @@ import type { Log } from "../log.ts";
 import type { FleetRun } from "./fleet-run.ts";
 import { cut, healthDeadline, objectState, totals, type Totals } from "./object-state.ts";
 import { ReportPace } from "./report-pace.ts";
+import { StormFold } from "./storm-fold.ts";
 import { severityCode, timestamp, wireDrift } from "./report-words.ts";
 
 /** Where reports go: durable when the promise resolves. */
@@ -72,7 +73,7 @@ const recordRetryMs = 2_000;
 /**
  * Folds what changes in one fleet into reports, at a pace of their own (ReportPace); only objects that changed, summary and bundles whole, events one by one.
  * Nothing changed: nothing is recorded. When the health of very many objects goes up and down at once, summary and bundles go on saying so, and the objects
- * one by one say within stormFoldMs where they have come to.
+ * one by one say where they have come to when it is calm again, at the latest after stormFoldMaxMs (StormFold).
  */
 export class FleetReporter {
   readonly #run: FleetRun;
@@ -87,11 +88,10 @@ export class FleetReporter {
   #lastTotals = "";
   readonly #pace = new ReportPace();
   #isPlanning = false;
-  /** Objects of a storm, whose health is told when it has calmed down; and until when that waits (performance.now()). */
-  readonly #late = new Set<ObjectKey>();
-  #lateUntil = Infinity;
-  #mild = { count: 0, since: -Infinity };
-  #lateTimer: NodeJS.Timeout | undefined;
+  readonly #storm = new StormFold();
+  #stormTimer: NodeJS.Timeout | undefined;
+  /** What had waited for the end of a storm could not be recorded: it does not wait once more. */
+  #owesAll = false;
   #timer: NodeJS.Timeout | undefined;
   #healthTimer: NodeJS.Timeout | undefined;
   #flushing: Promise<void> | undefined;
@@ -162,7 +162,7 @@ export class FleetReporter {
 
   /** Whether nothing waits to be recorded. */
   get isQuiet(): boolean {
-    return this.#timer === undefined && this.#flushing === undefined && this.#late.size === 0;
+    return this.#timer === undefined && this.#flushing === undefined && this.#storm.waiting.size === 0;
   }
 
   /** Record what is waiting, now; `whole` with what waits for the end of a storm. Never throws: what could not be recorded waits for the next try. */
@@ -170,7 +170,7 @@ export class FleetReporter {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     while (this.#flushing) await this.#flushing;
-    this.#flushing = this.#record(whole || performance.now() >= this.#lateUntil).finally(() => {
+    this.#flushing = this.#record(whole || this.#owesAll || this.#storm.isDue).finally(() => {
       this.#flushing = undefined;
     });
     await this.#flushing;
@@ -200,7 +200,7 @@ export class FleetReporter {
     this.#closed = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#healthTimer);
-    clearTimeout(this.#lateTimer);
+    clearTimeout(this.#stormTimer);
     this.#timer = undefined;
   }
 
@@ -240,13 +240,13 @@ export class FleetReporter {
     this.changed();
   }
 
-  async #record(isStormOver: boolean): Promise<void> {
+  async #record(tellsAll: boolean): Promise<void> {
     const startedAt = performance.now();
     const now = Date.now();
     const whole = totals(this.#run, now);
     // What the totals give rise to (the end of the path, a bundle's health) is part of this very report.
     this.#onTotals(whole);
-    const changed = this.#changedObjects(now, isStormOver);
+    const changed = this.#changedObjects(now, tellsAll);
     const states = changed.map(({ state }) => state);
     const hashes = changed.map(({ key, before }) => [key, before] as const);
     const taken = { touched: [...this.#touched, ...hashes.map(([key]) => key)], gone: [...this.#gone], events: this.#takeEvents(), phases: this.#phases };
@@ -274,6 +274,7 @@ export class FleetReporter {
         await this.#sink.record({ case: "fleet", value: report }, this.#run.target?.traceparent || undefined);
       }
       this.#lastTotals = digest;
+      if (tellsAll) this.#owesAll = false;
     } catch (error) {
       if ((error as { code?: unknown }).code === "ReportTooLarge") {
         // Cut by construction: this is a defect, and trying again would only repeat it. A snapshot brings the state.
@@ -286,6 +287,7 @@ export class FleetReporter {
         const object = this.#run.objects.get(key);
         if (object) object.reported = before;
       }
+      if (tellsAll) this.#owesAll = true;
       for (const key of taken.touched) this.#touched.add(key);
       for (const [key, id] of taken.gone) this.#gone.set(key, id);
       this.#events = [...taken.events, ...this.#events];
@@ -295,25 +297,27 @@ export class FleetReporter {
   }
 
   /** What is told of objects now. Of a storm only what is more than health on its way. */
-  #changedObjects(now: number, isStormOver: boolean): { readonly key: ObjectKey; readonly state: Packed<ObjectState>; readonly before: string }[] {
+  #changedObjects(now: number, tellsAll: boolean): { readonly key: ObjectKey; readonly state: Packed<ObjectState>; readonly before: string }[] {
     const changed: { key: ObjectKey; state: Packed<ObjectState>; before: string; word: string }[] = [];
     const mild = new Set<ObjectKey>();
-    for (const key of isStormOver ? new Set([...this.#touched, ...this.#late]) : this.#touched) {
+    const looked = tellsAll ? new Set([...this.#touched, ...this.#storm.waiting]) : this.#touched;
+    let moves = 0;
+    for (const key of looked) {
       const object = this.#run.objects.get(key);
-      this.#late.delete(key);
       if (!object) continue;
       const state = packed(ObjectStateSchema, create(ObjectStateSchema, objectState(this.#run, object, now)));
       const word = told(state);
+      const isMild = isOnItsWay(state.message) && sameBut(word, object.reported);
+      // What came back to where it was told to be has moved too.
+      if (isMild && this.#touched.has(key) && (this.#storm.waiting.has(key) || word !== object.reported)) moves += 1;
       if (word === object.reported) continue;
       changed.push({ key, state, before: object.reported, word });
-      if (isOnItsWay(state.message) && sameBut(word, object.reported)) mild.add(key);
+      if (isMild) mild.add(key);
     }
-    const isStorm = !isStormOver && (this.#late.size > 0 || this.#mildLately() + mild.size >= engineLimits.stormObjects);
-    if (isStorm) this.#tellLater(mild);
-    else {
-      this.#mild.count += mild.size;
-      if (this.#late.size === 0) this.#calmDown();
-    }
+    const isStorm = this.#storm.moved(moves) && !tellsAll;
+    if (isStorm) this.#storm.wait(mild);
+    for (const key of looked) if (!isStorm || !mild.has(key)) this.#storm.settle(key);
+    this.#watchStorm();
     const toTell = isStorm ? changed.filter(({ key }) => !mild.has(key)) : changed;
     for (const { key, word } of toTell) {
       const object = this.#run.objects.get(key);
@@ -322,25 +326,16 @@ export class FleetReporter {
     return toTell;
   }
 
-  /** Told of health alone since the window began: a storm may come in small parts. */
-  #mildLately(): number {
-    const now = performance.now();
-    if (now - this.#mild.since > engineLimits.stormFoldMs) this.#mild = { count: 0, since: now };
-    return this.#mild.count;
-  }
-
-  #tellLater(keys: ReadonlySet<ObjectKey>): void {
-    for (const key of keys) this.#late.add(key);
-    if (this.#lateUntil < Infinity) return;
-    this.#lateUntil = performance.now() + engineLimits.stormFoldMs;
-    this.#lateTimer = setTimeout(() => void this.flush(true), engineLimits.stormFoldMs);
+  #watchStorm(): void {
+    const { lookInMs } = this.#storm;
+    if (lookInMs === undefined || this.#closed) return;
+    this.#stormTimer ??= setTimeout(() => {
+      this.#stormTimer = undefined;
+      if (this.#storm.look()) void this.flush(true);
+      else this.#watchStorm();
+    }, lookInMs);
     // Nobody waits for it: a process that ends says it all.
-    this.#lateTimer.unref();
-  }
-
-  #calmDown(): void {
-    clearTimeout(this.#lateTimer);
-    this.#lateUntil = Infinity;
+    this.#stormTimer.unref();
   }
 
   #takeEvents(): ClusterEvent[] {

@@ -67,7 +67,8 @@ export async function beginRollout(client: pg.ClientBase, wanted: RolloutToBegin
   const isImmediate = phase === "Running" && wanted.plan === undefined && (await hasNoPins(client, fleet));
   if (!isImmediate) await stage(client, wanted);
   await dropOldest(client, fleet);
-  await notify(client, "flotilla_rollouts", { fleets: [fleet] });
+  // One that is released at once by who began it is not looked at meanwhile: that would read all clusters to find nothing, and wait for the release.
+  if (!isImmediate) await notify(client, "flotilla_rollouts", { fleets: [fleet] });
   return { id, phase, isImmediate };
 }
 

@@ -10,7 +10,7 @@ import {
   type TrustReceipt,
 } from "@flotilla/proto/gen/link";
 import { type Encoded, encodeOnce } from "@flotilla/proto/grpc";
-import { maxBodiesPerRequest, maxGrpcMessageBytes, maxTrustedCas } from "@flotilla/proto/limits";
+import { maxBodiesPerRequest, maxGrpcMessageBytes, maxTrustedCas, maxUnaskedBodies, maxUnaskedBodyBytes } from "@flotilla/proto/limits";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type ServerDuplexStream, status } from "@grpc/grpc-js";
 import { type Span, SpanStatusCode, type Tracer } from "@opentelemetry/api";
@@ -81,6 +81,12 @@ function digestsOf(bundles: readonly TargetBundle[]): ReadonlySet<string> {
   return known;
 }
 
+/** Bodies that go before a target; being read until there are chunks. */
+interface Ahead {
+  readonly target: ReleasedTarget;
+  chunks: Encoded[] | undefined;
+}
+
 /** Bodies that one agent may have waiting: two requests' worth. */
 const wantedMax = 2 * maxBodiesPerRequest;
 
@@ -115,6 +121,10 @@ export class Session {
   /** What this cluster may ask for, per fleet: the digests of its own targets. */
   readonly #digests = new Map<string, ReadonlySet<string>>();
   readonly #sending = new Map<string, Sending>();
+  /** Per fleet, bodies that the agent is known to hold; only where it takes others unasked. */
+  readonly #kept = new Map<string, ReadonlySet<string>>();
+  readonly #ahead = new Map<string, Ahead>();
+  #takesUnasked = false;
   readonly #wanted = new Set<string>();
   readonly #refusedBodies: { digest: string; reason: string }[] = [];
   #body: { digest: string; body: EncodedBody; next: number } | undefined;
@@ -150,6 +160,7 @@ export class Session {
       this.#holds.set(fleet, { generation, digest, releasedAt: releasedAt && timestampDate(releasedAt) });
     const { hubId, hubVersion, heartbeatIntervalMs, heartbeatDeadlineMs } = this.#holder;
     this.#toldWatermark = watermark;
+    this.#takesUnasked = hello.takesBodiesUnasked;
     if (hello.caHashes.length > 0) this.#toldTrust = this.#holder.trustedCas;
     this.#welcome = create(ConnectResponseSchema, {
       message: {
@@ -178,6 +189,7 @@ export class Session {
       this.#digests.set(target.fleet, digestsOf(target.bundles));
       const held = this.#holds.get(target.fleet);
       const verdict = held ? compareHeld(held, target) : "older";
+      if (verdict === "same") this.#noteKept(target);
       if (verdict === "same") continue;
       // The agent would refuse it: a generation goes up, and stands for one content.
       if (held !== undefined && verdict === "ahead") {
@@ -272,6 +284,7 @@ export class Session {
     for (const { span } of this.#sending.values()) span.end();
     this.#sending.clear();
     this.#targets.clear();
+    this.#ahead.clear();
     this.#wanted.clear();
     this.#body = undefined;
     if (answers) this.#call.end();
@@ -330,6 +343,7 @@ export class Session {
       this.#holder.log.warn({ cluster: this.peer.cluster, fleet, generation: String(generation), refusal: error }, "the agent refused a target");
     }
     span.end();
+    if (error === "") this.#noteKept(target);
     this.#holder.sent({
       fleet,
       revision: target.revision,
@@ -393,6 +407,11 @@ export class Session {
 
   #nextTarget(): Encoded | undefined {
     for (const [fleet, target] of this.#targets) {
+      const ahead = this.#aheadOf(target);
+      if (ahead !== undefined && ahead.chunks === undefined) continue;
+      const chunk = ahead?.chunks?.shift();
+      if (chunk !== undefined) return chunk;
+      this.#ahead.delete(fleet);
       this.#targets.delete(fleet);
       this.#holds.set(fleet, { generation: target.generation, digest: target.digest, releasedAt: target.releasedAt });
       this.#sending.get(fleet)?.span.end();
@@ -411,6 +430,48 @@ export class Session {
       return message;
     }
     return undefined;
+  }
+
+  #noteKept({ fleet, bundles }: ReleasedTarget): void {
+    if (this.#takesUnasked) this.#kept.set(fleet, digestsOf(bundles));
+  }
+
+  /** What the agent lacks goes before the target where that is known and little: it need not ask. Undefined when nothing does. */
+  #aheadOf(target: ReleasedTarget): Ahead | undefined {
+    const known = this.#ahead.get(target.fleet);
+    if (known?.target === target) return known;
+    const digests = this.#lackingOf(target);
+    // Bodies are not interleaved.
+    if (digests.length === 0 || this.#body !== undefined) return undefined;
+    const ahead: Ahead = { target, chunks: undefined };
+    this.#ahead.set(target.fleet, ahead);
+    void this.#readAhead(ahead, digests);
+    return ahead;
+  }
+
+  /** None where it is not known what the agent holds, or it lacks much: then it asks. */
+  #lackingOf({ fleet, bundles }: ReleasedTarget): readonly string[] {
+    if (!this.#kept.has(fleet)) return [];
+    const kept = [...this.#kept.values()];
+    const lacking = bundles.filter(({ digest }) => !kept.some((held) => held.has(digest)));
+    if (lacking.length > maxUnaskedBodies || lacking.some(({ bodyBytes }) => bodyBytes > maxUnaskedBodyBytes)) return [];
+    return [...new Set(lacking.map(({ digest }) => digest))];
+  }
+
+  async #readAhead(ahead: Ahead, digests: readonly string[]): Promise<void> {
+    const chunks: Encoded[] = [];
+    try {
+      for (const digest of digests) {
+        const body = await this.#holder.loadBody(digest);
+        if (body !== undefined && body.bytes <= maxUnaskedBodyBytes) chunks.push(...body.chunks);
+      }
+    } catch (error) {
+      // The target goes without it; the agent asks, and hears why.
+      this.#holder.log.warn({ cluster: this.peer.cluster, error: (error as Error).message }, "a body could not be read before it is asked for");
+    }
+    // A body that the agent asked for meanwhile is not interrupted.
+    ahead.chunks = this.#body === undefined ? chunks : [];
+    this.#pump();
   }
 
   #nextChunk(): Encoded | undefined {

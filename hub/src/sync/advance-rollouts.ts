@@ -161,6 +161,8 @@ class AdvanceLoop {
     clock.running = undefined;
     clock.notBefore = performance.now() + Math.max(rolloutLookMinMs, Math.min(tookMs * rolloutLookFactor, rolloutLookMaxMs));
     if (clock.again) this.#lookAt(name, 0);
+    // Its clusters go on reporting, and each look reads all of them. Who begins something says so.
+    else if (again === "over") this.#fleets.delete(name);
     else if (again !== undefined) this.#lookAt(name, again);
   }
 }

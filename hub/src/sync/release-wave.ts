@@ -74,8 +74,11 @@ export interface ReleaseWaveJob {
   readonly gitRevision: string | undefined;
 }
 
-/** When a fleet is to be looked at again though nothing is heard of it: milliseconds from now; undefined when only news can change anything. */
-export type LookAgain = number | undefined;
+/**
+ * When a fleet is to be looked at again though nothing is heard of it: milliseconds from now; undefined when only news can change anything; "over" when reports of its
+ * clusters cannot either: nothing is open, waits or is pinned.
+ */
+export type LookAgain = number | undefined | "over";
 
 /**
  * Steps 6 and 7 of ARCHITECTURE.md for one fleet: decide what its rollout does next, and do it, until there is nothing to do but wait.
@@ -84,14 +87,15 @@ export type LookAgain = number | undefined;
 export async function releaseWave(ports: ReleaseWavePorts, job: ReleaseWaveJob): Promise<LookAgain> {
   for (let steps = 0; steps < rolloutStepsMax; steps += 1) {
     const state = await ports.readFleetRollout(job.fleet);
-    if (state === undefined || state.isDeleting) return undefined;
+    if (state === undefined || state.isDeleting) return "over";
     const result = await act(ports, job, state);
+    if (result === "over") return result;
     if (result !== "again") return result.until === undefined ? undefined : Math.max(0, result.until - state.now);
   }
   return 0;
 }
 
-type Acted = "again" | { readonly until: number | undefined };
+type Acted = "again" | "over" | { readonly until: number | undefined };
 
 async function act(ports: ReleaseWavePorts, job: ReleaseWaveJob, state: FleetRollout): Promise<Acted> {
   const { open, queued, held, pins, settled } = state;
@@ -129,7 +133,7 @@ async function act(ports: ReleaseWavePorts, job: ReleaseWaveJob, state: FleetRol
         "placement",
       );
     else await settle(ports, job, state, joiners(state), "joined");
-    return { until: undefined };
+    return queued === undefined && pins.size === 0 ? "over" : { until: undefined };
   }
   await settle(ports, job, state, joiners(state), "joined");
   return advance(ports, job, state, open);
