@@ -165,11 +165,12 @@ describe("the verdicts of chaos on what agents wrote", () => {
       expect(judged(times(6).map((at) => change(at, { object: "c-1" })))).toEqual([]);
     });
 
-    it("find a sixth within ten minutes, unless the agent was killed in between", () => {
+    it("find a sixth within ten minutes, unless the agent was killed in between, or may not have had an answer", () => {
       const six = times(6).map((at) => change(at));
       expect(judged(six)).toEqual(tooMany);
-      const killed = (cluster: string) => [{ name: "agent killed", cluster, from: first + 500, to: first + 600 }];
-      expect(judged(six, [told], killed("c"))).toEqual([]);
+      const killed = (cluster: string, name = "agent killed") => [{ name, cluster, from: first + 500, to: first + 600 }];
+      for (const name of ["agent killed", "API server killed", "wire to an API server damaged"]) expect(judged(six, [told], killed("c", name))).toEqual([]);
+      expect(judged(six, [told], killed("c", "agent stopped and woken"))).toEqual(tooMany);
       expect(judged(six, [told], killed("other"))).toEqual(tooMany);
     });
 
