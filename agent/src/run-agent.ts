@@ -11,8 +11,8 @@ import { type AgentConfig, UsageError } from "./config.ts";
 import { mainLimits, reportLimits } from "./limits.ts";
 import type { CommandReply } from "./link/command-gate.ts";
 import { enrol, EnrolError } from "./link/enrol.ts";
-import { enrolAgain, tokenHashOf } from "./link/enrol-again.ts";
-import { type Identity, type LinkHandlers, openLink } from "./link/link.ts";
+import { type EnrolledAgain, enrolAgain, tokenHashOf } from "./link/enrol-again.ts";
+import { type Identity, type LinkHandlers, type LinkOptions, openLink } from "./link/link.ts";
 import type { Log } from "./log.ts";
 import { answerPreview } from "./reconcile/answer-preview.ts";
 import { GateAnswers } from "./reconcile/answer-gates.ts";
@@ -48,7 +48,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     log.info({ server: endpoint.url.origin, from: endpoint.source, kubernetes: facts.kubernetesVersion, version: agentVersion }, "the agent starts");
     const state = new StateObjects(client);
     const identityStore = options.identity === "file" ? identityInFile(join(options.stateDir, "identity.json")) : identityInCluster(state);
-    const identity = await establishIdentity(options, state, identityStore);
+    const { identity, enrolAnew } = await establishIdentity(options, state, identityStore);
     const { cluster } = identity;
 
     const tracer = await openTracer(process.env, { "flotilla.cluster": cluster, "service.version": agentVersion });
@@ -76,6 +76,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       agentVersion,
       tracer,
       onRenewCredentials,
+      ...(enrolAnew && { enrolAnew }),
     });
     closing.push(() => link.close());
     const publisher: Publisher = startPublisher({ outbox, credentials: (key) => link.issueBrokerCredentials(key), log });
@@ -88,12 +89,19 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   }
 }
 
+interface Established {
+  readonly identity: Identity;
+  /** Where the hub could not be asked about the token. */
+  readonly enrolAnew?: NonNullable<LinkOptions["enrolAnew"]>;
+}
+
 /**
- * The identity that is kept, or a new one for the token: for the first, or for one that is not the token that the kept one came by.
+ * The identity that is kept, or a new one for the token: for the first, or for one that is not the token that the kept one came by. What is kept goes on when
+ * the hub is away, and the link tries the token again.
  *
  * @throws UsageError when there is neither; EnrolError when the hub refuses the token.
  */
-async function establishIdentity(options: AgentOptions, state: StateObjects, home: StoredIdentityHome): Promise<Identity> {
+async function establishIdentity(options: AgentOptions, state: StateObjects, home: StoredIdentityHome): Promise<Established> {
   const { hub, token, caHash, cluster, log, stopping } = options;
   if (options.identity === "secret") await untilDone(() => state.ensureNamespace(), "make its namespace", log, stopping);
   const kept = await untilDone(() => home.load(), "read its identity", log, stopping);
@@ -105,10 +113,14 @@ async function establishIdentity(options: AgentOptions, state: StateObjects, hom
   const enrolWith = (options: { hub: string; token: string; caHash: string }) =>
     enrol({ address: options.hub, token: options.token, caHash: options.caHash, agentVersion, tracer: idOnlyTracer });
   if (kept) {
-    if (hub === undefined || token === undefined || caHash === undefined) return kept;
-    const next = await enrolAgain(kept, token, () => enrolWith({ hub, token, caHash }), log);
-    if (next !== kept) await untilDone(() => home.save(next), "keep its identity", log, stopping);
-    return next;
+    if (hub === undefined || token === undefined || caHash === undefined) return { identity: kept };
+    const enrolAnew = async (before: Identity): Promise<EnrolledAgain> => {
+      const enrolled = await enrolAgain(before, token, () => enrolWith({ hub, token, caHash }), log);
+      if (enrolled.identity !== before) await untilDone(() => home.save(enrolled.identity), "keep its identity", log, stopping);
+      return enrolled;
+    };
+    const { identity, waits } = await enrolAnew(kept);
+    return waits ? { identity, enrolAnew } : { identity };
   }
   if (hub === undefined || token === undefined || caHash === undefined) {
     throw new UsageError("this agent has no identity yet: give --hub, --token and --ca-hash as printed by 'fleet cluster add'");
@@ -119,7 +131,7 @@ async function establishIdentity(options: AgentOptions, state: StateObjects, hom
     throw new UsageError(`the token is for cluster "${identity.cluster}", --cluster says "${cluster}"`);
   await untilDone(() => home.save(identity), "keep its identity", log, stopping);
   log.info({ cluster: identity.cluster, hub }, "enrolled");
-  return identity;
+  return { identity };
 }
 
 function handlersOf(engine: Engine, gates: GateAnswers, facts: ClusterFacts, { log, onLink }: AgentOptions): LinkHandlers {

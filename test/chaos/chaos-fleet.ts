@@ -26,9 +26,18 @@ spec:
       path: stock
 `;
 
+/** In one bundle an object that no API server takes: a key may not have blanks. It is never there, so that nothing but its own bundle may wait for it. */
+const brokenFile = { bundle: "web", path: "deploy/web/broken.yaml" } as const;
+const brokenObject = `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: broken, namespace: default }\ndata: { "not a key": "1" }\n`;
+
+/** Whether a broken object may keep this one waiting: it is of the same bundle. */
+export function isBesideBroken(name: string): boolean {
+  return bundleOf(name) === brokenFile.bundle;
+}
+
 /** The whole repository, as a commit's changes over whatever was there. */
-export function filesOf(contents: Contents, before: Contents = new Map()): GitChanges {
-  const files: GitChanges = { "deploy/fleet.yaml": fleetFile };
+export function filesOf(contents: Contents, before: Contents = new Map(), hasBroken = false): GitChanges {
+  const files: GitChanges = { "deploy/fleet.yaml": fleetFile, [brokenFile.path]: hasBroken ? brokenObject : null };
   for (const name of before.keys()) if (!contents.has(name)) files[pathOf(name)] = null;
   for (const [name, value] of contents) {
     const tone = bundleOf(name) === "stock" ? "" : `, tone: "\${tone}"`;

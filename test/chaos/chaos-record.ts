@@ -7,6 +7,18 @@ export interface Pushed {
   readonly revision: string;
   readonly contents: Contents;
   readonly at: number;
+  /** It has an object that every API server refuses. */
+  readonly hasBroken?: boolean;
+}
+
+/**
+ * One cluster is struck for a while, and nothing else is: when it began, all others had what Git said, so that what struck them before is not felt any more.
+ * Times are epoch milliseconds.
+ */
+export interface Siege {
+  readonly cluster: string;
+  readonly from: number;
+  readonly to: number;
 }
 
 /** One fault, from its beginning until it was undone. Times are epoch milliseconds. */
@@ -41,6 +53,7 @@ export interface LabelWrites {
 export interface ChaosRecord {
   readonly pushed: Pushed[];
   readonly faults: FaultSpan[];
+  readonly sieges: Siege[];
   /** What Postgres lost; the verdicts ask nothing of it. */
   readonly lostTails: LostTail[];
   /** Edits and deletes by hand that an API server answered. */

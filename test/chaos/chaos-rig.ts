@@ -2,7 +2,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type AgentProcess, startAgent } from "../harness/agent-process.ts";
 import { type GitRepository, type GitServer, startGitServer } from "../harness/git-server.ts";
-import { type HubProcess, startHub } from "../harness/hub-process.ts";
+import type { HubProcess } from "../harness/hub-process.ts";
 import { type KubeCluster, startKubeCluster } from "../harness/kube-cluster.ts";
 import { removeFolder, scratchFolder } from "../harness/scratch-folder.ts";
 import { mountSmallDisk, type SmallDisk } from "../harness/small-disk.ts";
@@ -12,9 +12,12 @@ import { waitFor } from "../harness/wait-for.ts";
 import { buildWrongClock } from "../harness/wrong-clock.ts";
 import { filesOf, type Contents } from "./chaos-fleet.ts";
 import { OutboxTap } from "./outbox-tap.ts";
+import { type Hubs, startHubs } from "./start-hubs.ts";
 
 export interface ChaosRigOptions {
   readonly seed: number;
+  /** 1, or 2 that share their servers. */
+  readonly hubs: number;
   /** Clusters with a real API server and an agent process each. */
   readonly real: number;
   /** Simulated ones with the real agent in a crowd's process. */
@@ -33,20 +36,13 @@ export interface RealMember {
 }
 
 /** A whole system whose every wire can be damaged. */
-export interface ChaosRig {
+export interface ChaosRig extends Hubs {
   readonly folder: string;
   readonly git: GitServer;
   readonly repository: GitRepository;
-  readonly hub: HubProcess;
   readonly members: readonly RealMember[];
   readonly crowd: Crowd;
   readonly tap: OutboxTap;
-  /** Between agents and the hub, and between agents and the broker. */
-  readonly wires: { readonly link: TcpProxy; readonly broker: TcpProxy };
-  /** Pid of a server that the hub runs for itself. */
-  serverPid(server: "nats" | "postgres"): Promise<number>;
-  readonly brokerStore: string;
-  readonly postgresStore: string;
   /** Small disks of their own for the hub's data and each real agent's state; undefined where none can be mounted. */
   readonly disks: { readonly hub: SmallDisk; readonly agents: ReadonlyMap<string, SmallDisk> } | undefined;
   stop(): Promise<void>;
@@ -58,10 +54,8 @@ const clocksOff = [600, -600, 26 * 3_600, -50 * 60];
 /** Postgres keeps up to 512 MiB of its log; an outbox is kept under 100 MiB, and is empty most of the time. */
 const [hubDiskMiB, agentDiskMiB] = [768, 16];
 
-/** Agents know the hub by this address, where only wires listen; it listens itself on 127.0.0.1. */
-const outside = "127.0.0.2";
-
-export async function startChaosRig({ seed, real, simulated, contents }: ChaosRigOptions): Promise<ChaosRig> {
+export async function startChaosRig(options: ChaosRigOptions): Promise<ChaosRig> {
+  const { seed, real, simulated, contents } = options;
   const folder = await scratchFolder("chaos");
   const started: { stop(): Promise<void> }[] = [];
   const kept = <T extends { stop(): Promise<void> }>(server: T): T => {
@@ -82,22 +76,11 @@ export async function startChaosRig({ seed, real, simulated, contents }: ChaosRi
     };
     const hubDisk = await disk("hub", hubDiskMiB);
     const agentDisks = new Map<string, SmallDisk>();
-    const dataDir = join(hubDisk?.folder ?? folder, "hub");
-    const hub = kept(
-      await startHub({
-        dataDir,
-        folder,
-        build: "bundle",
-        ownPostgres: true,
-        args: ["--public-address", outside, "--enrol-per-second", "200", "--log-level", "warn"],
-      }),
-    );
-    const wire = async (port: number) => kept(await startTcpProxy({ host: outside, port, target: { host: "127.0.0.1", port }, seed }));
-    await wire(hub.ports.enrol);
-    const wires = { link: await wire(hub.ports.link), broker: await wire(hub.ports.nats) };
+    const hubs = await startHubs({ count: options.hubs, folder, storeFolder: hubDisk?.folder ?? folder, seed, kept });
+    const { api } = hubs;
     const repository = await git.createRepository("chaos");
     await repository.commit(filesOf(contents));
-    await hub.api.createFleet({ name: "chaos", repository: repository.url, path: "deploy", ref: { branch: "main" }, selector: {}, pollIntervalMs: 2_000 });
+    await api.createFleet({ name: "chaos", repository: repository.url, path: "deploy", ref: { branch: "main" }, selector: {}, pollIntervalMs: 2_000 });
     const tap = new OutboxTap();
     const members: RealMember[] = [];
     const wrongClock = await buildWrongClock(folder);
@@ -109,24 +92,30 @@ export async function startChaosRig({ seed, real, simulated, contents }: ChaosRi
       const agentDisk = hubDisk && (await disk(name, agentDiskMiB));
       if (agentDisk) agentDisks.set(name, agentDisk);
       const stateDir = join(agentDisk?.folder ?? folder, `agent-${name}`);
-      members.push(await startMember(name, { hub, folder, stateDir, tap, kept, seed: seed + index, clockOff, agentEnv }));
+      members.push(
+        await startMember(name, {
+          hub: hubs.hubs[index % hubs.hubs.length] as HubProcess,
+          folder,
+          stateDir,
+          tap,
+          kept,
+          seed: seed + index,
+          clockOff,
+          agentEnv,
+        }),
+      );
     }
     const labels = (index: number) => ({ env: index % 2 === 0 ? "dev" : "prod" });
-    const crowd = kept(await startCrowd({ api: hub.api, count: simulated, folder, labels, processes: 1, seed }));
+    const crowd = kept(await startCrowd({ api, count: simulated, folder, labels, processes: 1, seed }));
     for (const name of crowd.names) tap.watch(name, join(crowd.stateDir(name), "outbox"));
-    const pidFiles = { nats: join(dataDir, "nats", "nats-server.pid"), postgres: join(dataDir, "postgres", "postgres.pid") };
     return {
       folder,
       git,
       repository,
-      hub,
       members,
       crowd,
       tap,
-      wires,
-      serverPid: async (server) => Number.parseInt(await readFile(pidFiles[server], "utf8"), 10),
-      brokerStore: join(dataDir, "nats"),
-      postgresStore: join(dataDir, "postgres"),
+      ...hubs,
       disks: hubDisk && { hub: hubDisk, agents: agentDisks },
       stop,
     };

@@ -5,7 +5,7 @@ import { type ChaosOutcome, runChaos } from "./run-chaos.ts";
 
 /**
  * A whole system under random traffic and faults, and what became of each guarantee: `npm run chaos`, see docs/chaos.md.
- * `--minutes N` (3), `--hours N`, `--seed S`, `--real N` (2), `--simulated N` (24).
+ * `--minutes N` (3), `--hours N`, `--seed S`, `--hubs 1|2` (1 for an odd seed, 2 for an even one), `--real N` (2), `--simulated N` (24), `--only WORDS` (faults with these words in their names).
  */
 
 const { values } = parseArgs({
@@ -13,6 +13,8 @@ const { values } = parseArgs({
     minutes: { type: "string", default: "3" },
     hours: { type: "string" },
     seed: { type: "string" },
+    hubs: { type: "string" },
+    only: { type: "string" },
     real: { type: "string", default: "2" },
     simulated: { type: "string", default: "24" },
   },
@@ -27,14 +29,18 @@ let seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : num
 let isBroken = false;
 for (let leftMs = totalMs; leftMs > 0; leftMs -= runMs) {
   const durationMs = Math.min(runMs, leftMs);
-  const again = `npm run chaos -- --seed ${seed} --minutes ${(durationMs / 60_000).toFixed(1)} --real ${values.real} --simulated ${values.simulated}`;
+  const hubs = values.hubs === undefined ? 2 - (seed % 2) : number("--hubs", values.hubs);
+  if (hubs !== 1 && hubs !== 2) throw new Error(`--hubs is ${hubs}; it takes 1 or 2`);
+  const again = `npm run chaos -- --seed ${seed} --minutes ${(durationMs / 60_000).toFixed(1)} --hubs ${hubs} --real ${values.real} --simulated ${values.simulated}${values.only === undefined ? "" : ` --only "${values.only}"`}`;
   const historyFile = join(tmpdir(), `flotilla-chaos-${seed}.jsonl`);
   say(`seed ${seed}; play it again: ${again}`);
   const outcome = await runChaos({
     seed,
     durationMs,
+    hubs,
     real: number("--real", values.real),
     simulated: number("--simulated", values.simulated),
+    only: values.only,
     historyFile,
     say,
   });

@@ -36,13 +36,19 @@ export const identityFaults: readonly FaultDriver[] = [
         return { cluster: name, what: said };
       } finally {
         // Without one it would stay away for good.
-        const { token } = await rig.hub.api.request<Enrolment>("POST", `/api/v1/clusters/${name}/tokens`);
+        const { token } = await rig.api.request<Enrolment>("POST", `/api/v1/clusters/${name}/tokens`);
         if (agent.running) await agent.stop();
         await agent.restart(undefined, token);
+        // A certificate that a database forgets takes another token.
+        await waitFor(async () => isBack(await readFile(agent.logFile, "utf8"), agent.pid), { what: `the return of ${name}`, timeoutMs: 60_000 });
       }
     },
   },
 ];
+
+function isBack(log: string, pid: number): boolean {
+  return log.split("\n").some((one) => one.includes(`"pid":${pid},`) && one.includes("connected to the hub") && !one.includes("not connected"));
+}
 
 /** Of one life of the agent: its log has all of them. What its certificate says is over only by a clock that may be wrong. */
 function whyTurnedAway(log: string, pid: number): string | undefined {
@@ -51,11 +57,11 @@ function whyTurnedAway(log: string, pid: number): string | undefined {
 }
 
 /** The hub's own CA signs a certificate that is soon over, and the agent finds it as its own. @returns when it is over, epoch ms. */
-async function leaveCertificate({ hub, postgresStore }: ChaosRig, { name, kube }: RealMember): Promise<number> {
+async function leaveCertificate({ encryptionKeyFile, postgresStore }: ChaosRig, { name, kube }: RealMember): Promise<number> {
   const text = async (file: string) => (await readFile(join(postgresStore, file), "utf8")).trim();
   const pool = new pg.Pool({ connectionString: `postgres://flotilla:${await text("password")}@127.0.0.1:${await text("port")}/flotilla`, max: 2 });
   pool.on("error", () => undefined);
-  const authorities = await openAuthorities(openAuthorityStore(pool, await openSealing(join(hub.dataDir, "encryption-key"))), {
+  const authorities = await openAuthorities(openAuthorityStore(pool, await openSealing(encryptionKeyFile)), {
     ...quietLog,
     error: () => undefined,
   });

@@ -15,7 +15,7 @@ export interface Released {
 
 export async function releasesOf(rig: ChaosRig): Promise<Released[]> {
   const each = rig.members.map(async ({ name }) => {
-    const { items } = await rig.hub.api.request<Page<ReleaseRow>>("GET", `/api/v1/releases?fleet=chaos&cluster=${name}&limit=500`);
+    const { items } = await rig.api.request<Page<ReleaseRow>>("GET", `/api/v1/releases?fleet=chaos&cluster=${name}&limit=500`);
     return items.map(({ cluster, revision, releasedAt }) => ({ cluster, revision, at: Date.parse(releasedAt) }));
   });
   return (await Promise.all(each)).flat();

@@ -30,7 +30,7 @@ export interface EndState {
 
 export async function endStates(rig: ChaosRig, labels: ReadonlyMap<string, Readonly<Record<string, string>>>): Promise<EndState[]> {
   const shownIn = async (cluster: string): Promise<ShownObject[]> =>
-    (await rig.hub.api.objects({ fleet: "chaos", cluster })).map(({ name, sync, uid }) => ({ name, sync, uid: uid ?? "" }));
+    (await rig.api.objects({ fleet: "chaos", cluster })).map(({ name, sync, uid }) => ({ name, sync, uid: uid ?? "" }));
   const real = rig.members.map(async ({ name, kube }) => ({
     cluster: name,
     tone: toneOf(labels.get(name) ?? {}),

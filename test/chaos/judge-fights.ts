@@ -26,14 +26,15 @@ const tellWithinMs = 20_000;
 
 /**
  * G16: of no object there are more than five corrections in any ten minutes, by the audit logs for the one that is fought for and by the agents' words for
- * all. One that is killed between a correction and its being written down may do that one more. A fight that reached the bound is told.
+ * all. One that is killed between a correction and its being written down may do that one more, and so may one that never gets the answer to it. A fight that
+ * reached the bound is told.
  */
 export function judgeFights(
   { faults, rival, lostTails, peaceAt }: Pick<ChaosRecord, "faults" | "rival" | "lostTails" | "peaceAt">,
   writes: readonly AuditedWrite[],
   words: readonly HealWord[],
 ): Verdict {
-  const kills = faults.filter(({ name }) => endsAgents.test(name));
+  const kills = faults.filter(({ name }) => losesCorrections.test(name));
   // The last push changes the object, and is no correction.
   const audited = writes.filter(({ byAgent, kind, object, at }) => byAgent && kind === "changed" && object === fought && at < peaceAt);
   const healed = words.filter(({ reason }) => reason === "DriftHealed");
@@ -52,7 +53,8 @@ export function judgeFights(
   };
 }
 
-const endsAgents = /^agent killed/;
+/** What an agent does not know to have done, it does not count. */
+const losesCorrections = /^(agent killed|API server killed|wire to an API server)/;
 
 function tooMany(corrections: readonly Correction[], kills: ChaosRecord["faults"]): string[] {
   return [...Map.groupBy(corrections, ({ cluster, object }) => `${object} in ${cluster}`)].flatMap(([object, unsorted]) => {

@@ -1,7 +1,7 @@
 import { waitForValue } from "../harness/wait-for.ts";
 import type { ChaosRecord } from "./chaos-record.ts";
 import { type ChaosRig, rightTime } from "./chaos-rig.ts";
-import { commitLagMs, isInTail, type LostTail } from "./lost-tails.ts";
+import { commitLagMs, isInTail, lateWordMs, type LostTail } from "./lost-tails.ts";
 import { shownEvent, type TappedEvent } from "./outbox-tap.ts";
 import { problemsMax, type Verdict } from "./verdict.ts";
 
@@ -11,7 +11,7 @@ export type ServedEvent = Pick<TappedEvent, "cluster" | "text">;
 /** G1, G2, G3: what was seen on the agents' disks is what the hub serves, once each and in the order of each cluster. */
 export async function judgeReports(rig: ChaosRig, { lostTails }: Pick<ChaosRecord, "lostTails">): Promise<Verdict[]> {
   const all = rig.tap.events;
-  const tapped = committedOf(all, lostTails);
+  const tapped = owedOf(all, lostTails);
   const served = await waitForValue(
     () => servedEvents(rig),
     (events) => missingOf(tapped, countsOf(events)).length === 0,
@@ -21,8 +21,10 @@ export async function judgeReports(rig: ChaosRig, { lostTails }: Pick<ChaosRecor
       everyMs: 1_000,
     },
   ).catch(() => servedEvents(rig));
-  const gaps = (await rig.hub.api.events({ reason: "ReportsLost" })).filter(
-    ({ cluster, at }) => !isInTail(lostTails, rightTime(rig, cluster, at), { beforeMs: commitLagMs, afterMs: commitLagMs }),
+  const told = await rig.api.events({ reason: "ReportsLost" });
+  const gaps = gapsOf(
+    told.map(({ cluster, at, message }) => ({ cluster, at: rightTime(rig, cluster, at), message })),
+    lostTails,
   );
   const counts = countsOf(served);
   const looked = `${all.length} events in ${rig.tap.reports} reports that were seen on disks`;
@@ -32,16 +34,21 @@ export async function judgeReports(rig: ChaosRig, { lostTails }: Pick<ChaosRecor
     {
       guarantee: "G1",
       looked: `${looked}${excused}`,
-      problems: [...gaps.map(({ cluster, message }) => `${cluster}: ${message}`), ...lost].slice(0, problemsMax),
+      problems: [...gaps, ...lost].slice(0, problemsMax),
     },
     { guarantee: "G2", looked, problems: doubledIn(all, counts).slice(0, problemsMax) },
     { guarantee: "G3", looked: `${looked}, and the order of ${served.length} events at the hub`, problems: disorderIn(all, served).slice(0, problemsMax) },
   ];
 }
 
+/** Losses that agents told, and that are not of what Postgres lost. */
+export function gapsOf(told: readonly { readonly cluster: string; readonly at: number; readonly message: string }[], lostTails: readonly LostTail[]): string[] {
+  return told.filter(({ at }) => !isInTail(lostTails, at, { afterMs: commitLagMs })).map(({ cluster, message }) => `${cluster}: ${message}`);
+}
+
 /** In the order in which they were committed, which is that of their ids. */
 async function servedEvents(rig: ChaosRig): Promise<ServedEvent[]> {
-  const events = await rig.hub.api.events({});
+  const events = await rig.api.events({});
   return events.toSorted((a, b) => a.id - b.id).map((event) => ({ cluster: event.cluster, text: shownEvent(event) }));
 }
 
@@ -55,9 +62,12 @@ function keyOf({ cluster, text }: ServedEvent): string {
   return `${cluster} ${text}`;
 }
 
-/** All but what may have been committed to what Postgres lost: it left the outboxes then. */
-export function committedOf(tapped: readonly TappedEvent[], lostTails: readonly LostTail[]): TappedEvent[] {
-  return tapped.filter(({ seenAt }) => !isInTail(lostTails, seenAt, { beforeMs: commitLagMs }));
+/**
+ * All but what Postgres may have lost for good: what was recorded before it came back, and left its outbox then, at the word of a hub that had committed it.
+ * What had left before is in the copy, and what stayed is published again.
+ */
+export function owedOf(tapped: readonly TappedEvent[], lostTails: readonly LostTail[]): TappedEvent[] {
+  return tapped.filter(({ notBefore, goneAt }) => !lostTails.some(({ from, to }) => notBefore <= to && goneAt >= from && goneAt <= to + lateWordMs));
 }
 
 /** Recorded, and not so often at the hub. */

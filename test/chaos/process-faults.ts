@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { between, type FaultDriver, hubAndServers } from "./fault-driver.ts";
+import { twoHubsFaults } from "./two-hubs-faults.ts";
 import { killServer, livePid, stopAndWake } from "./stop-processes.ts";
 
 /** Processes that are killed, or stopped and woken. */
@@ -7,14 +8,21 @@ export const processFaults: readonly FaultDriver[] = [
   {
     name: "hub killed (its Postgres and NATS go with it)",
     subjects: hubAndServers,
-    async act({ hub }, dice) {
-      await hub.kill9();
+    hubs: 1,
+    async act({ hubs: [hub] }, dice) {
+      await hub?.kill9();
       await delay(between(dice, 0, 2_000));
-      await hub.restart();
+      await hub?.restart();
       return {};
     },
   },
-  { name: "hub stopped and woken", subjects: hubAndServers, act: async ({ hub }, dice) => stopAndWake(hub.pid, between(dice, 1_000, 12_000)) },
+  {
+    name: "hub stopped and woken",
+    subjects: hubAndServers,
+    hubs: 1,
+    act: async ({ hubs }, dice) => stopAndWake(dice.pick(hubs).pid, between(dice, 1_000, 12_000)),
+  },
+  ...twoHubsFaults,
   {
     name: "agent killed",
     subjects: ["agents"],

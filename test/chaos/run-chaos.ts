@@ -2,10 +2,12 @@ import { createWriteStream, type WriteStream } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { seededRandom } from "../harness/random.ts";
 import { waitForValue } from "../harness/wait-for.ts";
+import { ArrivalTap } from "./arrival-tap.ts";
 import type { ChaosRecord, FaultSpan } from "./chaos-record.ts";
 import { startChaosRig, type ChaosRig } from "./chaos-rig.ts";
-import type { Dice, FaultDriver } from "./fault-driver.ts";
-import { faultDrivers, healAll } from "./faults.ts";
+import type { Dice, FaultDriver, Subject } from "./fault-driver.ts";
+import { driversFor, healAll } from "./faults.ts";
+import { siegeFaults } from "./siege-faults.ts";
 import { type Act, Traffic } from "./traffic.ts";
 import type { Verdict } from "./verdict.ts";
 import { judge } from "./verdicts.ts";
@@ -14,8 +16,12 @@ export interface ChaosOptions {
   readonly seed: number;
   /** How long traffic and faults last. */
   readonly durationMs: number;
+  /** 1, or 2 that share one Postgres and one NATS. */
+  readonly hubs: number;
   readonly real: number;
   readonly simulated: number;
+  /** Faults with these words in their names alone. */
+  readonly only?: string | undefined;
   /** JSON lines of what was done and what came of it. */
   readonly historyFile: string;
   readonly say: (line: string) => void;
@@ -45,6 +51,7 @@ class ChaosRun {
   readonly #record: ChaosRecord = {
     pushed: [],
     faults: [],
+    sieges: [],
     lostTails: [],
     edits: [],
     rival: [],
@@ -53,6 +60,7 @@ class ChaosRun {
     final: new Map(),
     peaceAt: 0,
   };
+  readonly #arrivals = new ArrivalTap();
   readonly #dice: Dice;
   readonly #traffic: Traffic;
 
@@ -65,9 +73,10 @@ class ChaosRun {
   }
 
   async play(): Promise<ChaosOutcome> {
-    const { seed, real, simulated, say } = this.#options;
-    say(`starting: a hub with its Postgres and NATS, a Git server, ${real} API servers with an agent each, ${simulated} simulated clusters with agents`);
-    const rig = await startChaosRig({ seed, real, simulated, contents: this.#traffic.contents });
+    const { seed, hubs, real, simulated, say } = this.#options;
+    const servers = hubs === 1 ? "a hub with its Postgres and NATS" : `${hubs} hubs on one Postgres and one NATS`;
+    say(`starting: ${servers}, a Git server, ${real} API servers with an agent each, ${simulated} simulated clusters with agents`);
+    const rig = await startChaosRig({ seed, hubs, real, simulated, contents: this.#traffic.contents });
     const stopping = new AbortController();
     const tapping = this.#tapOn(rig, stopping.signal);
     try {
@@ -76,7 +85,7 @@ class ChaosRun {
       await this.#trouble(rig);
       const settled = await this.#peace(rig);
       await rig.tap.look();
-      const verdicts = await judge(rig, this.#record, settled);
+      const verdicts = await judge(rig, this.#record, settled, this.#arrivals);
       for (const verdict of verdicts) this.#note("info", "verdict", { ...verdict });
       return { faults: this.#faults, verdicts, pushes: this.#record.pushed.length, reports: rig.tap.reports };
     } finally {
@@ -89,7 +98,7 @@ class ChaosRun {
 
   async #tapOn(rig: ChaosRig, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await rig.tap.look();
+      await Promise.all([rig.tap.look(), this.#arrivals.look(rig)]);
       await delay(tapEveryMs, undefined, { signal }).catch(() => undefined);
     }
   }
@@ -106,10 +115,10 @@ class ChaosRun {
       }
     })();
     // Every kind comes once, in a drawn order, before any comes again: a short run has seen each, if it lasts.
-    const drivers = faultDrivers.filter(({ isPossible }) => isPossible?.(rig) ?? true);
-    for (const { name } of faultDrivers)
-      if (!drivers.some((driver) => driver.name === name)) this.#options.say(`  left out, because it cannot be done here: ${name}`);
-    const order = drivers.map((driver) => ({ driver, at: this.#dice.roll() })).sort((a, b) => a.at - b.at);
+    const drivers = driversFor(rig, this.#options);
+    // One cluster alone comes first, so that the shortest run has seen it.
+    const first = this.#dice.pick(siegeFaults);
+    const order = drivers.map((driver) => ({ driver, at: driver === first ? -1 : this.#dice.roll() })).sort((a, b) => a.at - b.at);
     const lanes = [0, 1].map(async (lane) => {
       await delay(lane * 2_000);
       while (Date.now() < until) {
@@ -123,14 +132,16 @@ class ChaosRun {
     await Promise.all(meddling);
   }
 
-  readonly #busy = new Map<string, Promise<unknown>>();
+  readonly #busy = new Map<Subject, Promise<unknown>>();
 
   async #strike(rig: ChaosRig, driver: FaultDriver): Promise<void> {
     const { subjects } = driver;
-    for (const one of subjects) await this.#busy.get(one);
+    // Whoever else waited for the same end may have begun before us.
+    for (let one; (one = subjects.find((subject) => this.#busy.has(subject))) !== undefined;) await this.#busy.get(one);
     const striking = this.#act(rig, driver);
     for (const one of subjects) this.#busy.set(one, striking);
     await striking;
+    for (const one of subjects) this.#busy.delete(one);
   }
 
   async #act(rig: ChaosRig, { name, losesTail, act }: FaultDriver): Promise<void> {
@@ -138,7 +149,9 @@ class ChaosRun {
     this.#record.faults.push(span);
     this.#note("invoke", name);
     try {
-      const { cluster, what } = await act(rig, this.#dice);
+      const { cluster, what, alone, lost } = await act(rig, this.#dice, this.#traffic);
+      if (lost) this.#record.lostTails.push(lost);
+      if (cluster !== undefined && alone) this.#record.sieges.push({ cluster, ...alone });
       Object.assign(span, { cluster, what });
       this.#faults.set(name, (this.#faults.get(name) ?? 0) + 1);
       const told = [cluster, what].filter((word) => word !== undefined).join(": ");
@@ -148,14 +161,15 @@ class ChaosRun {
       // A process that another fault ended meanwhile cannot be ended again.
       this.#note("info", name, { error: (error as Error).message });
       await this.#revive(rig);
+      if (losesTail) this.#record.lostTails.push({ from: span.from, to: Date.now() });
     } finally {
       span.to = Date.now();
-      if (losesTail) this.#record.lostTails.push(span);
     }
   }
 
   async #revive(rig: ChaosRig): Promise<void> {
-    if (!rig.hub.running) await rig.hub.restart().catch(() => undefined);
+    await rig.shared?.startPostgres().catch(() => undefined);
+    for (const hub of rig.hubs) if (!hub.running) await hub.restart().catch(() => undefined);
     for (const { agent, kube } of rig.members) {
       if (!agent.running) await agent.restart().catch(() => undefined);
       await kube.client.get("/version").catch(() => kube.restart().catch(() => undefined));
@@ -209,13 +223,12 @@ class ChaosRun {
     const revision = this.#record.pushed.at(-1)?.revision ?? "";
     const count = rig.members.length + rig.crowd.names.length;
     await waitForValue(
-      async () =>
-        (await rig.hub.api.targets("chaos")).filter((row) => !(row.running?.revision === revision && row.sync === "Synced" && row.health === "Current")),
+      async () => (await rig.api.targets("chaos")).filter((row) => !(row.running?.revision === revision && row.sync === "Synced" && row.health === "Current")),
       (behind) => behind.length === 0,
       { what: `every target ${when}`, timeoutMs: settleMs, everyMs: 500 },
     );
     await waitForValue(
-      () => rig.hub.api.targets("chaos"),
+      () => rig.api.targets("chaos"),
       (rows) => rows.length === count,
       { what: `${count} targets ${when}`, timeoutMs: settleMs },
     );

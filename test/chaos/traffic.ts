@@ -3,13 +3,14 @@ import { approveHeld } from "./approve-held.ts";
 import { bundleOf, filesOf, fought } from "./chaos-fleet.ts";
 import type { ChaosRecord } from "./chaos-record.ts";
 import type { ChaosRig, RealMember } from "./chaos-rig.ts";
-import type { Dice } from "./fault-driver.ts";
+import type { Dice, People } from "./fault-driver.ts";
+import { revisionsSince } from "./judge-neighbours.ts";
 import { isFresh, isHubAway } from "./judge-heals.ts";
 
 /** Something that a person does once. */
 export interface Act {
   readonly name: string;
-  readonly act: () => Promise<void>;
+  readonly act: () => Promise<unknown>;
 }
 
 const pathOf = (name: string): string => `/api/v1/namespaces/default/configmaps/${name}`;
@@ -21,13 +22,14 @@ const [rivalEveryMs, handsEveryMs, personEveryMs] = [250, 400, 1_000];
 const stockSize = 12;
 
 /** What people and other controllers do. What the verdicts must know of it stands in the record. */
-export class Traffic {
+export class Traffic implements People {
   readonly #dice: Dice;
   readonly #record: ChaosRecord;
   #contents = new Map<string, string>();
   #dropped: readonly string[] = [];
   #names = 0;
   #values = 0;
+  #pushing: Promise<unknown> = Promise.resolve();
 
   constructor(dice: Dice, record: ChaosRecord) {
     this.#dice = dice;
@@ -42,26 +44,46 @@ export class Traffic {
   }
 
   /** The branch is at this revision now. */
-  pushedNow(revision: string): void {
-    this.#record.pushed.push({ revision, contents: new Map(this.#contents), at: Date.now() });
+  pushedNow(revision: string, hasBroken = false): void {
+    this.#record.pushed.push({ revision, contents: new Map(this.#contents), at: Date.now(), hasBroken });
   }
 
   /** One thing that somebody does, drawn. */
   next(rig: ChaosRig): Act {
     return this.#dice.pick<Act>([
-      { name: "push", act: () => this.#push(rig) },
-      { name: "push", act: () => this.#push(rig) },
-      { name: "force push", act: () => this.#forcePush(rig) },
+      { name: "push", act: () => this.#pushSome(rig) },
+      { name: "push", act: () => this.#pushSome(rig) },
+      { name: "push with a broken object", act: () => this.push(rig, { hasBroken: true }) },
+      { name: "force push", act: () => this.#inTurn(() => this.#forcePush(rig)) },
       { name: "edit by hand", act: () => this.#edit(rig) },
       { name: "delete by hand", act: () => this.#delete(rig) },
       { name: "edits in simulated clusters", act: async () => void (await rig.crowd.write(1, `by hand ${this.#newValue()}`)) },
-      { name: "stock dropped, or put back", act: () => this.#moveStock(rig) },
-      { name: "held deletions approved", act: () => approveHeld(rig.hub.api, this.#record.approved) },
+      { name: "stock dropped, or put back", act: () => this.#inTurn(() => this.#moveStock(rig)) },
+      { name: "held deletions approved", act: () => approveHeld(rig.api, this.#record.approved) },
       { name: "label", act: () => this.#label(rig) },
     ]);
   }
 
-  async #push(rig: ChaosRig): Promise<void> {
+  async push(rig: ChaosRig, { hasBroken = false } = {}): Promise<string> {
+    return await this.#inTurn(async () => {
+      const next = new Map(this.#contents);
+      const inBundle = Map.groupBy(this.#ordinary(), bundleOf);
+      for (const names of inBundle.values()) next.set(this.#dice.pick(names), this.#newValue());
+      return await this.#commit(rig, next, hasBroken);
+    });
+  }
+
+  async reached({ api }: ChaosRig, revision: string): Promise<ReadonlySet<string>> {
+    const since = revisionsSince(this.#record.pushed, revision);
+    const targets = await api.targets("chaos");
+    return new Set(targets.filter(({ running }) => running !== null && since.has(running.revision)).map(({ cluster }) => cluster));
+  }
+
+  #pushSome(rig: ChaosRig): Promise<string> {
+    return this.#inTurn(() => this.#changeSome(rig));
+  }
+
+  async #changeSome(rig: ChaosRig): Promise<string> {
     const next = new Map(this.#contents);
     for (let change = 0; change < 3; change += 1) {
       const names = this.#ordinary();
@@ -70,7 +92,7 @@ export class Traffic {
       else if (this.#dice.roll() < 0.3 && names.length > 10) next.delete(name);
       else next.set(name, this.#newValue());
     }
-    await this.#commit(rig, next);
+    return await this.#commit(rig, next);
   }
 
   /** A dozen objects go at once, which is over the budget; after that Git takes them back, or has others, and what is held waits for a person. */
@@ -88,15 +110,23 @@ export class Traffic {
   /** A person comes by every second, until the signal comes. */
   async approveUntil(rig: ChaosRig, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await approveHeld(rig.hub.api, this.#record.approved).catch(() => undefined);
+      await approveHeld(rig.api, this.#record.approved).catch(() => undefined);
       await delay(personEveryMs, undefined, { signal }).catch(() => undefined);
     }
   }
 
-  async #commit(rig: ChaosRig, next: Map<string, string>): Promise<void> {
-    const revision = await rig.repository.commit(filesOf(next, this.#contents));
+  async #commit(rig: ChaosRig, next: Map<string, string>, hasBroken = false): Promise<string> {
+    const revision = await rig.repository.commit(filesOf(next, this.#contents, hasBroken));
     this.#contents = next;
-    this.pushedNow(revision);
+    this.pushedNow(revision, hasBroken);
+    return revision;
+  }
+
+  /** Who pushes knows what the branch says. */
+  async #inTurn<T>(push: () => Promise<T>): Promise<T> {
+    const mine = this.#pushing.then(push);
+    this.#pushing = mine.catch(() => undefined);
+    return await mine;
   }
 
   /** The branch goes back to what it said before; what came after is as if it had never been. */
@@ -104,7 +134,7 @@ export class Traffic {
     const to = this.#dice.pick(this.#record.pushed.slice(-8));
     await rig.repository.forcePush("main", to.revision);
     this.#contents = new Map(to.contents);
-    this.pushedNow(to.revision);
+    this.pushedNow(to.revision, to.hasBroken);
   }
 
   async #edit(rig: ChaosRig): Promise<void> {
@@ -144,7 +174,7 @@ export class Traffic {
     const known = this.#record.labels.get(name) ?? { answered: "", answeredAt: 0, tried: [] };
     this.#record.labels.set(name, known);
     known.tried.push(env);
-    await rig.hub.api.labelCluster(name, { env });
+    await rig.api.labelCluster(name, { env });
     Object.assign(known, { answered: env, answeredAt: Date.now(), tried: [] });
   }
 

@@ -4,7 +4,7 @@ import { between, type Dice, type FaultDriver, type Struck } from "./fault-drive
 
 /** Wires that pass nothing, or slowly, or break; and a server that is not ours in trouble. */
 export const wireFaults: readonly FaultDriver[] = [
-  { name: "links to the hub damaged", subjects: ["links"], act: async ({ wires }, dice) => damage(wires.link, dice) },
+  { name: "links to the hub damaged", subjects: ["links"], act: async ({ wires }, dice) => damage(dice.pick(wires.links), dice) },
   { name: "wires to the broker damaged", subjects: ["broker"], act: async ({ wires }, dice) => damage(wires.broker, dice) },
   {
     name: "wire to an API server damaged",

@@ -5,6 +5,7 @@ import { runAgent } from "@flotilla/agent/run-agent";
 import { revokeCredentials } from "@flotilla/hub/store/enrolment-store";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type SimulatedCluster, startSimulatedCluster } from "../harness/simulated/simulated-cluster.ts";
+import { startTcpProxy } from "../harness/tcp-proxy.ts";
 import { waitFor } from "../harness/wait-for.ts";
 import { type LinkRig, type Replica, startLinkRig } from "./link-rig.ts";
 
@@ -24,14 +25,14 @@ afterAll(async () => {
 });
 
 /** One life of the agent, as its program lives it, with what its warnings said. */
-async function agentWith(token: string, as: "file" | "secret") {
+async function agentWith(token: string, as: "file" | "secret", enrolAt = `localhost:${hub.enrolment.port}`) {
   const stopping = new AbortController();
   let connected = 0;
   const warnings: string[] = [];
   const stateDir = rig.folder(`agent-${as}`);
   await mkdir(stateDir, { recursive: true });
   const done = runAgent({
-    hub: `localhost:${hub.enrolment.port}`,
+    hub: enrolAt,
     token,
     caHash: rig.ca.caHash,
     cluster: `away-${as}`,
@@ -88,5 +89,21 @@ describe.each(["secret", "file"] as const)("an agent that is started again, its 
     await waitFor(back.isConnected, { what: "the agent with a new token" });
     await back.stop();
     expect(await certificates(name)).toBe(2);
+  });
+
+  it("comes back by a new token also when the hub could not be asked about it at first", async () => {
+    await revokeCredentials(rig.pool, name);
+    const wire = await startTcpProxy({ target: { host: "127.0.0.1", port: hub.enrolment.port } });
+    try {
+      wire.cutOff();
+      const agent = await agentWith(await rig.addCluster(name), as, `127.0.0.1:${wire.port}`);
+      await waitFor(() => agent.warnings.some((warning) => warning.includes("the hub refuses this agent")), { what: "the refusal of the old certificate" });
+      wire.heal();
+      await waitFor(agent.isConnected, { what: "the agent with a new token", timeoutMs: 60_000 });
+      await agent.stop();
+      expect(await certificates(name)).toBe(3);
+    } finally {
+      await wire.stop();
+    }
   });
 });

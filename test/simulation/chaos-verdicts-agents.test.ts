@@ -7,6 +7,7 @@ import { judgeBudgets } from "../chaos/judge-budgets.ts";
 import { judgeDeletes } from "../chaos/judge-deletes.ts";
 import { type HealWord, judgeFights } from "../chaos/judge-fights.ts";
 import { judgeHeals } from "../chaos/judge-heals.ts";
+import type { LostTail } from "../chaos/lost-tails.ts";
 
 describe("the verdicts of chaos on what agents wrote", () => {
   describe("of deletes", () => {
@@ -30,6 +31,16 @@ describe("the verdicts of chaos on what agents wrote", () => {
       expect(judged(50)).toEqual([1, 0]);
       expect(judged(200_000)).toEqual([1, 0]);
       expect(judged(2_000, { cluster: "other" })).toEqual([1, 0]);
+      expect(judged(50, { byAgent: false })).toEqual([0, 0]);
+    });
+
+    it("find one under a revision that nobody pushed (G5)", () => {
+      const unknown = judgeDeletes(
+        { pushed, lostTails: [] },
+        [{ cluster: "c", object: "a", at: 200, kind: "deleted", byAgent: true, hasUid: true }],
+        [{ cluster: "c", revision: "unknown", at: 100 }],
+      );
+      expect(unknown.map(({ problems }) => problems.length)).toEqual([1, 0]);
     });
 
     it("find one without a UID (G7)", () => {
@@ -136,8 +147,14 @@ describe("the verdicts of chaos on what agents wrote", () => {
     const times = (count: number) => Array.from({ length: count }, (_, index) => first + index * 1_000);
     const word = (at: number, reason: HealWord["reason"], object = `/ConfigMap/default/${fought}`): HealWord => ({ cluster: "c", object, at, reason });
     const told = word(first + 6_000, "Fight");
-    const judged = (writes: readonly AuditedWrite[], words: readonly HealWord[] = [told], faults: readonly FaultSpan[] = []) =>
-      judgeFights({ faults: [...faults], rival: [{ cluster: "c", object: fought, at: first + 10_000 }], lostTails: [], peaceAt }, writes, words).problems;
+    const goesOn: Meddling = { cluster: "c", object: fought, at: first + 10_000 };
+    const judged = (
+      writes: readonly AuditedWrite[],
+      words: readonly HealWord[] = [told],
+      faults: readonly FaultSpan[] = [],
+      rival = goesOn,
+      lostTails: LostTail[] = [],
+    ) => judgeFights({ faults: [...faults], rival: [rival], lostTails, peaceAt }, writes, words).problems;
     const tooMany = [`${fought} in c was corrected more than 5 times in ten minutes`];
 
     it("find nothing in five corrections, and in what is no correction: others' writes, the first apply, the last push", () => {
@@ -145,27 +162,34 @@ describe("the verdicts of chaos on what agents wrote", () => {
       expect(judged(five)).toEqual([]);
       const others = [change(first + 7, { byAgent: false }), change(first + 8, { kind: "made" }), change(first + 9, { object: "c-1" }), change(peaceAt + 1)];
       expect(judged([...five, ...others])).toEqual([]);
-      expect(judged([...five, change(first + 600_000)])).toEqual([]);
+      expect(judged(times(6).map((at) => change(at, { object: "c-1" })))).toEqual([]);
     });
 
-    it("find a sixth within ten minutes, unless the agent was killed in between", () => {
+    it("find a sixth within ten minutes, unless the agent was killed in between, or may not have had an answer", () => {
       const six = times(6).map((at) => change(at));
       expect(judged(six)).toEqual(tooMany);
-      const killed = (cluster: string) => [{ name: "agent killed", cluster, from: first + 500, to: first + 600 }];
-      expect(judged(six, [told], killed("c"))).toEqual([]);
+      const killed = (cluster: string, name = "agent killed") => [{ name, cluster, from: first + 500, to: first + 600 }];
+      for (const name of ["agent killed", "API server killed", "wire to an API server damaged"]) expect(judged(six, [told], killed("c", name))).toEqual([]);
+      expect(judged(six, [told], killed("c", "agent stopped and woken"))).toEqual(tooMany);
       expect(judged(six, [told], killed("other"))).toEqual(tooMany);
     });
 
     it("find a sixth correction of any object that its agent told", () => {
       const healed = times(6).map((at) => word(at, "DriftHealed", "/ConfigMap/default/c-1"));
       expect(judged([], [...healed.slice(1), told])).toEqual([]);
+      expect(judged([], [...healed.slice(1), word(first + 601_000, "DriftHealed", "/ConfigMap/default/c-1"), told])).toEqual([]);
       expect(judged([], [...healed, told])).toEqual(["/ConfigMap/default/c-1 in c was corrected more than 5 times in ten minutes"]);
     });
 
     it("find a fight that was not told although the rival went on", () => {
       const five = times(5).map((at) => change(at));
       expect(judged(five, [])).toEqual([`${fought} in c was corrected 5 times, its rival went on, and no fight was told`]);
+      expect(judged(five, [{ ...told, cluster: "other" }])).toHaveLength(1);
       expect(judged(five.slice(1), [])).toEqual([]);
+      expect(judged(five, [], [], { ...goesOn, cluster: "other" })).toEqual([]);
+      expect(judged(five, [], [], { ...goesOn, at: first + 1 })).toEqual([]);
+      expect(judged(five, [], [], goesOn, [{ from: first + 3_000, to: first + 5_000 }])).toEqual([]);
+      expect(judged(five, [], [], goesOn, [{ from: first + 60_000, to: first + 65_000 }])).toHaveLength(1);
     });
   });
 });

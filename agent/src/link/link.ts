@@ -26,6 +26,7 @@ import { CommandGate, type CommandReply } from "./command-gate.ts";
 import { checkCertificate } from "./enrol.ts";
 import { HubClock } from "./hub-clock.ts";
 import { callUnary, codeOf, detailsOf, linkClient } from "./hub-client.ts";
+import type { EnrolledAgain } from "./enrol-again.ts";
 import type { Identity, IdentityStore } from "./identity.ts";
 import { reconnectCapMs, triesAfter } from "./reconnect-delay.ts";
 import { type BodyStore, TargetFetch } from "./target-fetch.ts";
@@ -76,6 +77,8 @@ export interface LinkOptions {
   readonly log: Log;
   readonly agentVersion: string;
   readonly tracer: StepTracer;
+  /** Tries a token that the hub could not be asked about, and keeps what comes of it. Asked before each try of a stream until the token waits no more. */
+  readonly enrolAnew?: (before: Identity) => Promise<EnrolledAgain>;
   /** Told when the hub asked for new broker credentials too. */
   readonly onRenewCredentials?: () => void;
 }
@@ -137,6 +140,8 @@ class HubLink implements Link {
   #renewing: Promise<void> | undefined;
   #renewTries = 0;
   #lastReason = "";
+  /** A token waits. */
+  #enrolAnew: LinkOptions["enrolAnew"];
   /** Watermarks are taken one after the other. */
   #watermarks: Promise<void> = Promise.resolve();
   /** So are the hub's CAs, and changes of the identity. */
@@ -150,6 +155,7 @@ class HubLink implements Link {
     this.#options = options;
     this.#log = log;
     this.#identity = identity;
+    this.#enrolAnew = options.enrolAnew;
     this.#renewAtMs = renewalOf(identity.certificatePem);
     this.#fetch = new TargetFetch({
       cluster: identity.cluster,
@@ -221,6 +227,22 @@ class HubLink implements Link {
   #openClient(what: string): Client {
     if (this.#state.name !== "open") throw new Error(`${what}: the hub is not connected`);
     return this.#state.stream.client;
+  }
+
+  /** While a token waits it is tried first: the identity that is kept may be of no use any more. */
+  async #tryAgain(): Promise<void> {
+    try {
+      const enrolled = await this.#enrolAnew?.(this.#identity);
+      if (enrolled?.waits === false) {
+        this.#enrolAnew = undefined;
+        this.#identity = enrolled.identity;
+        this.#renewAtMs = renewalOf(enrolled.identity.certificatePem);
+        this.#renewTries = 0;
+      }
+    } catch (error) {
+      this.#log.warn({ error: (error as Error).message }, "a token could not be used; trying again");
+    }
+    if (this.#state.name === "waiting") this.#connect();
   }
 
   #connect(): void {
@@ -406,7 +428,8 @@ class HubLink implements Link {
   #tellExpired(): string {
     const { validTo } = new X509Certificate(this.#identity.certificatePem);
     if (Date.parse(validTo) > Date.now()) return "";
-    return `; the certificate of this agent has expired (${validTo}): start it with a new token, from fleet cluster token ${this.#identity.cluster}`;
+    const remedy = this.#enrolAnew ? "its new token is tried again" : `start it with a new token, from fleet cluster token ${this.#identity.cluster}`;
+    return `; the certificate of this agent has expired (${validTo}): ${remedy}`;
   }
 
   /** Ends the stream; the next try comes after `delayMs`, or after a random part of a doubling time, of the longest when patient. */
@@ -419,7 +442,7 @@ class HubLink implements Link {
     const cap = reconnectCapMs(this.#tries, this.#reconnectWithinMs);
     this.#tries += 1;
     const waitMs = delayMs ?? Math.random() * cap;
-    this.#state = { name: "waiting", reason, timer: setTimeout(() => this.#connect(), waitMs) };
+    this.#state = { name: "waiting", reason, timer: setTimeout(() => void this.#tryAgain(), waitMs) };
     // The message that was written last, e.g. an answer, still has its turn.
     setImmediate(() => {
       stream.call.cancel();

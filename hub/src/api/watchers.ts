@@ -81,6 +81,8 @@ export class Watchers {
     this.#watchers.add(watcher);
     try {
       this.#marks ??= await this.#store.readChangeMarks();
+      // Another replica may have sent it what our marks do not know yet.
+      if (watcher.sentId > this.#marks.eventId) comeBackTo(watcher, await this.#store.readChangeMarks());
       if (options.resumeAfter === undefined) watcher.sentId = this.#marks.eventId;
       else await this.#catchUp(watcher);
       watcher.catchingUp = false;
@@ -141,6 +143,8 @@ export class Watchers {
   async #lookOnce(): Promise<void> {
     const before = this.#marks;
     const marks = await this.#store.readChangeMarks();
+    // A database that lost its newest commits gives their ids to other events.
+    if (before !== undefined && marks.eventId < before.eventId) for (const watcher of this.#watchers) comeBackTo(watcher, marks);
     this.#sendChange(before, marks);
     this.#marks = marks;
     for (const watcher of this.#watchers) this.#dropStuck(watcher);
@@ -224,4 +228,11 @@ function isFull({ sink }: Watcher): boolean {
 /** One message of server-sent events. */
 export function frame(event: string, content: unknown, id?: number): string {
   return `${id === undefined ? "" : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(content)}\n\n`;
+}
+
+/** It waits for no id that was lost, and is told that anything may have changed. */
+function comeBackTo(watcher: Watcher, { eventId }: ChangeMarks): void {
+  if (watcher.sentId <= eventId) return;
+  watcher.sentId = eventId;
+  watcher.missedChange = true;
 }
