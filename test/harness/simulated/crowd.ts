@@ -59,6 +59,10 @@ interface Part {
 /** Tokens asked of the hub at once: each is a small transaction. */
 const askedAtOnce = 16;
 
+/** And so many agents are on their way in: more only wait for one another, until requests run into their deadlines. */
+const joiningMax = 150;
+const joiningStep = 50;
+
 export async function startCrowd(options: CrowdOptions): Promise<Crowd> {
   const { api, count, labels = () => ({}), name = defaultName, folder, progress = () => undefined, deadlineMs = 120_000 + count * 60 } = options;
   const state = await mkdtemp(join(existsSync("/dev/shm") ? "/dev/shm" : folder, "flotilla-crowd-"));
@@ -134,7 +138,7 @@ export async function startCrowd(options: CrowdOptions): Promise<Crowd> {
         const { enrolAddress, token, caHash } = await api.addCluster(member, labels(index));
         const joining: CrowdMember = { name: member, hub: enrolAddress, token, caHash };
         await parts[index % parts.length]?.ask({ ask: "join", members: [joining] });
-        if (index % 200 === 199) await connectedOf(index + 1 - 400);
+        if ((index + 1) % joiningStep === 0) await connectedOf(index + 1 - joiningMax);
       }
     };
     await Promise.all(Array.from({ length: askedAtOnce }, worker));
