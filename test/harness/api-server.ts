@@ -6,14 +6,18 @@ import { type Etcd, shareEtcd } from "./etcd.ts";
 import { freePort } from "./free-port.ts";
 import { type KubeClient, kubeClient } from "./kube-client.ts";
 import { removeFolder, scratchFolder } from "./scratch-folder.ts";
-import { startServerProcess, withoutCollections } from "./server-process.ts";
+import { type ServerProcess, startServerProcess, withoutCollections } from "./server-process.ts";
 import { waitFor } from "./wait-for.ts";
 
 export interface ApiServerOptions {
   name: string;
+  /** One JSON line per request, for tests that count what was asked. */
   auditLog?: boolean;
+  /** Pod Security's default for every namespace that says nothing itself. */
   podSecurity?: "restricted" | "baseline" | "privileged";
+  /** An etcd that no other test uses: for those that compact it, back it up or restore it. */
   ownEtcd?: boolean;
+  /** Flags of the API server besides the harness' own. */
   flags?: readonly string[];
 }
 
@@ -53,13 +57,20 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const folder = await scratchFolder(`kube-${options.name}`);
   const etcd = await shareEtcd({ own: options.ownEtcd ?? false });
   const keysPrefix = `/${options.name}-${randomUUID()}`;
+  let process: ServerProcess | undefined;
+  const end = async () => {
+    // Before its etcd: an API server hangs for minutes when that is gone first.
+    await process?.stop();
+    await etcd.release();
+    await removeFolder(folder);
+  };
   try {
     const port = await freePort();
     const credentials: Credentials = { folder, token: randomBytes(24).toString("hex"), url: `https://127.0.0.1:${port}`, port };
     await writeCredentials(credentials);
     const args = apiServerArgs(options, credentials, { etcd, keysPrefix }, await writePolicies(options, folder));
     const start = async () => startServerProcess(await apiServer(args, credentials));
-    let process = await start();
+    let current = (process = await start());
     const caFile = join(folder, "certs", "apiserver.crt");
     const ca = await readFile(caFile, "utf8");
     const newClient = () => kubeClient({ url: credentials.url, token: credentials.token, ca });
@@ -73,27 +84,21 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
       etcd,
       keysPrefix,
       get pid() {
-        return process.pid;
+        return current.pid;
       },
       get running() {
-        return process.running;
+        return current.running;
       },
       newClient,
       async restart() {
-        if (!process.running) process = await start();
+        if (!current.running) current = process = await start();
       },
-      kill9: () => process.kill9(),
-      stop: () => process.stop(),
-      async end() {
-        // Before its etcd: an API server hangs for minutes when that is gone first.
-        await process.stop();
-        await etcd.release();
-        await removeFolder(folder);
-      },
+      kill9: () => current.kill9(),
+      stop: () => current.stop(),
+      end,
     };
   } catch (error) {
-    await etcd.release();
-    await removeFolder(folder);
+    await end();
     throw error;
   }
 }

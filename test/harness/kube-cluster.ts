@@ -2,7 +2,7 @@ import { chmod, readFile, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { findTool } from "@flotilla/hub/embedded/tools";
-import type { ApiServer } from "./api-server.ts";
+import type { ApiServer, ApiServerOptions } from "./api-server.ts";
 import type { Etcd } from "./etcd.ts";
 import { type FakeKubelet, startFakeKubelet } from "./fake-kubelet.ts";
 import { freePort } from "./free-port.ts";
@@ -11,20 +11,11 @@ import { leaseApiServer } from "./lease-api-server.ts";
 import { removeFolder, scratchFolder } from "./scratch-folder.ts";
 import { type ServerProcess, startServerProcess, withoutCollections } from "./server-process.ts";
 
-export interface KubeClusterOptions {
-  name: string;
+export interface KubeClusterOptions extends ApiServerOptions {
   /** Runs kube-controller-manager: garbage collection, namespaces that finish, Deployments, Jobs. */
   controllerManager?: boolean;
   /** Plays scheduler, kubelet and cloud: pods run, volumes bind, load balancers get an address. */
   kubelet?: boolean;
-  /** One JSON line per request, for tests that count what was asked. */
-  auditLog?: boolean;
-  /** Pod Security's default for every namespace that says nothing itself. */
-  podSecurity?: "restricted" | "baseline" | "privileged";
-  /** An etcd that no other test uses: for those that compact it, back it up or restore it. */
-  ownEtcd?: boolean;
-  /** Flags of the API server besides the harness' own. */
-  flags?: readonly string[];
 }
 
 /** One real Kubernetes control plane on loopback. */
@@ -71,8 +62,8 @@ export interface AuditedRequest {
 
 /** A control plane: at once where one of this process is free, else in about four seconds. Stop it in the same test file; what is left over fails the run. */
 export async function startKubeCluster(options: KubeClusterOptions): Promise<KubeCluster> {
-  const folder = await scratchFolder(`cluster-${options.name}`);
   const lease = await leaseApiServer(options);
+  const folder = await scratchFolder(`cluster-${options.name}`);
   const { server } = lease;
   const client = server.newClient();
   const started: { stop(): Promise<void> }[] = [];
