@@ -104,6 +104,9 @@ export const engineLimits = {
   reportSteadyMs: 250,
   /** While a plan is carried out, how far it is; its end is told at once. A hundred objects are a hundred changes, and each report names every bundle. */
   reportProgressMs: 500,
+  /** When more and more changes, a long plan tells it again after this part of the time that it has taken so far, and that often at least; what went wrong does not wait for it. */
+  reportProgressShare: 0.25,
+  reportProgressMaxMs: 5_000,
   /** And not before so many times as long as the last one took to make have passed since, up to a second: a storm of changes spends a tenth of the CPU on telling of it. */
   reportPatience: 10,
   reportFoldMaxMs: 1_000,

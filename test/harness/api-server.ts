@@ -195,6 +195,8 @@ async function apiServer(args: string[], { folder, url, token }: Credentials) {
     args,
     env: withoutCollections,
     folder,
+    // It answers for two seconds before it is ready, each time with a TLS handshake.
+    askEveryMs: 250,
     async ready() {
       // The certificate is made at the first start.
       const ca = await readFile(join(folder, "certs", "apiserver.crt"), "utf8");

@@ -15,6 +15,8 @@ export interface ServerProcessOptions {
   /** Resolves to true once it answers. */
   ready(): Promise<boolean>;
   readyMs?: number;
+  /** How often that is asked: each time is a connection, and the server's time too. */
+  askEveryMs?: number;
 }
 
 /** A real server of a test. It ends with the test's process, however that ends. */
@@ -51,7 +53,7 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
         if (!running()) throw new Error("it ended");
         return existsSync(pidFile) && options.ready();
       },
-      { what: `${name}'s answer`, timeoutMs: options.readyMs ?? 60_000 },
+      { what: `${name}'s answer`, timeoutMs: options.readyMs ?? 60_000, everyMs: options.askEveryMs ?? 50 },
     );
   } catch (error) {
     await endGuard(guard, gone);

@@ -5,6 +5,7 @@ import { nothingIgnored } from "../domain/ignore.ts";
 import { silentLog } from "../log.ts";
 import { FleetReporter } from "./fleet-reporter.ts";
 import { newFleetRun } from "./fleet-run.ts";
+import { severityCode } from "./report-words.ts";
 import { trackObject } from "./tracked-object.ts";
 
 function reporterOfOne() {
@@ -114,6 +115,65 @@ describe("a fleet's reporter", () => {
     } finally {
       vi.useRealTimers();
     }
+  });
+
+  describe("while a plan is carried out", () => {
+    beforeEach(() => vi.useFakeTimers());
+    afterEach(() => vi.useRealTimers());
+
+    /** A plan that changes something every 50 ms; gives when reports were made, in ms since it began. */
+    async function planOf(seconds: number, within: (elapsedMs: number, reporter: FleetReporter) => void = () => undefined) {
+      const [began, times, warnings]: [number, number[], number[]] = [performance.now(), [], []];
+      const record = async (report: ReportEnvelope["report"]) => {
+        if (report.case !== "fleet") return 1n;
+        times.push(performance.now() - began);
+        if (report.value.events.some(({ severity }) => severity === severityCode.warning)) warnings.push(performance.now() - began);
+        return 1n;
+      };
+      const reporter = new FleetReporter(newFleetRun("shop"), { record }, silentLog, () => undefined);
+      reporter.planBegins();
+      for (let elapsed = 0; elapsed < seconds * 1_000; elapsed += 50) {
+        reporter.event("Applied", "something");
+        within(elapsed, reporter);
+        await vi.advanceTimersByTimeAsync(50);
+      }
+      return { reporter, times, warnings };
+    }
+
+    it("tells how far it is twice a second at first, and every five seconds of one that takes minutes", async () => {
+      const { reporter, times } = await planOf(120);
+      expect(times.filter((at) => at < 2_100)).toHaveLength(4);
+      expect(times.length).toBeGreaterThan(30);
+      expect(times.length).toBeLessThan(40);
+      const waits = times.map((at, index) => at - (times[index - 1] ?? 0));
+      expect(Math.max(...waits)).toBeLessThan(5_100);
+      reporter.close();
+    });
+
+    it("tells within half a second what changes now and then in a long one, as where a bundle waits for another's health", async () => {
+      const { reporter, times } = await planOf(1);
+      await vi.advanceTimersByTimeAsync(59_000);
+      const told = times.length;
+      reporter.event("HealthChanged", "it has come up at last");
+      await vi.advanceTimersByTimeAsync(510);
+      expect(times).toHaveLength(told + 1);
+      reporter.close();
+    });
+
+    it("tells its end at once, however long it took", async () => {
+      const { reporter, times } = await planOf(61);
+      const told = times.length;
+      reporter.planEnds();
+      await vi.advanceTimersByTimeAsync(60);
+      expect(times).toHaveLength(told + 1);
+      reporter.close();
+    });
+
+    it("tells within half a second what went wrong in a long one, and is not made to hurry by all that goes wrong", async () => {
+      const { reporter, warnings } = await planOf(63, (elapsed, to) => elapsed >= 61_000 && to.event("ApplyFailed", "refused", { warning: true }));
+      expect(warnings).toEqual([61_500, 62_000, 62_500, 63_000]);
+      reporter.close();
+    });
   });
 
   describe("in a storm", () => {

@@ -87,7 +87,8 @@ export class FleetReporter {
   #phases: PhaseTime[] = [];
   #lastTotals = "";
   readonly #pace = new ReportPace();
-  #isPlanning = false;
+  /** When the plan began that is being carried out. */
+  #planBegan: number | undefined;
   readonly #storm = new StormFold();
   #stormTimer: NodeJS.Timeout | undefined;
   /** What had waited for the end of a storm could not be recorded: it does not wait once more. */
@@ -120,16 +121,26 @@ export class FleetReporter {
   /** Something about the fleet as a whole changed. */
   changed(): void {
     if (this.#closed) return;
-    this.#timer ??= setTimeout(() => void this.flush(), this.#pace.waitMs(this.#isPlanning));
+    const plannedForMs = this.#planBegan === undefined ? undefined : performance.now() - this.#planBegan;
+    this.#timer ??= setTimeout(() => void this.flush(), this.#pace.waitMs(plannedForMs));
   }
+
+  /** Something went wrong: told as soon as at the begin of a plan, however long it has taken. */
+  #changedForTheWorse(): void {
+    if (this.#planBegan === undefined || this.#isUrgent || this.#closed) return this.changed();
+    this.#isUrgent = true;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.flush(), this.#pace.waitMs(0));
+  }
+  #isUrgent = false;
 
   /** A plan is carried out from now on: much will change. */
   planBegins(): void {
-    this.#isPlanning = true;
+    this.#planBegan = performance.now();
   }
 
   planEnds(): void {
-    this.#isPlanning = false;
+    this.#planBegan = undefined;
     if (this.#timer === undefined || this.#closed) return;
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -152,7 +163,8 @@ export class FleetReporter {
         drift: (details.drift ?? []).map(wireDrift),
       }),
     );
-    this.changed();
+    if (details.warning) this.#changedForTheWorse();
+    else this.changed();
   }
 
   phase(phase: MessageInitShape<typeof PhaseTimeSchema>): void {
@@ -169,6 +181,7 @@ export class FleetReporter {
   async flush(whole = false): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    this.#isUrgent = false;
     while (this.#flushing) await this.#flushing;
     this.#flushing = this.#record(whole || this.#owesAll || this.#storm.isDue).finally(() => {
       this.#flushing = undefined;
