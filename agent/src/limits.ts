@@ -99,10 +99,10 @@ export const engineLimits = {
   awaitedMs: 500,
   /** Reports of one fleet are folded this long. */
   reportFoldMs: 50,
-  /** So many come in a row at that pace, and in the long run one every reportSteadyMs: each names every bundle, which costs the hub more than its few events. */
+  /** So many come in a row at that pace, and in the long run one every reportSteadyMs: a report has a price of its own, whatever is in it. */
   reportsInARow: 8,
   reportSteadyMs: 250,
-  /** While a plan is carried out, how far it is; its end is told at once. A hundred objects are a hundred changes, and each report names every bundle. */
+  /** While a plan is carried out, how far it is; its end is told at once. A hundred objects are a hundred changes, of which each could be a report. */
   reportProgressMs: 500,
   /** When more and more changes, a long plan tells it again after this part of the time that it has taken so far, and that often at least; what went wrong does not wait for it. */
   reportProgressShare: 0.25,

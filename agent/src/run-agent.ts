@@ -141,7 +141,8 @@ function handlersOf(engine: Engine, gates: GateAnswers, facts: ClusterFacts, { l
       engine.accept(target);
     },
     onCommand: (command: Command) => replyTo(command, engine, gates),
-    onConnected() {
+    onConnected({ takesChangedBundles }) {
+      engine.tellsChangedBundles = takesChangedBundles;
       onLink?.("connected");
       log.info({}, "linked to the hub");
     },

@@ -41,7 +41,8 @@ export interface LinkHandlers {
   onTarget(target: Target): void;
   /** A person's act, or a rollout's question, its expiry by the agent's own clock; renewal of certificates is the link's own. What it throws is the answer. */
   onCommand(command: Command): Promise<CommandReply | void>;
-  onConnected(): void;
+  /** The hub's Welcome came; what it says of how reports may be written. */
+  onConnected(hub: { readonly takesChangedBundles: boolean }): void;
   onDisconnected(reason: string): void;
   /** What runs now, for the hub to compare. */
   held(): HeldTarget[];
@@ -325,7 +326,7 @@ class HubLink implements Link {
     if (this.#renewTries === 0) this.#planRenewal();
     if (welcome.watermark) this.#onWatermark(stream, welcome.watermark);
     if (welcome.trust) this.#onTrust(stream, welcome.trust);
-    this.#options.handlers.onConnected();
+    this.#options.handlers.onConnected({ takesChangedBundles: welcome.takesChangedBundles });
   }
 
   #onClock(hubMs: number): void {

@@ -63,6 +63,8 @@ export interface EngineOptions {
  */
 export class Engine {
   readonly bodies: BodyStore;
+  /** Whether the hub takes reports without the bundles that are as they were; it says so in Welcome. */
+  tellsChangedBundles = false;
   readonly #options: EngineOptions;
   readonly #context: EngineContext;
   readonly #view: ClusterView;
@@ -448,7 +450,13 @@ export class Engine {
   #reporter(run: FleetRun): FleetReporter {
     const known = this.#reporters.get(run.name);
     if (known) return known;
-    const reporter = new FleetReporter(run, this.#options.sink, this.#options.log, (totals) => this.#onTotals(run, totals));
+    const reporter = new FleetReporter(
+      run,
+      this.#options.sink,
+      this.#options.log,
+      (totals) => this.#onTotals(run, totals),
+      () => this.tellsChangedBundles,
+    );
     this.#reporters.set(run.name, reporter);
     return reporter;
   }

@@ -4,7 +4,8 @@ import { unguarded } from "../domain/guard.ts";
 import { nothingIgnored } from "../domain/ignore.ts";
 import { silentLog } from "../log.ts";
 import { FleetReporter } from "./fleet-reporter.ts";
-import { newFleetRun } from "./fleet-run.ts";
+import { type FleetRun, newFleetRun } from "./fleet-run.ts";
+import type { BundlePolicy } from "./read-desired.ts";
 import { severityCode } from "./report-words.ts";
 import { trackObject } from "./tracked-object.ts";
 
@@ -115,6 +116,129 @@ describe("a fleet's reporter", () => {
     } finally {
       vi.useRealTimers();
     }
+  });
+
+  describe("to a hub that takes less than all bundles", () => {
+    function reporterOfBundles(names: readonly string[], takesChangedBundles = true) {
+      const run = newFleetRun("shop");
+      const key = (name: string) => `/ConfigMap/shop/${name}`;
+      const setBundles = (bundles: readonly string[]) => {
+        for (const name of bundles)
+          if (!run.objects.has(key(name)))
+            run.objects.set(key(name), trackObject("shop", key(name), { group: "", kind: "ConfigMap", namespace: "shop", name }, "v1", name));
+        const policies = bundles.map((name): [string, BundlePolicy] => [name, { name, digest: `d-${name}`, healthTimeoutMs: 60_000 } as BundlePolicy]);
+        run.desired = { ...run.desired, bundles: new Map(policies) };
+      };
+      setBundles(names);
+      const disk = { refuses: "" };
+      const told: { names: string[]; objects: number; changedOnly: boolean }[] = [];
+      const record = async (report: ReportEnvelope["report"]) => {
+        if (report.case !== "fleet") return 1n;
+        const { bundles, objects, changedBundlesOnly } = report.value;
+        if (disk.refuses === `${told.length}`) throw new Error("the disk is full");
+        told.push({ names: bundles.map(({ name }) => name), objects: objects.length, changedOnly: changedBundlesOnly });
+        return 1n;
+      };
+      const reporter = new FleetReporter(
+        run,
+        { record },
+        silentLog,
+        () => undefined,
+        () => takesChangedBundles,
+      );
+      const note = (name: string, text: string) => {
+        const object = run.objects.get(key(name));
+        if (object) object.note = text;
+        reporter.touch(key(name));
+      };
+      return { reporter, run, setBundles, note, told, disk };
+    }
+
+    it("names all at first, and then those that changed", async () => {
+      const { reporter, note, told } = reporterOfBundles(["api", "db", "web"]);
+      note("db", "late");
+      await reporter.flush();
+      note("web", "late");
+      await reporter.flush();
+      await reporter.flush();
+      expect(told).toEqual([
+        { names: ["api", "db", "web"], objects: 1, changedOnly: false },
+        { names: ["web"], objects: 1, changedOnly: true },
+      ]);
+      reporter.close();
+    });
+
+    it("names all again when a bundle came or went, or the target is another", async () => {
+      const { reporter, run, setBundles, note, told } = reporterOfBundles(["api", "db"]);
+      await reporter.flush();
+      setBundles(["api", "db", "web"]);
+      await reporter.flush();
+      setBundles(["api", "web"]);
+      note("api", "late");
+      await reporter.flush();
+      run.target = { generation: 2n, revision: "r2", digest: "d2" } as FleetRun["target"];
+      await reporter.flush();
+      expect(told.map(({ names }) => names)).toEqual([
+        ["api", "db"],
+        ["api", "db", "web"],
+        ["api", "web"],
+        ["api", "web"],
+      ]);
+      expect(told.filter(({ changedOnly }) => changedOnly)).toEqual([]);
+      reporter.close();
+    });
+
+    it("names all after a report that could not be recorded, and does not count a bundle as told that came back meanwhile", async () => {
+      const { reporter, note, told, disk } = reporterOfBundles(["api", "db"]);
+      await reporter.flush();
+      disk.refuses = "1";
+      note("api", "late");
+      await reporter.flush();
+      disk.refuses = "";
+      note("api", "");
+      await reporter.flush();
+      expect(told.map(({ names, changedOnly }) => ({ names, changedOnly }))).toEqual([
+        { names: ["api", "db"], changedOnly: false },
+        { names: ["api", "db"], changedOnly: false },
+      ]);
+      reporter.close();
+    });
+
+    it("names them once in a report of several parts, a snapshot's too", async () => {
+      const many = reporterOfBundles(["api", "db"]);
+      for (let said = 0; said < 450; said += 1) many.reporter.event("Applied", "something");
+      await many.reporter.flush();
+      expect(many.told.map(({ names, changedOnly }) => ({ names, changedOnly }))).toEqual([
+        { names: ["api", "db"], changedOnly: false },
+        { names: [], changedOnly: true },
+        { names: [], changedOnly: true },
+      ]);
+      for (let made = 0; made < 600; made += 1) {
+        const key = `/ConfigMap/shop/m-${made}`;
+        many.run.objects.set(key, trackObject("shop", key, { group: "", kind: "ConfigMap", namespace: "shop", name: `m-${made}` }, "v1", "api"));
+      }
+      const parts = many.reporter.snapshot().map(({ bundles, changedBundlesOnly }) => ({ names: bundles.map(({ name }) => name), changedBundlesOnly }));
+      expect(parts).toEqual([
+        { names: ["api", "db"], changedBundlesOnly: false },
+        { names: [], changedBundlesOnly: true },
+      ]);
+      many.reporter.close();
+    });
+
+    it("names all each time to a hub that does not take less", async () => {
+      const { reporter, note, told } = reporterOfBundles(["api", "db"], false);
+      await reporter.flush();
+      note("api", "late");
+      for (let said = 0; said < 201; said += 1) reporter.event("Applied", "something");
+      await reporter.flush();
+      expect(told.map(({ names }) => names)).toEqual([
+        ["api", "db"],
+        ["api", "db"],
+        ["api", "db"],
+      ]);
+      expect(told.some(({ changedOnly }) => changedOnly)).toBe(false);
+      reporter.close();
+    });
   });
 
   describe("while a plan is carried out", () => {

@@ -2,6 +2,7 @@ import { hash } from "node:crypto";
 import { create, toBinary, type DescMessage, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
 import { failpoint } from "@flotilla/proto/failpoint";
 import {
+  BundleStateSchema,
   ClusterEventSchema,
   FleetReportSchema,
   Health,
@@ -71,7 +72,8 @@ export interface EventDetails {
 const recordRetryMs = 2_000;
 
 /**
- * Folds what changes in one fleet into reports, at a pace of their own (ReportPace); only objects that changed, summary and bundles whole, events one by one.
+ * Folds what changes in one fleet into reports, at a pace of their own (ReportPace); only objects and bundles that changed (all bundles for a hub that does
+ * not take less), the summary whole, events one by one.
  * Nothing changed: nothing is recorded. When the health of very many objects goes up and down at once, summary and bundles go on saying so, and the objects
  * one by one say where they have come to when it is calm again, at the latest after stormFoldMaxMs (StormFold).
  */
@@ -80,12 +82,14 @@ export class FleetReporter {
   readonly #sink: ReportSink;
   readonly #log: Log;
   readonly #onTotals: (totals: Totals) => void;
+  readonly #tellsChangedBundles: () => boolean;
   readonly #touched = new Set<ObjectKey>();
   readonly #gone = new Map<ObjectKey, ObjectId>();
   #events: ClusterEvent[] = [];
   #dropped = 0;
   #phases: PhaseTime[] = [];
-  #lastTotals = "";
+  /** What the reports so far have said of the fleet as a whole; undefined when the next is to say all of it. */
+  #told: ToldHead | undefined;
   readonly #pace = new ReportPace();
   /** When the plan began that is being carried out. */
   #planBegan: number | undefined;
@@ -98,11 +102,12 @@ export class FleetReporter {
   #flushing: Promise<void> | undefined;
   #closed = false;
 
-  constructor(run: FleetRun, sink: ReportSink, log: Log, onTotals: (totals: Totals) => void) {
+  constructor(run: FleetRun, sink: ReportSink, log: Log, onTotals: (totals: Totals) => void, tellsChangedBundles: () => boolean = () => false) {
     this.#run = run;
     this.#sink = sink;
     this.#log = log;
     this.#onTotals = onTotals;
+    this.#tellsChangedBundles = tellsChangedBundles;
   }
 
   /** Something about an object changed. */
@@ -238,14 +243,15 @@ export class FleetReporter {
       object.reported = told(state);
       return state;
     });
+    this.#told = undefined;
     const head = this.#head(totals(this.#run, now));
-    this.#lastTotals = shortHash(head.bytes);
+    this.#told = head.told;
     return inParts(head, states, [], [], []);
   }
 
   /** A snapshot could not be recorded: nothing of it was told. */
   tellAgain(): void {
-    this.#lastTotals = "";
+    this.#told = undefined;
     for (const object of this.#run.objects.values()) {
       object.reported = "";
       this.touch(object.key);
@@ -268,8 +274,7 @@ export class FleetReporter {
     this.#phases = [];
     this.#watchDeadlines(now);
     const head = this.#head(whole);
-    const digest = shortHash(head.bytes);
-    const isNews = states.length + taken.gone.length + taken.events.length + taken.phases.length > 0 || digest !== this.#lastTotals;
+    const isNews = states.length + taken.gone.length + taken.events.length + taken.phases.length > 0 || head.isNews;
     const parts = isNews
       ? inParts(
           head,
@@ -286,7 +291,7 @@ export class FleetReporter {
       for (const report of parts) {
         await this.#sink.record({ case: "fleet", value: report }, this.#run.target?.traceparent || undefined);
       }
-      this.#lastTotals = digest;
+      this.#told = head.told;
       if (tellsAll) this.#owesAll = false;
     } catch (error) {
       if ((error as { code?: unknown }).code === "ReportTooLarge") {
@@ -296,6 +301,8 @@ export class FleetReporter {
         return;
       }
       this.#log.error({ fleet: this.#run.name, err: error }, "a report could not be recorded; it is kept and tried again");
+      // A part of it may have been.
+      this.#told = undefined;
       for (const [key, before] of hashes) {
         const object = this.#run.objects.get(key);
         if (object) object.reported = before;
@@ -392,12 +399,56 @@ export class FleetReporter {
     this.#healthTimer.unref();
   }
 
-  /** What every part of a report says: which target, the fleet's summary and its bundles. */
-  #head({ summary, bundles }: Totals): Packed<FleetReport> {
+  /** What a report says of the fleet as a whole: which target, its summary, and its bundles, of which those may be left out that are as they were. */
+  #head({ summary, bundles }: Totals): ReportHead {
     const { name, target } = this.#run;
     const { generation = 0n, revision = "", digest: targetDigest = "" } = target ?? {};
-    return packed(FleetReportSchema, create(FleetReportSchema, { fleet: name, generation, revision, targetDigest, summary, bundles }));
+    const rest = packed(FleetReportSchema, create(FleetReportSchema, { fleet: name, generation, revision, targetDigest, summary }));
+    const states = bundles.map((bundle) => packed(BundleStateSchema, create(BundleStateSchema, bundle)));
+    const now: ToldHead = {
+      target: `${generation} ${revision} ${targetDigest}`,
+      rest: shortHash(rest.bytes),
+      bundles: new Map(states.map(({ message, bytes }) => [message.name, bytes])),
+    };
+    const before = this.#told;
+    const hasSameBundles =
+      before?.target === now.target && before.bundles.size === now.bundles.size && states.every(({ message }) => before.bundles.has(message.name));
+    const changed = hasSameBundles ? states.filter(({ message, bytes }) => !isSame(bytes, before.bundles.get(message.name))) : states;
+    const changedBundlesOnly = this.#tellsChangedBundles();
+    const told = changedBundlesOnly ? changed : states;
+    return {
+      first: { ...rest.message, bundles: told.map(({ message }) => message), changedBundlesOnly: changedBundlesOnly && hasSameBundles },
+      firstBytes: rest.bytes.length + told.reduce((sum, { bytes }) => sum + bytes.length + 4, 2),
+      others: changedBundlesOnly ? { ...rest.message, changedBundlesOnly } : undefined,
+      othersBytes: rest.bytes.length + 2,
+      isNews: !hasSameBundles || changed.length > 0 || now.rest !== before.rest,
+      told: now,
+    };
   }
+}
+
+/** The parts of a report that speak of the fleet as a whole. */
+interface ReportHead {
+  readonly first: FleetReport;
+  readonly firstBytes: number;
+  /** What follows where one message does not hold it all; undefined when each must say all. */
+  readonly others: FleetReport | undefined;
+  readonly othersBytes: number;
+  /** Whether it says anything that was not told. */
+  readonly isNews: boolean;
+  readonly told: ToldHead;
+}
+
+interface ToldHead {
+  readonly target: string;
+  /** Hash of all but the bundles. */
+  readonly rest: string;
+  /** By name, encoded. */
+  readonly bundles: ReadonlyMap<string, Uint8Array>;
+}
+
+function isSame(one: Uint8Array, other: Uint8Array | undefined): boolean {
+  return other !== undefined && Buffer.compare(one, other) === 0;
 }
 
 /** A message with its encoding, which gives its size and its hash. */
@@ -437,7 +488,7 @@ function isOnItsWay({ health }: ObjectState): boolean {
 
 /** Cut into reports that fit in a message each; everything but the phases, which are few, may go on in the next. */
 function inParts(
-  head: Packed<FleetReport>,
+  head: ReportHead,
   states: readonly Packed<ObjectState>[],
   gone: readonly ObjectId[],
   events: readonly ClusterEvent[],
@@ -446,9 +497,10 @@ function inParts(
   const parts: FleetReport[] = [];
   let bytes = 0;
   const open = (): FleetReport => {
-    const part: FleetReport = { ...head.message, objects: [], gone: [], events: [], phases: [] };
+    const others = parts.length > 0 ? head.others : undefined;
+    const part: FleetReport = { ...(others ?? head.first), objects: [], gone: [], events: [], phases: [] };
     parts.push(part);
-    bytes = head.bytes.length;
+    bytes = others ? head.othersBytes : head.firstBytes;
     return part;
   };
   open().phases.push(...phases);

@@ -115,7 +115,7 @@ export interface Totals {
 export function totals(run: FleetRun, now: number): Totals {
   const all = [...run.objects.values()].filter((object) => !run.desired.excluded.has(object.key)).map((object) => counted(run, object, now));
   const byBundle = Map.groupBy(all, (object) => object.bundle);
-  // Every report carries every bundle: a thousand of them must leave room for objects.
+  // The first report of a target carries every bundle: a thousand of them must leave room for objects.
   const charsEach = Math.min(maxMessageChars, Math.max(80, Math.floor(engineLimits.bundleMessageChars / run.desired.bundles.size)));
   const judged = [...run.desired.bundles.values()].map(({ name, digest }) => {
     const rolled = rollUp(byBundle.get(name) ?? []);

@@ -22,7 +22,8 @@ const fleetReport = ({ fleet = "shop", objects = {}, gone = [], removed = false 
   revision: `r${seq}`,
   removed,
   summary: { sync: SyncState.SYNCED, health: Health.CURRENT, objects: seq },
-  bundles: [{ name: `b${seq % 2}`, digest: "d", sync: SyncState.SYNCED, health: Health.CURRENT }],
+  bundles: [{ name: `b${seq % 2}`, digest: `d${seq}`, sync: SyncState.SYNCED, health: Health.CURRENT }],
+  changedBundlesOnly: seq % 3 !== 1,
   objects: Object.entries(objects).map(([name, state]) => ({
     id: { group: "", kind: "ConfigMap", namespace: "x", name },
     sync: state === "drifted" ? SyncState.OUT_OF_SYNC : SyncState.SYNCED,
@@ -61,7 +62,8 @@ const gap = (seq: number, firstSeq: number): ReceivedReport => ({
 interface Rows {
   position: ClusterPosition;
   readonly targets: Map<string, bigint>;
-  readonly bundles: Map<string, readonly string[]>;
+  /** Digests by fleet and name. */
+  readonly bundles: Map<string, ReadonlyMap<string, string>>;
   readonly objects: Map<string, { readonly state: string; snapshotId: string | null }>;
   readonly drifts: Map<string, DriftEpisode[]>;
   readonly events: string[];
@@ -87,11 +89,8 @@ function apply(rows: Rows, received: readonly ReceivedReport[]): ReturnType<type
         if (key.startsWith(`${name} `) && !fleet.drift.has(key.slice(name.length + 1))) close(key, fleet.forgottenAt ?? now);
     }
     if (fleet.target !== undefined) rows.targets.set(name, fleet.target.seq);
-    if (fleet.bundles !== undefined)
-      rows.bundles.set(
-        name,
-        fleet.bundles.map(({ bundle }) => bundle),
-      );
+    const kept = fleet.namesAllBundles ? [] : (rows.bundles.get(name) ?? []);
+    rows.bundles.set(name, new Map([...kept, ...[...fleet.bundles].map(([bundle, { digest }]): [string, string] => [bundle, digest])]));
     for (const [id, row] of fleet.objects) {
       if (row === "gone") rows.objects.delete(`${name} ${id}`);
       else rows.objects.set(`${name} ${id}`, { state: `${row.sync} ${row.health}`, snapshotId: row.snapshotId });
@@ -117,7 +116,7 @@ function apply(rows: Rows, received: readonly ReceivedReport[]): ReturnType<type
 const shown = (rows: Rows): object => ({
   watermark: rows.position.watermark,
   targets: sorted(rows.targets),
-  bundles: sorted(rows.bundles),
+  bundles: sorted(rows.bundles).map(([fleet, bundles]) => [fleet, sorted(bundles)]),
   objects: sorted(new Map([...rows.objects].map(([key, { state }]) => [key, state]))),
   drifts: sorted(new Map([...rows.drifts].filter(([, episodes]) => episodes.length > 0))),
   events: rows.events,
@@ -125,6 +124,19 @@ const shown = (rows: Rows): object => ({
 const sorted = <V>(map: ReadonlyMap<string, V>): [string, V][] => [...map].sort(([a], [b]) => (a < b ? -1 : 1));
 
 describe("foldReports", () => {
+  it("keeps bundles that a report of the changed ones does not name, and drops those that one of all does not name", () => {
+    const rows = emptyRows();
+    const digests = () => [...(rows.bundles.get("shop") ?? [])].map(([name, digest]) => `${name} ${digest}`).toSorted();
+    apply(rows, [say(1)]);
+    expect(digests()).toEqual(["b1 d1"]);
+    apply(rows, [say(2), say(3)]);
+    expect(digests()).toEqual(["b0 d2", "b1 d3"]);
+    apply(rows, [say(4), say(5)]);
+    expect(digests()).toEqual(["b0 d4", "b1 d5"]);
+    apply(rows, [say(6), say(7)]);
+    expect(digests()).toEqual(["b1 d7"]);
+  });
+
   it("takes reports in order, and an older one changes nothing", () => {
     const fold = foldReports(start, [say(1), say(2, { objects: { a: "failed" } })], now);
     expect(fold).toMatchObject({ committed: 2, missing: false, position: { watermark: 2n } });

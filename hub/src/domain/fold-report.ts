@@ -35,8 +35,10 @@ export interface FleetFold {
   /** The agent said that it let go of the fleet; the generation it spoke of. */
   removedGeneration: bigint | undefined;
   target: TargetStateRow | undefined;
-  /** Whole when set: bundles not named are gone. */
-  bundles: readonly BundleStateRow[] | undefined;
+  /** By name: those that the reports named. */
+  readonly bundles: Map<string, BundleStateRow>;
+  /** A report among them named all: those not named are gone. */
+  namesAllBundles: boolean;
   readonly objects: Map<string, ObjectStateRow | "gone">;
   readonly drift: Map<string, DriftMark[]>;
   /** When it was forgotten first in this fold: what was open before ended then. */
@@ -220,7 +222,14 @@ class Fold {
     const target = readTargetState(report, frame);
     if (target !== undefined) {
       fleet.target = target;
-      fleet.bundles = uniqueBundles(report.bundles.map(readBundleState));
+      if (!report.changedBundlesOnly) {
+        fleet.bundles.clear();
+        fleet.namesAllBundles = true;
+      }
+      for (const state of report.bundles) {
+        const row = readBundleState(state);
+        fleet.bundles.set(row.bundle, row);
+      }
     }
     const seen = { at: frame.recordedAt, revision: cleanText(report.revision) };
     for (const state of report.objects) setObject(fleet, readObjectState(state, frame), seen);
@@ -241,7 +250,8 @@ class Fold {
       forget: false,
       removedGeneration: undefined,
       target: undefined,
-      bundles: undefined,
+      bundles: new Map(),
+      namesAllBundles: false,
       objects: new Map(),
       drift: new Map(),
       forgottenAt: undefined,
@@ -255,7 +265,8 @@ function forget(fleet: FleetFold, at: Date): void {
   fleet.forget = true;
   fleet.forgottenAt ??= at;
   fleet.target = undefined;
-  fleet.bundles = undefined;
+  fleet.bundles.clear();
+  fleet.namesAllBundles = false;
   fleet.objects.clear();
   for (const objectId of fleet.drift.keys()) mark(fleet, objectId, { kind: "healed", at, by: "gone" });
 }
@@ -297,9 +308,4 @@ function mark(fleet: FleetFold, objectId: string, next: DriftMark): void {
     const last = marks.at(-1);
     if (next.kind !== "healed" || last?.kind !== "healed" || (last.by === null && next.by !== null)) marks.push(next);
   }
-}
-
-/** A name twice in one list: the last counts. */
-function uniqueBundles(bundles: readonly BundleStateRow[]): BundleStateRow[] {
-  return [...new Map(bundles.map((bundle) => [bundle.bundle, bundle])).values()];
 }

@@ -29,9 +29,9 @@ const bundleStateColumns: Columns<BundleStateInsert> = {
 };
 
 export async function saveBundleStates(client: pg.ClientBase, fleets: readonly FleetOfCluster[], now: Date): Promise<void> {
-  const whole = fleets.filter(({ fold }) => fold.bundles !== undefined);
-  const rows = whole.flatMap(({ cluster, fleet, fold }) =>
-    (fold.bundles ?? []).map(({ healthCounts, ...bundle }) => ({ ...bundle, fleet, cluster, health_counts: healthCounts, as_of: now })),
+  const whole = fleets.filter(({ fold }) => fold.namesAllBundles);
+  const rows = fleets.flatMap(({ cluster, fleet, fold }) =>
+    [...fold.bundles.values()].map(({ healthCounts, ...bundle }) => ({ ...bundle, fleet, cluster, health_counts: healthCounts, as_of: now })),
   );
   for (const part of inBatches(rows, batchRowsMax)) {
     const batch = unnestRows(bundleStateColumns, part);
@@ -39,7 +39,7 @@ export async function saveBundleStates(client: pg.ClientBase, fleets: readonly F
     const content = names.slice(3, -1);
     await client.query({
       name: "save-bundle-states",
-      // Every report names every bundle, and most are as they were: a row that conflicts is locked and written to disk even where nothing is set.
+      // A report that names every bundle names most as they were: a row that conflicts is locked and written to disk even where nothing is set.
       text: `INSERT INTO bundle_states AS b (${names.join(", ")})
              SELECT r.* FROM ${batch.text} LEFT JOIN bundle_states k ON k.fleet = r.fleet AND k.cluster = r.cluster AND k.bundle = r.bundle
              WHERE k.fleet IS NULL OR (${content.map((name) => `k.${name}`).join(", ")}) IS DISTINCT FROM (${content.map((name) => `r.${name}`).join(", ")})
@@ -60,7 +60,7 @@ export async function saveBundleStates(client: pg.ClientBase, fleets: readonly F
     values: [
       whole.map(({ cluster }) => cluster),
       whole.map(({ fleet }) => fleet),
-      whole.map(({ fold }) => JSON.stringify(Object.fromEntries((fold.bundles ?? []).map(({ bundle }) => [bundle, true])))),
+      whole.map(({ fold }) => JSON.stringify(Object.fromEntries([...fold.bundles.keys()].map((bundle) => [bundle, true])))),
     ],
   });
 }

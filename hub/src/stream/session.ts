@@ -173,6 +173,7 @@ export class Session {
           watermark: { epoch: hello.epoch, seq: watermark },
           now: timestampFromMs(Date.now()),
           reconnectWithin: durationOf(this.#holder.reconnectWithinMs),
+          takesChangedBundles: true,
           ...(this.#toldTrust !== undefined && { trust: this.#trustBundle(this.#toldTrust) }),
         },
       },
