@@ -31,9 +31,15 @@ interface Saying {
   readonly drifted?: readonly string[];
   readonly snapshot?: { readonly id: string; readonly fleets: readonly string[] };
   readonly removed?: boolean;
+  readonly bundles?: readonly string[];
+  readonly changedBundlesOnly?: boolean;
 }
 
-function report(cluster: string, seq: number, { objects = { web: `seq ${seq}` }, drifted = [], snapshot, removed = false }: Saying = {}): ReportEnvelope {
+function report(
+  cluster: string,
+  seq: number,
+  { objects = { web: `seq ${seq}` }, drifted = [], snapshot, removed = false, bundles = ["app"], changedBundlesOnly = false }: Saying = {},
+): ReportEnvelope {
   const drift = [{ path: "/spec/replicas", desired: "1", live: "2", manager: "kubectl" }];
   const value = {
     fleet: "shop",
@@ -41,7 +47,8 @@ function report(cluster: string, seq: number, { objects = { web: `seq ${seq}` },
     revision: "abcdef",
     removed,
     summary: { sync: SyncState.SYNCED, health: Health.CURRENT, message: `seq ${seq}`, objects: Object.keys(objects).length },
-    bundles: [{ name: "app", digest: "d", sync: SyncState.SYNCED, health: Health.CURRENT }],
+    bundles: bundles.map((name) => ({ name, digest: "d", sync: SyncState.SYNCED, health: Health.CURRENT, message: name === "app" ? "" : `seq ${seq}` })),
+    changedBundlesOnly,
     objects: Object.entries(objects).map(([name, message]) => ({
       id: { group: "apps", kind: "Deployment", namespace: "shop", name },
       version: "v1",
@@ -137,6 +144,22 @@ await describeWith(["nats-server"], "intake", () => {
     for (const running of intakes.splice(0)) await running.close();
     await pool.end();
     await database.drop();
+  });
+
+  it("keeps the rows of bundles that a report of the changed ones leaves out, and drops those that one of all does not name", async () => {
+    intake("hub-a");
+    const rows = async () =>
+      (await pool.query("SELECT bundle || ' ' || message AS row FROM bundle_states WHERE cluster = 'berlin-1' ORDER BY bundle")).rows.map(({ row }) => row);
+    await say("berlin-1", 1, { bundles: ["api", "db", "web"] });
+    await watermark("berlin-1", 1);
+    await say("berlin-1", 2, { bundles: ["db"], changedBundlesOnly: true });
+    await say("berlin-1", 3, { bundles: [], changedBundlesOnly: true });
+    await watermark("berlin-1", 3);
+    expect(await rows()).toEqual(["api seq 1", "db seq 2", "web seq 1"]);
+    await say("berlin-1", 4, { bundles: ["api", "db"] });
+    await say("berlin-1", 5, { bundles: ["db"], changedBundlesOnly: true });
+    await watermark("berlin-1", 5);
+    expect(await rows()).toEqual(["api seq 4", "db seq 5"]);
   });
 
   it("folds reports of several clusters, each exactly once, also when they come twice and in disorder (fault 18)", async () => {
