@@ -31,7 +31,8 @@ export interface SocketBytes {
 
 /** A process' TCP connections by "local peer", as `ss` counts them. */
 export async function socketBytes(pid: number): Promise<Map<string, SocketBytes>> {
-  const { stdout } = await promisify(execFile)("ss", ["-tinpHO", "state", "established"], { maxBuffer: 16 * 1024 * 1024 });
+  // Ten thousand agents with a link and a broker each are forty thousand ends of a kilobyte.
+  const { stdout } = await promisify(execFile)("ss", ["-tinpHO", "state", "established"], { maxBuffer: 128 * 1024 * 1024 });
   const found = new Map<string, SocketBytes>();
   for (const line of stdout.split("\n")) {
     if (!line.includes(`pid=${pid},`)) continue;
