@@ -55,6 +55,17 @@ describe("an agent of another version (fault 40)", () => {
   });
 });
 
+describe("reports", () => {
+  it("may leave out bundles that are as they were: Welcome tells the agent", async () => {
+    const heard: boolean[] = [];
+    const handlers = { onConnected: (hub: { readonly takesChangedBundles: boolean }) => void heard.push(hub.takesChangedBundles) };
+    const agent = await rig.agent(await rig.enrol(hub, "brief"), { handlers });
+    await waitFor(() => heard.length > 0, { what: "Welcome" });
+    expect(heard).toEqual([true]);
+    await agent.stop();
+  });
+});
+
 describe("targets", () => {
   it("arrive whole, a 3 MB body in chunks, each body once", async () => {
     const agent = await joined("whole");

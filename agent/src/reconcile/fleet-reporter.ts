@@ -1,27 +1,25 @@
 import { hash } from "node:crypto";
-import { create, toBinary, type DescMessage, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { failpoint } from "@flotilla/proto/failpoint";
 import {
-  BundleStateSchema,
   ClusterEventSchema,
   FleetReportSchema,
   Health,
   PhaseTimeSchema,
   type ClusterEvent,
   type FleetReport,
-  ObjectIdSchema,
   type ObjectState,
   ObjectStateSchema,
   type PhaseTime,
   type ReportEnvelope,
 } from "@flotilla/proto/gen/report";
-import { maxEventsPerReport, maxObjectsPerReport } from "@flotilla/proto/limits";
 import type { FieldDrift } from "../domain/drift.ts";
 import type { ObjectId, ObjectKey } from "../domain/object-id.ts";
 import { engineLimits } from "../limits.ts";
 import type { Log } from "../log.ts";
 import type { FleetRun } from "./fleet-run.ts";
 import { cut, healthDeadline, objectState, totals, type Totals } from "./object-state.ts";
+import { headOf, inParts, packed, shortHash, wireId, type Packed, type ToldHead } from "./report-parts.ts";
 import { ReportPace } from "./report-pace.ts";
 import { StormFold } from "./storm-fold.ts";
 import { severityCode, timestamp, wireDrift } from "./report-words.ts";
@@ -244,7 +242,7 @@ export class FleetReporter {
       return state;
     });
     this.#told = undefined;
-    const head = this.#head(totals(this.#run, now));
+    const head = headOf(this.#run, totals(this.#run, now), this.#told, this.#tellsChangedBundles());
     this.#told = head.told;
     return inParts(head, states, [], [], []);
   }
@@ -273,7 +271,7 @@ export class FleetReporter {
     this.#gone.clear();
     this.#phases = [];
     this.#watchDeadlines(now);
-    const head = this.#head(whole);
+    const head = headOf(this.#run, whole, this.#told, this.#tellsChangedBundles());
     const isNews = states.length + taken.gone.length + taken.events.length + taken.phases.length > 0 || head.isNews;
     const parts = isNews
       ? inParts(
@@ -294,6 +292,8 @@ export class FleetReporter {
       this.#told = head.told;
       if (tellsAll) this.#owesAll = false;
     } catch (error) {
+      // A part of it may have been recorded.
+      this.#told = undefined;
       if ((error as { code?: unknown }).code === "ReportTooLarge") {
         // Cut by construction: this is a defect, and trying again would only repeat it. A snapshot brings the state.
         this.#dropped += taken.events.length;
@@ -301,8 +301,6 @@ export class FleetReporter {
         return;
       }
       this.#log.error({ fleet: this.#run.name, err: error }, "a report could not be recorded; it is kept and tried again");
-      // A part of it may have been.
-      this.#told = undefined;
       for (const [key, before] of hashes) {
         const object = this.#run.objects.get(key);
         if (object) object.reported = before;
@@ -398,63 +396,6 @@ export class FleetReporter {
     );
     this.#healthTimer.unref();
   }
-
-  /** What a report says of the fleet as a whole: which target, its summary, and its bundles, of which those may be left out that are as they were. */
-  #head({ summary, bundles }: Totals): ReportHead {
-    const { name, target } = this.#run;
-    const { generation = 0n, revision = "", digest: targetDigest = "" } = target ?? {};
-    const rest = packed(FleetReportSchema, create(FleetReportSchema, { fleet: name, generation, revision, targetDigest, summary }));
-    // Encoding all of them would be a sixth of what an agent does while it applies a hundred bundles.
-    const words = new Map(bundles.map((bundle) => [bundle.name ?? "", JSON.stringify(bundle)]));
-    const now: ToldHead = { target: `${generation} ${revision} ${targetDigest}`, rest: shortHash(rest.bytes), bundles: words };
-    const before = this.#told;
-    const hasSameBundles = before?.target === now.target && before.bundles.size === words.size && [...words.keys()].every((name) => before.bundles.has(name));
-    const changed = hasSameBundles ? bundles.filter(({ name = "" }) => before.bundles.get(name) !== words.get(name)) : bundles;
-    const changedBundlesOnly = this.#tellsChangedBundles();
-    const told = (changedBundlesOnly ? changed : bundles).map((bundle) => packed(BundleStateSchema, create(BundleStateSchema, bundle)));
-    return {
-      first: { ...rest.message, bundles: told.map(({ message }) => message), changedBundlesOnly: changedBundlesOnly && hasSameBundles },
-      firstBytes: rest.bytes.length + told.reduce((sum, { bytes }) => sum + bytes.length + 4, 2),
-      others: changedBundlesOnly ? { ...rest.message, changedBundlesOnly } : undefined,
-      othersBytes: rest.bytes.length + 2,
-      isNews: !hasSameBundles || changed.length > 0 || now.rest !== before.rest,
-      told: now,
-    };
-  }
-}
-
-/** The parts of a report that speak of the fleet as a whole. */
-interface ReportHead {
-  readonly first: FleetReport;
-  readonly firstBytes: number;
-  /** What follows where one message does not hold it all; undefined when each must say all. */
-  readonly others: FleetReport | undefined;
-  readonly othersBytes: number;
-  /** Whether it says anything that was not told. */
-  readonly isNews: boolean;
-  readonly told: ToldHead;
-}
-
-interface ToldHead {
-  readonly target: string;
-  /** Hash of all but the bundles. */
-  readonly rest: string;
-  /** By name, all of it as text. */
-  readonly bundles: ReadonlyMap<string, string>;
-}
-
-/** A message with its encoding, which gives its size and its hash. */
-interface Packed<T> {
-  readonly message: T;
-  readonly bytes: Uint8Array;
-}
-
-function packed<Desc extends DescMessage>(schema: Desc, message: MessageShape<Desc>): Packed<MessageShape<Desc>> {
-  return { message, bytes: toBinary(schema, message) };
-}
-
-function shortHash(bytes: Uint8Array): string {
-  return hash("sha256", bytes, "base64url").slice(0, 22);
 }
 
 /** What stands for a state that was told: whether it is another now, and whether in more than its health. */
@@ -476,52 +417,4 @@ function sameBut(one: string, other: string): boolean {
 /** Neither broken nor unknown: that is told at once, however many there are. */
 function isOnItsWay({ health }: ObjectState): boolean {
   return health === Health.CURRENT || health === Health.IN_PROGRESS;
-}
-
-/** Cut into reports that fit in a message each; everything but the phases, which are few, may go on in the next. */
-function inParts(
-  head: ReportHead,
-  states: readonly Packed<ObjectState>[],
-  gone: readonly ObjectId[],
-  events: readonly ClusterEvent[],
-  phases: readonly PhaseTime[],
-): FleetReport[] {
-  const parts: FleetReport[] = [];
-  let bytes = 0;
-  const open = (): FleetReport => {
-    const others = parts.length > 0 ? head.others : undefined;
-    const part: FleetReport = { ...(others ?? head.first), objects: [], gone: [], events: [], phases: [] };
-    parts.push(part);
-    bytes = others ? head.othersBytes : head.firstBytes;
-    return part;
-  };
-  open().phases.push(...phases);
-  const put = (size: number, isFull: (part: FleetReport) => boolean, into: (part: FleetReport) => void) => {
-    const last = parts.at(-1) as FleetReport;
-    into(isFull(last) || bytes + size > engineLimits.reportBytes ? open() : last);
-    bytes += size;
-  };
-  for (const { message, bytes: encoded } of states)
-    put(
-      encoded.length + 4,
-      (part) => part.objects.length >= maxObjectsPerReport,
-      (part) => part.objects.push(message),
-    );
-  for (const id of gone)
-    put(
-      600,
-      (part) => part.gone.length >= maxObjectsPerReport,
-      (part) => part.gone.push(create(ObjectIdSchema, wireId(id))),
-    );
-  for (const event of events)
-    put(
-      toBinary(ClusterEventSchema, event).length + 4,
-      (part) => part.events.length >= maxEventsPerReport,
-      (part) => part.events.push(event),
-    );
-  return parts;
-}
-
-function wireId({ group, kind, namespace, name }: ObjectId): MessageInitShape<typeof ObjectIdSchema> {
-  return { group, kind, namespace, name };
 }
