@@ -5,7 +5,7 @@ import { FleetReportSchema, type ReportEnvelope, ReportEnvelopeSchema } from "@f
 import { inboxPrefix, reportStream, reportSubject } from "@flotilla/proto/subjects";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { connect, jwtAuthenticator, type NatsConnection, nkeys } from "@nats-io/transport-node";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { seededRandom } from "../harness/random.ts";
 import { startTcpProxy } from "../harness/tcp-proxy.ts";
 import { waitFor } from "../harness/wait-for.ts";
@@ -26,7 +26,10 @@ afterAll(() => rig.stop());
 
 const report = (message: string) => ({ case: "fleet" as const, value: create(FleetReportSchema, { fleet: "shop", revision: message }) });
 
-/** The hub's rule in its smallest form: reports of one cluster are committed in order, and what does not fit is asked for again. */
+/**
+ * The hub's rule in its smallest form: reports of one cluster are committed in order, and what does not fit is asked for again. Ends with its test, also where
+ * that fails: it would take what the next one waits for.
+ */
 function startIntake(...clusters: readonly [string, ...string[]]) {
   const byCluster = new Map(clusters.map((cluster) => [cluster, [] as string[]]));
   const traces: (string | undefined)[] = [];
@@ -66,16 +69,12 @@ function startIntake(...clusters: readonly [string, ...string[]]) {
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   })();
+  onTestFinished(async () => {
+    stopped = true;
+    await done;
+  });
   const committedOf = (cluster: string): string[] => byCluster.get(cluster) ?? [];
-  return {
-    committedOf,
-    committed: committedOf(clusters[0]),
-    traces,
-    async stop() {
-      stopped = true;
-      await done;
-    },
-  };
+  return { committedOf, committed: committedOf(clusters[0]), traces };
 }
 
 const publishing = async (cluster: string): Promise<RigAgent> => {
@@ -148,7 +147,6 @@ describe("reports", () => {
     expect(intake.committed).toEqual(names);
     expect(new Set(intake.traces)).toEqual(new Set([traceparent]));
     expect(agent.outbox.oldestSeq).toBe(301n);
-    await intake.stop();
   });
 
   it("all arrive, once and in order, though the broker is killed, and then loses its store (fault 16, fault 20)", async () => {
@@ -172,7 +170,6 @@ describe("reports", () => {
     const { state } = await (await jetstreamManager(rig.hubNats)).streams.info(reportStream);
     // The hub here asks again for every report out of order: that must not multiply them without end.
     expect(state.last_seq).toBeLessThan(8 * names.length);
-    await intake.stop();
   });
 
   it(`all arrive, once and in order, though the wires to hub and broker are reset again and again, also in the middle of a message (fault 16, seed ${seed})`, async () => {
@@ -185,7 +182,8 @@ describe("reports", () => {
     await waitFor(() => agent.link.isConnected && agent.publisher!.isConnected, { what: "an agent that publishes" });
     const intake = startIntake("wired");
     const names: string[] = [];
-    for (let faults = 0; faults < 40; faults += 1) {
+    // A stream whose handshake is cut is tried again only seconds later, and no fault meets it until then.
+    for (let faults = 0; faults < 40 || (agent.ends.length <= 3 && faults < 400); faults += 1) {
       for (let count = 0; count < 10; count += 1) {
         names.push(`w${names.length}`);
         await agent.outbox.record(report(names.at(-1)!));
@@ -200,7 +198,6 @@ describe("reports", () => {
     await waitFor(() => agent.outbox.watermark === BigInt(names.length), { timeoutMs: 90_000, what: "every report to be committed" });
     expect(intake.committed).toEqual(names);
     expect(agent.ends.length, "streams that were broken").toBeGreaterThan(3);
-    await intake.stop();
     await agent.stop();
     for (const proxy of [toHub, toBroker]) await proxy.stop();
     await replica.close();
@@ -226,7 +223,6 @@ describe("reports", () => {
     await waitFor(() => agents.every(({ outbox }) => outbox.watermark === outbox.newestSeq), { what: "every report to be committed", timeoutMs: 60_000 });
     expect(intake.committedOf("full-1")).toEqual(["first", ...names]);
     expect(intake.committedOf("full-2")).toEqual(names);
-    await intake.stop();
   });
 
   it("wait in the outbox over an agent's restart with the broker away, and are published by the next process", async () => {
@@ -238,7 +234,6 @@ describe("reports", () => {
     expect(again.outbox.epoch).toBe(agent.outbox.epoch);
     await waitFor(() => again.outbox.watermark === 3n);
     expect(intake.committed).toEqual(["a", "b", "c"]);
-    await intake.stop();
   });
 
   it("are published again when the hub says that some were lost", async () => {
