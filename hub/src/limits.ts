@@ -6,6 +6,9 @@
 export const leaseMs = 10_000;
 export const leaseRenewMs = 3_000;
 
+/** Node's pool for small buffers is 64 KiB. It keeps twelve bytes of one with every TLS connection, and so the whole pool: 24 KB an agent. */
+export const bufferPoolBytes = 4_096;
+
 /** Slow poll for what a NOTIFY said and nobody heard. */
 export const hintPollMs = 2_000;
 
@@ -326,7 +329,11 @@ export const leaseFlushMs = 3_000;
 /** Hints that come together are answered by one query. */
 export const hintFoldMs = 5;
 
-/** How far back the slow poll looks for released targets: longer than any release's transaction. */
+/** Every stream is looked at once in so long though nothing waits for it; a hundred each time in any case. */
+export const pollRoundMs = 20_000;
+export const pollStreamsMin = 100;
+
+/** How far back the slow poll looks for released targets and for rights that were taken away: longer than a round, and than any release's transaction. */
 export const recentTargetsMs = 60_000;
 
 /** Streams move to other replicas now and then, so that a new replica gets its share. */
@@ -486,6 +493,26 @@ export const upkeepRowsMax = 10_000;
 /** Event partitions made ahead (a week of hubs that are off), and days that events are kept. */
 export const eventDaysAhead = 7;
 export const eventDaysKept = 14;
+
+/** A day is over for good so long after midnight: what began before it is committed. */
+export const eventDayGraceMs = 3_600_000;
+/** Events of a pack, and the characters after which it ends early. To find one event a whole pack is read, in some 0.3 ms; more in one saves little space. */
+export const eventsPerPack = 256;
+export const eventPackCharsMax = 4 * 1024 * 1024;
+/** A pack as text: each character may be escaped. */
+export const eventPackBytesMax = 64 * 1024 * 1024;
+/** Packs of a segment, whose keys have a bit each: a million events. */
+export const packsPerSegment = 4_096;
+/** Events read at once while they are packed: some tens of milliseconds of the hub's time. And segments of one run: a day of two million events is packed at once, a larger one in several runs. */
+export const packedAtOnce = 4_096;
+export const segmentsPerRun = 2;
+/** Whoever reads or writes events waits behind the end of a day's packing for no longer than this (ms); it is tried again by the next run. */
+export const packLockMs = 2_000;
+/** Packs read for one page, and for its `total`, where several filters leave more to look through than they find. */
+export const packsReadMax = 1_000;
+export const packsCountedMax = 100;
+/** Packs fetched together: 16 take some 200 KiB. */
+export const packsAtOnce = 16;
 
 /** Healed drift, and commands that ran out. */
 export const driftsKeptMs = 30 * 86_400_000;

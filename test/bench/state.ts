@@ -1,15 +1,18 @@
 import { parseArgs } from "node:util";
 import { eventDaysKept } from "@flotilla/hub/limits";
+import { packOldestDay } from "@flotilla/hub/store/pack-events";
 import { openPool } from "@flotilla/hub/store/pool";
+import { readEvents } from "@flotilla/hub/store/read-events";
 import { runUpkeep } from "@flotilla/hub/store/upkeep";
 import type pg from "pg";
 import { say } from "./crowd-rig.ts";
-import { type Figure, reportFigures } from "./figures.ts";
+import { type Figure, medianFigure, reportFigures } from "./figures.ts";
 import { embeddedUrl, growEvents, startGrownHub } from "./grown-hub.ts";
 
 /**
  * What a target and an event take in Postgres, with indexes: a target is one app (a bundle of one object) in one cluster, and carries its part of everything that the hub keeps
- * of a cluster: what it should run and ran before, states, claims, phases, certificates. And how long the upkeep takes that drops a day of events.
+ * of a cluster: what it should run and ran before, states, claims, phases, certificates. Events fill the days that are kept; all but the newest are packed by the hub's own upkeep.
+ * How long that takes, what a page of them takes to read, and how long the upkeep takes that drops a day.
  * `npm run bench -- state [--json FILE] [--write] [--clusters 10000] [--apps 100] [--events 10000000]`.
  */
 
@@ -24,17 +27,22 @@ const { values } = parseArgs({
 });
 const [clusters, apps, events] = [Number(values.clusters), Number(values.apps), Number(values.events)];
 
-/** The events are of so many days, the oldest of which is to be dropped. */
-const days = 10;
+/** Days with events: those that are kept, today, and the oldest, which is to be dropped. */
+const days = eventDaysKept + 2;
+const perDay = Math.ceil(events / days);
 const shownTables = 5;
+const pageReads = 40;
 
 const hub = await startGrownHub({ clusters, apps });
+const pool = openPool({ url: await embeddedUrl(hub.rig.hub.dataDir) });
 try {
   const figures = await targetFigures(hub.db, hub.tables);
-  await fillDays(hub.db);
-  figures.push(...(await eventFigures(hub.db)), await retentionFigure(hub.db, await embeddedUrl(hub.rig.hub.dataDir)));
+  for (let age = 0; age < days; age += 1) await fillDay(hub.db, age);
+  await hub.db.query("VACUUM ANALYZE events");
+  figures.push(await retentionFigure(), ...(await eventFigures(hub.db)));
   process.exitCode = await reportFigures("state", figures, values);
 } finally {
+  await pool.end();
   await hub.stop();
 }
 
@@ -54,47 +62,96 @@ async function targetFigures(db: pg.Client, tables: readonly string[]): Promise<
   ];
 }
 
-/** Days that upkeep made a partition of when they came, the oldest one day older than is kept. */
-async function fillDays(db: pg.Client): Promise<void> {
-  for (let age = eventDaysKept + 1; age > eventDaysKept + 1 - days; age -= 1) {
-    say(`  events of the day ${age} days ago …`);
-    const { rows } = await db.query<{ name: string; from: string; to: string }>(
-      `SELECT 'events_' || to_char(d, 'YYYYMMDD') AS name, to_char(d, 'YYYY-MM-DD') AS "from", to_char(d + interval '1 day', 'YYYY-MM-DD') AS "to"
-       FROM (SELECT date_trunc('day', now() AT TIME ZONE 'UTC') - $1 * interval '1 day' AS d) x`,
-      [age],
-    );
-    for (const { name, from, to } of rows)
-      await db.query(`CREATE TABLE IF NOT EXISTS ${name} PARTITION OF events FOR VALUES FROM ('${from} 00:00:00+00') TO ('${to} 00:00:00+00')`);
-    await growEvents(db, clusters, events / days, `now() - interval '${age} days'`);
-  }
-  await db.query("VACUUM ANALYZE events");
+/** A day that upkeep made a partition of when it came. */
+async function fillDay(db: pg.Client, age: number): Promise<void> {
+  say(`  events of the day ${age} days ago …`);
+  const { rows } = await db.query<{ name: string; from: string; to: string }>(
+    `SELECT 'events_' || to_char(d, 'YYYYMMDD') AS name, to_char(d, 'YYYY-MM-DD') AS "from", to_char(d + interval '1 day', 'YYYY-MM-DD') AS "to"
+     FROM (SELECT date_trunc('day', now() AT TIME ZONE 'UTC') - $1 * interval '1 day' AS d) x`,
+    [age],
+  );
+  for (const { name, from, to } of rows)
+    await db.query(`CREATE TABLE IF NOT EXISTS ${name} PARTITION OF events FOR VALUES FROM ('${from} 00:00:00+00') TO ('${to} 00:00:00+00')`);
+  await growEvents(db, clusters, perDay, `now() - interval '${age} days'`);
 }
 
-async function eventFigures(db: pg.Client): Promise<Figure[]> {
-  const { rows } = await db.query<{ bytes: string; index_bytes: string }>(
-    "SELECT sum(pg_total_relation_size(inhrelid)) AS bytes, sum(pg_indexes_size(inhrelid)) AS index_bytes FROM pg_inherits WHERE inhparent = 'events'::regclass",
+interface Size {
+  readonly events: number;
+  readonly bytes: number;
+  readonly indexBytes: number;
+}
+
+async function sizeOf(db: pg.Client, parents: readonly string[], countText: string): Promise<Size> {
+  const { rows } = await db.query<{ bytes: string; index_bytes: string; events: string }>(
+    `SELECT sum(pg_total_relation_size(inhrelid)) AS bytes, sum(pg_indexes_size(inhrelid)) AS index_bytes, (${countText}) AS events
+     FROM pg_inherits WHERE inhparent = ANY (SELECT unnest($1::text[])::regclass)`,
+    [parents],
   );
-  const count = Number((await db.query<{ rows: string }>("SELECT count(*) AS rows FROM events")).rows[0]?.rows);
+  return { events: Number(rows[0]?.events), bytes: Number(rows[0]?.bytes), indexBytes: Number(rows[0]?.index_bytes) };
+}
+
+const rowsSize = (db: pg.Client) => sizeOf(db, ["events"], "SELECT count(*) FROM events");
+const packsSize = (db: pg.Client) => sizeOf(db, ["event_packs", "event_pack_keys"], "SELECT COALESCE(sum(events), 0) FROM event_pack_keys WHERE kind = 'all'");
+
+/** As rows, then when all days but yesterday and today are packed: a moment before the end of yesterday's grace, when most are rows. */
+async function eventFigures(db: pg.Client): Promise<Figure[]> {
+  const asRows = await rowsSize(db);
+  const cpuBefore = process.cpuUsage();
+  const times: number[] = [];
+  while (times.length < eventDaysKept - 1) {
+    const at = performance.now();
+    while ((await packOldestDay(pool)) === undefined);
+    times.push((performance.now() - at) / 1_000);
+    say(`  packed day ${times.length} of ${eventDaysKept - 1} in ${times.at(-1)?.toFixed(1)} s`);
+  }
+  const cpu = process.cpuUsage(cpuBefore);
+  await db.query("VACUUM ANALYZE events");
+  const [rows, packs] = [await rowsSize(db), await packsSize(db)];
+  if (rows.events + packs.events !== asRows.events) throw new Error(`${asRows.events} events were packed to ${rows.events} and ${packs.events}`);
   return [
-    { name: "events", value: count, unit: "" },
-    { name: "an event, with indexes", value: Number(rows[0]?.bytes) / count, unit: "B", target: 120 },
-    { name: "of it indexes", value: Number(rows[0]?.index_bytes) / count, unit: "B" },
+    { name: "events", value: asRows.events, unit: "" },
+    { name: "an event, with indexes", value: (rows.bytes + packs.bytes) / asRows.events, unit: "B", target: 120 },
+    { name: "an event of today and yesterday, as a row", value: rows.bytes / rows.events, unit: "B" },
+    { name: "of it indexes", value: rows.indexBytes / rows.events, unit: "B" },
+    { name: "an event of an earlier day, packed", value: packs.bytes / packs.events, unit: "B" },
+    medianFigure(`packing a day of ${perDay} events`, times, "s"),
+    { name: "CPU of the hub to pack a thousand events", value: (cpu.user + cpu.system) / packs.events, unit: "ms" },
+    ...(await readFigures(db)),
   ];
 }
 
-/** A whole run of the store's upkeep, which drops the oldest day. */
-async function retentionFigure(db: pg.Client, url: string): Promise<Figure> {
-  const count = async (): Promise<number> =>
-    Number((await db.query<{ rows: string }>("SELECT count(*) AS rows FROM pg_inherits WHERE inhparent = 'events'::regclass")).rows[0]?.rows);
-  const pool = openPool({ url });
-  try {
-    const before = await count();
-    const at = performance.now();
-    await runUpkeep(pool);
-    const ms = performance.now() - at;
-    if ((await count()) !== before - 1) throw new Error(`upkeep dropped ${before - (await count())} days, not one`);
-    return { name: `upkeep that drops a day of ${events / days} events`, value: ms, unit: "ms" };
-  } finally {
-    await pool.end();
+/** Pages of a hundred out of packed days, at random places. */
+async function readFigures(db: pg.Client): Promise<Figure[]> {
+  const { rows } = await db.query<{ first: string; last: string }>(
+    "SELECT min(first_id) AS first, max(last_id) AS last FROM event_pack_keys WHERE kind = 'all'",
+  );
+  const [first, last] = [Number(rows[0]?.first), Number(rows[0]?.last)];
+  const cursorAt = () => Buffer.from(JSON.stringify([String(Math.floor(first + Math.random() * (last - first)))])).toString("base64url");
+  const cluster = (await db.query<{ cluster: string }>("SELECT cluster FROM events WHERE cluster <> '' ORDER BY id DESC LIMIT 1")).rows[0]?.cluster;
+  const figures: Figure[] = [];
+  for (const [name, filter] of [
+    ["all clusters", {}],
+    ["one cluster", { cluster }],
+  ] as const) {
+    const times: number[] = [];
+    for (let read = 0; read < pageReads; read += 1) {
+      const at = performance.now();
+      await readEvents(pool, { limit: 100, cursor: cursorAt(), ...filter });
+      times.push(performance.now() - at);
+    }
+    figures.push(medianFigure(`a page of 100 packed events of ${name}`, times, "ms"));
   }
+  return figures;
+}
+
+/** A whole run of the store's upkeep, which drops the oldest day. */
+async function retentionFigure(): Promise<Figure> {
+  const count = async (): Promise<number> =>
+    Number((await pool.query<{ rows: string }>("SELECT count(*) AS rows FROM pg_inherits WHERE inhparent = 'events'::regclass")).rows[0]?.rows);
+  const before = await count();
+  const at = performance.now();
+  await runUpkeep(pool);
+  const ms = performance.now() - at;
+  if ((await count()) >= before) throw new Error("upkeep dropped no day");
+  return { name: `upkeep that drops a day of ${perDay} events`, value: ms, unit: "ms" };
 }

@@ -10,7 +10,7 @@ import { migrate } from "@flotilla/hub/store/migrate";
 import { openPool } from "@flotilla/hub/store/pool";
 import { readCluster } from "@flotilla/hub/store/read-clusters";
 import { readFleet } from "@flotilla/hub/store/read-fleets";
-import { readEvents } from "@flotilla/hub/store/read-history";
+import { readEvents } from "@flotilla/hub/store/read-events";
 import { readTargets } from "@flotilla/hub/store/read-targets";
 import { releaseTargets } from "@flotilla/hub/store/release-targets";
 import { sealingWith } from "@flotilla/hub/store/sealing";

@@ -1,6 +1,5 @@
-import type { DriftRow, EventRow, RevisionRow, Trace } from "@flotilla/proto/rest/contract";
+import type { DriftRow, RevisionRow, Trace } from "@flotilla/proto/rest/contract";
 import type pg from "pg";
-import { countedEventsMax } from "../limits.ts";
 import { isoOrNull } from "./iso-time.ts";
 import type { ListBounds } from "./read-fleets.ts";
 import { Conditions, readPage, type PageOf } from "./read-page.ts";
@@ -164,42 +163,12 @@ export async function readDrifts(pool: pg.Pool, query: ListBounds & DriftFilter)
   };
 }
 
-export interface EventFilter extends ListBounds {
-  readonly fleet?: string | undefined;
-  readonly cluster?: string | undefined;
-  readonly reason?: string | undefined;
-  /** Only events with a greater id. */
-  readonly after?: number | undefined;
-  readonly order?: "asc" | "desc" | undefined;
-}
-
-export async function readEvents(pool: pg.Pool, query: EventFilter): Promise<PageOf<EventRow>> {
-  const where = eventConditions(query);
-  const page = await readPage<StoredEvent>(pool, {
-    from: "events e",
-    select: "e.*",
-    countMax: countedEventsMax,
-    where,
-    keys: [["e.id", "bigint"]],
-    descending: query.order !== "asc",
-    limit: query.limit,
-    cursor: query.cursor,
-  });
-  return { ...page, items: page.items.map(eventRow) };
-}
-
-/** Events after an id, oldest first: what a watcher has not seen. Ids become visible in order (see the trigger on events), so none is missed. */
-export async function readEventsAfter(pool: pg.Pool, after: number, fleet: string | undefined, limit: number): Promise<readonly EventRow[]> {
-  const where = eventConditions({ fleet, after });
-  const { rows } = await pool.query<StoredEvent>(`SELECT e.* FROM events e WHERE ${where.text} ORDER BY e.id LIMIT ${limit}`, where.values);
-  return rows.map(eventRow);
-}
-
 /** The newest event's id, 0 when there is none; a number that grows with every change readers can see; how many clusters' leases hold. */
 export async function readChangeMarks(pool: pg.Pool): Promise<{ readonly eventId: number; readonly version: number; readonly connected: number }> {
   const { rows } = await pool.query<{ id: string; version: string; connected: number }>({
     name: "read-change-marks",
-    text: `SELECT COALESCE((SELECT id FROM events ORDER BY id DESC LIMIT 1), 0) AS id, (SELECT last_value FROM change_version) AS version,
+    text: `SELECT GREATEST((SELECT id FROM events ORDER BY id DESC LIMIT 1), (SELECT max(last_id) FROM event_pack_keys WHERE kind = 'all' AND value = ''), 0) AS id,
+                  (SELECT last_value FROM change_version) AS version,
                   (SELECT count(*)::integer FROM clusters WHERE lease_until > now() AND removed_at IS NULL) AS connected`,
   });
   return { eventId: Number(rows[0]?.id ?? 0), version: Number(rows[0]?.version ?? 0), connected: rows[0]?.connected ?? 0 };
@@ -212,26 +181,4 @@ export async function countRows(pool: pg.Pool): Promise<{ readonly fleets: numbe
             (count(*) FILTER (WHERE phase = 'Connected'))::integer AS connected FROM seen_clusters WHERE phase <> 'Removed'`,
   );
   return rows[0] ?? { fleets: 0, clusters: 0, connected: 0 };
-}
-
-interface StoredEvent {
-  readonly id: string;
-  readonly at: Date;
-  readonly fleet: string;
-  readonly cluster: string;
-  readonly bundle: string;
-  readonly object_id: string;
-  readonly reason: string;
-  readonly severity: EventRow["severity"];
-  readonly message: string;
-  readonly revision: string;
-  readonly trace_id: string;
-}
-
-function eventConditions(query: Pick<EventFilter, "fleet" | "cluster" | "reason" | "after">): Conditions {
-  return new Conditions().add("e.fleet = ¤", query.fleet).add("e.cluster = ¤", query.cluster).add("e.reason = ¤", query.reason).add("e.id > ¤", query.after);
-}
-
-function eventRow({ id, at, fleet, cluster, bundle, object_id: object, reason, severity, message, revision, trace_id: traceId }: StoredEvent): EventRow {
-  return { id: Number(id), at: at.toISOString(), fleet, cluster, bundle, object, reason, severity, message, revision, traceId };
 }

@@ -59,7 +59,7 @@ export interface PageOf<Row> {
  */
 export async function readPage<Row extends object>(pool: pg.Pool, query: PageQuery): Promise<PageOf<Row>> {
   const columns = query.keys.map(([column]) => column);
-  const after = query.cursor === undefined ? undefined : readCursor(query.cursor, query.keys.length);
+  const after = query.cursor === undefined ? undefined : keysOfCursor(query.cursor, query.keys.length);
   const values = [...query.where.values];
   const bound = after === undefined ? "true" : boundAfter(query, after, values);
   const order = columns.map((column) => `${column} ${query.descending === true ? "DESC" : "ASC"}`).join(", ");
@@ -77,7 +77,7 @@ export async function readPage<Row extends object>(pool: pg.Pool, query: PageQue
   ]);
   const items = page.rows.slice(0, query.limit);
   const last = items.at(-1);
-  const next = page.rows.length > query.limit && last !== undefined ? Buffer.from(last.page_key).toString("base64url") : null;
+  const next = page.rows.length > query.limit && last !== undefined ? encodeCursor(last.page_key) : null;
   return { items, next, total: count.rows[0]?.total ?? 0 };
 }
 
@@ -97,7 +97,12 @@ function boundAfter({ keys, fixed = [], descending }: PageQuery, after: readonly
   return `(${open.map(({ column }) => column).join(", ")}) ${descending === true ? "<" : ">"} (${parameters.join(", ")})`;
 }
 
-function readCursor(cursor: string, length: number): readonly string[] {
+/**
+ * What a cursor was made of.
+ *
+ * @throws StoreError `bad-cursor`.
+ */
+export function keysOfCursor(cursor: string, length: number): readonly string[] {
   try {
     const keys: unknown = JSON.parse(Buffer.from(cursor, "base64url").toString("utf8"));
     if (Array.isArray(keys) && keys.length === length && keys.every((key) => typeof key === "string" && !key.includes("\0"))) return keys as string[];
@@ -105,6 +110,15 @@ function readCursor(cursor: string, length: number): readonly string[] {
     // Told below.
   }
   throw badCursor();
+}
+
+/** The cursor of a row with these keys. */
+export function cursorOf(keys: readonly string[]): string {
+  return encodeCursor(JSON.stringify(keys));
+}
+
+function encodeCursor(json: string): string {
+  return Buffer.from(json).toString("base64url");
 }
 
 function badCursor(): StoreError {

@@ -14,16 +14,21 @@ import {
   upkeepRowsMax,
 } from "../limits.ts";
 import { dropOldDeliveries } from "./deliveries.ts";
+import { packOldestDay } from "./pack-events.ts";
 import { inTransaction } from "./pool.ts";
 
 /**
- * Keeps the database bounded: event partitions made ahead and dropped by age, and what nobody asks for any more. Each run takes a bounded
+ * Keeps the database bounded: event partitions made ahead, packed when their day is over and dropped by age, and what nobody asks for any more. Each run takes a bounded
  * part, so that neither a long absence nor a clock that jumped makes one run dear or drops more than a day of events. Any
  * replica may run it at any time.
  */
 export async function runUpkeep(pool: pg.Pool): Promise<void> {
   await makePartitions(pool);
-  await dropOldestPartition(pool);
+  await dropOldestPartition(pool, "events");
+  // Keys first: they say which packs there are.
+  await dropOldestPartition(pool, "event_pack_keys");
+  await dropOldestPartition(pool, "event_packs");
+  await packOldestDay(pool);
   await pool.query(
     `DELETE FROM events_other WHERE ctid = ANY(ARRAY(SELECT ctid FROM events_other WHERE committed_at < now() - $1 * interval '1 day' LIMIT ${upkeepRowsMax}))`,
     [eventDaysKept],
@@ -72,12 +77,12 @@ async function makePartitions(pool: pg.Pool): Promise<void> {
   }
 }
 
-async function dropOldestPartition(pool: pg.Pool): Promise<void> {
+async function dropOldestPartition(pool: pg.Pool, parent: "events" | "event_packs" | "event_pack_keys"): Promise<void> {
   const { rows } = await pool.query<{ name: string }>(
     `SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-     WHERE i.inhparent = 'events'::regclass AND c.relname ~ '^events_\\d{8}$' AND c.relname < 'events_' || to_char(now() AT TIME ZONE 'UTC' - $1 * interval '1 day', 'YYYYMMDD')
+     WHERE i.inhparent = $2::regclass AND c.relname ~ '_\\d{8}$' AND right(c.relname, 8) < to_char(now() AT TIME ZONE 'UTC' - $1 * interval '1 day', 'YYYYMMDD')
      ORDER BY c.relname LIMIT 1`,
-    [eventDaysKept],
+    [eventDaysKept, parent],
   );
   if (rows[0] !== undefined) await pool.query(`DROP TABLE IF EXISTS ${rows[0].name}`);
 }
