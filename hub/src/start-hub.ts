@@ -6,7 +6,7 @@ import type { HubConfig, ListenAddress } from "./config.ts";
 import { claimFolder } from "./embedded/claim-folder.ts";
 import { startEmbeddedPostgres } from "./embedded/postgres.ts";
 import { readHubId } from "./hub-id.ts";
-import { upkeepMs } from "./limits.ts";
+import { bufferPoolBytes, upkeepMs } from "./limits.ts";
 import { openPrograms } from "./open-programs.ts";
 import { openSource } from "./source/open-source.ts";
 import { openAuthorityStore } from "./store/authorities.ts";
@@ -43,6 +43,7 @@ interface Started {
  * Order: store, identity, broker, intake, agents, people. What fails on the way stops what was started before.
  */
 export async function startHub(config: HubConfig): Promise<number> {
+  Buffer.poolSize = bufferPoolBytes;
   // Others may pass through (Postgres runs as somebody else); files inside have modes of their own.
   await mkdir(config.dataDir, { recursive: true, mode: 0o711 });
   const claim = await claimFolder(config.dataDir);

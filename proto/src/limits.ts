@@ -65,9 +65,13 @@ export const maxDriftValueChars = 256;
 export const maxFactsPerCluster = 64;
 export const maxLabelsPerCluster = 64;
 
-/** A few bytes every 10 s; three misses end the stream, so a dead peer is seen within 30 s. */
-export const heartbeatIntervalMs = 10_000;
-export const heartbeatDeadlineMs = 30_000;
+/** A few bytes every 15 s. Two misses end the stream, and ten seconds of patience for a peer that is busy: before the cluster's lease ends. */
+export const heartbeatIntervalMs = 15_000;
+export const heartbeatDeadlineMs = 40_000;
+
+/** Pings of gRPC, for a connection whose stream is not there yet or no more: where a stream is, heartbeats come first. */
+export const keepaliveMs = 60_000;
+export const keepaliveDeadlineMs = 10_000;
 
 /** How long the last word of a cluster counts. Past it everything about the cluster is Unknown. */
 export const clusterLeaseMs = 45_000;

@@ -4,6 +4,7 @@ import { create } from "@bufbuild/protobuf";
 import { newCertificateRequest } from "@flotilla/agent/link/certificate-request";
 import { silentLog } from "@flotilla/agent/log";
 import { revokeCredentials } from "@flotilla/hub/store/enrolment-store";
+import { openLinkStore } from "@flotilla/hub/store/link-store";
 import { FleetReportSchema } from "@flotilla/proto/gen/report";
 import type { Target } from "@flotilla/proto/gen/target";
 import { unpackBody } from "@flotilla/proto/body";
@@ -274,6 +275,26 @@ describe("commands", () => {
     );
     expect(answered).toEqual({ kind: "snapshot", error: "the API server is away" });
     expect((await rig.pool.query("SELECT wants_snapshot FROM clusters WHERE name = 'wished'")).rows[0].wants_snapshot).toBe(false);
+  });
+
+  it("are found by who looks for what waits, and with them wishes and rights that were just taken away; nothing else is", async () => {
+    const store = openLinkStore(rig.pool, rig.sealing);
+    const own = async () => {
+      const { commands, states } = await store.readWaiting(60_000);
+      return [commands, states].map((names) => names.filter((name) => name.startsWith("waits-")).sort());
+    };
+    for (const name of ["command", "done", "late", "snapshot", "resend", "revoked", "nothing"]) await rig.addCluster(`waits-${name}`);
+    expect(await own()).toEqual([[], []]);
+    const command =
+      "INSERT INTO commands (id, cluster, kind, expires_at, acked_at) VALUES ($1, 'waits-' || $1, 'resync', now() + $2 * interval '1 minute', $3)";
+    await rig.pool.query(command, ["command", 1, null]);
+    await rig.pool.query(command, ["done", 1, new Date()]);
+    await rig.pool.query(command, ["late", -1, null]);
+    await rig.pool.query("UPDATE clusters SET wants_snapshot = name = 'waits-snapshot', wants_resend = name = 'waits-resend' WHERE name LIKE 'waits-%'");
+    await rig.pool.query(
+      "INSERT INTO certificates (serial, cluster, spki_hash, not_after, revoked_at) SELECT 'w' || age, CASE age WHEN 0 THEN 'waits-revoked' ELSE 'waits-nothing' END, 'x', now(), now() - age * interval '1 hour' FROM generate_series(0, 1) age",
+    );
+    expect(await own()).toEqual([["waits-command"], ["waits-resend", "waits-revoked", "waits-snapshot"]]);
   });
 
   it("renew the certificate, and the stream goes on with the new one", async () => {

@@ -2,7 +2,7 @@ import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import { EnrolmentService } from "@flotilla/proto/gen/enrolment";
 import { LinkService } from "@flotilla/proto/gen/link";
 import { grpcService } from "@flotilla/proto/grpc";
-import { heartbeatIntervalMs, maxGrpcMessageBytes } from "@flotilla/proto/limits";
+import { keepaliveDeadlineMs, keepaliveMs, maxGrpcMessageBytes } from "@flotilla/proto/limits";
 import { authorityServerName, hubServerName } from "@flotilla/proto/names";
 import type { StepTracer } from "../telemetry.ts";
 import { carryTrace } from "./carry-trace.ts";
@@ -12,8 +12,8 @@ import { caHashesOf } from "./trusted-cas.ts";
 const channelOptions: ChannelOptions = {
   "grpc.max_receive_message_length": maxGrpcMessageBytes,
   "grpc.max_send_message_length": maxGrpcMessageBytes,
-  "grpc.keepalive_time_ms": heartbeatIntervalMs * 2,
-  "grpc.keepalive_timeout_ms": heartbeatIntervalMs,
+  "grpc.keepalive_time_ms": keepaliveMs,
+  "grpc.keepalive_timeout_ms": keepaliveDeadlineMs,
   "grpc.enable_retries": 0,
   // Each try is a connection of its own, with the identity of that moment.
   "grpc.use_local_subchannel_pool": 1,

@@ -58,6 +58,12 @@ export interface SessionKey {
   readonly serial: string;
 }
 
+/** Names of clusters whose streams should look at their rows. */
+export interface WaitingClusters {
+  readonly commands: readonly string[];
+  readonly states: readonly string[];
+}
+
 /** What the rows say about a stream that is open. */
 export interface LinkState {
   readonly cluster: string;

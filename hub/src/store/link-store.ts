@@ -11,6 +11,7 @@ import type {
   SendPhase,
   SessionKey,
   SessionOpening,
+  WaitingClusters,
 } from "../domain/link-rows.ts";
 import type { GateQuestion } from "../domain/gates.ts";
 import type { DryRunQuestion } from "../domain/preview.ts";
@@ -166,6 +167,18 @@ export function openLinkStore(pool: pg.Pool, sealing: Sealing) {
         wantsSnapshot: row.wants_snapshot ?? false,
         wantsResend: row.wants_resend ?? false,
       }));
+    },
+
+    /** Clusters with something that waits for their agents: commands, a wish of the intake's, rights that were taken away within so long. */
+    async readWaiting(withinMs: number): Promise<WaitingClusters> {
+      const { rows } = await pool.query<WaitingClusters>({
+        name: "read-waiting",
+        text: `SELECT ARRAY(SELECT DISTINCT cluster FROM commands WHERE acked_at IS NULL AND expires_at > now()) AS commands,
+                 ARRAY(SELECT name FROM clusters WHERE wants_snapshot OR wants_resend
+                       UNION SELECT cluster FROM certificates WHERE revoked_at IS NOT NULL AND revoked_at > now() - $1 * interval '1 ms') AS states`,
+        values: [withinMs],
+      });
+      return rows[0] ?? { commands: [], states: [] };
     },
 
     /** Every target that these clusters should follow or let go of. With `releasedWithinMs` only those released lately. */

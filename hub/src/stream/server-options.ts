@@ -1,5 +1,5 @@
 import type { ServerOptions } from "@grpc/grpc-js";
-import { heartbeatIntervalMs, maxGrpcMessageBytes } from "@flotilla/proto/limits";
+import { keepaliveDeadlineMs, keepaliveMs, maxGrpcMessageBytes } from "@flotilla/proto/limits";
 
 /** What an open listener allows: small requests, few at a time. */
 export const enrolServerOptions: ServerOptions = {
@@ -16,6 +16,6 @@ export const linkServerOptions: ServerOptions = {
   "grpc.max_receive_message_length": maxGrpcMessageBytes,
   "grpc.max_send_message_length": maxGrpcMessageBytes,
   "grpc.max_concurrent_streams": 8,
-  "grpc.keepalive_time_ms": heartbeatIntervalMs * 2,
-  "grpc.keepalive_timeout_ms": heartbeatIntervalMs,
+  "grpc.keepalive_time_ms": keepaliveMs,
+  "grpc.keepalive_timeout_ms": keepaliveDeadlineMs,
 };

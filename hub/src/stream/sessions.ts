@@ -13,6 +13,7 @@ import type {
   SendPhase,
   SessionKey,
   SessionOpening,
+  WaitingClusters,
 } from "../domain/link-rows.ts";
 import {
   batchRowsMax,
@@ -25,6 +26,8 @@ import {
   hintFoldMs,
   hintPollMs,
   leaseFlushMs,
+  pollRoundMs,
+  pollStreamsMin,
   recentTargetsMs,
   reconnectPerSessionMs,
   reconnectWithinMaxMs,
@@ -39,6 +42,7 @@ import {
 import type { Authorities } from "./authorities.ts";
 import { BodyCache } from "./body-cache.ts";
 import { FoldedWork } from "./folded-work.ts";
+import { PollRound } from "./poll-round.ts";
 import type { PeerIdentity } from "./peer-identity.ts";
 import { type AgentStream, faultOfHashes, Session, type SessionHolder } from "./session.ts";
 import type { StreamLog } from "./stream-log.ts";
@@ -50,6 +54,7 @@ export interface SessionStore {
   closeSessions(keys: readonly SessionKey[]): Promise<void>;
   keepLeases(keys: readonly SessionKey[], leaseMs: number): Promise<void>;
   readLinkStates(keys: readonly SessionKey[]): Promise<LinkState[]>;
+  readWaiting(withinMs: number): Promise<WaitingClusters>;
   readTargets(clusters: readonly string[], releasedWithinMs?: number): Promise<ReleasedTarget[]>;
   noteHeldTargets(held: readonly HeldTargetRow[]): Promise<void>;
   readBody(digest: string): Promise<Uint8Array | undefined>;
@@ -117,6 +122,7 @@ export class Sessions implements SessionHolder {
   readonly #acts: FoldedWork<() => Promise<void>>;
   readonly #trust: FoldedWork<KeptTrust>;
   readonly #forgetAuthorities: () => void;
+  readonly #round = new PollRound({ keys: () => this.#open.keys(), partMin: pollStreamsMin, partsPerRound: pollRoundMs / hintPollMs });
   readonly #timers: NodeJS.Timeout[];
   #isDraining = false;
   #polling = false;
@@ -332,24 +338,25 @@ export class Sessions implements SessionHolder {
     }
   }
 
-  /** What no hint said. */
+  /**
+   * What no hint said: each time whoever something waits for, and a part of all, so that each stream is looked at once in pollRoundMs. A hint is lost with its connection,
+   * and then everything is looked at: this is for what nobody thought of.
+   */
   #poll(): void {
-    for (const cluster of this.#open.keys()) {
-      this.#states.add(cluster, cluster);
-      this.#commands.add(cluster, cluster);
-    }
     if (this.#polling) return;
     this.#polling = true;
-    void this.#pollTargets().finally(() => (this.#polling = false));
+    void this.#pollOnce()
+      .catch((error: unknown) => this.log.warn({ error: (error as Error).message }, "rows could not be looked at; trying again"))
+      .finally(() => (this.#polling = false));
   }
 
-  async #pollTargets(): Promise<void> {
-    const clusters = [...this.#open.keys()];
-    for (let start = 0; start < clusters.length; start += batchRowsMax) {
-      await this.#readTargets(clusters.slice(start, start + batchRowsMax), recentTargetsMs).catch((error: unknown) =>
-        this.log.warn({ error: (error as Error).message }, "targets could not be looked at; trying again"),
-      );
-    }
+  async #pollOnce(): Promise<void> {
+    const part = this.#round.next().filter((cluster) => this.#open.has(cluster));
+    for (const cluster of part) this.#states.add(cluster, cluster);
+    const waiting = await this.#store.readWaiting(recentTargetsMs);
+    for (const cluster of waiting.states) if (this.#open.has(cluster)) this.#states.add(cluster, cluster);
+    for (const cluster of waiting.commands) if (this.#open.has(cluster)) this.#commands.add(cluster, cluster);
+    for (let start = 0; start < part.length; start += batchRowsMax) await this.#readTargets(part.slice(start, start + batchRowsMax), recentTargetsMs);
   }
 
   async #keepLeases(): Promise<void> {
