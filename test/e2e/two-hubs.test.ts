@@ -60,7 +60,7 @@ async function converged(through: HubProcess, revision: string, clusters: readon
         .filter(({ cluster }) => clusters.includes(cluster))
         .map(({ running, sync }) => ({ revision: running?.revision, sync })),
     (rows) => rows.length === clusters.length && rows.every((row) => row.revision === revision && row.sync === "Synced"),
-    { what: `revision ${revision.slice(0, 12)} on ${clusters.join(", ")}`, timeoutMs: 90_000, everyMs: 100 },
+    { what: `revision ${revision.slice(0, 12)} on ${clusters.join(", ")}`, timeoutMs: 90_000 },
   );
 }
 

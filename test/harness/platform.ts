@@ -117,7 +117,7 @@ async function converged(hub: HubProcess, fleet: string, revision: string, wait:
     async () =>
       (await hub.api.targets(fleet)).map(({ cluster, running, sync, health, message }) => ({ cluster, revision: running?.revision, sync, health, message })),
     (rows) => rows.length === wait.clusters && rows.every((row) => row.revision === revision && row.sync === "Synced" && row.health === "Current"),
-    { what: `fleet ${fleet} at ${revision.slice(0, 12)}, Synced and Current on ${wait.clusters} clusters`, timeoutMs: wait.timeoutMs, everyMs: 100 },
+    { what: `fleet ${fleet} at ${revision.slice(0, 12)}, Synced and Current on ${wait.clusters} clusters`, timeoutMs: wait.timeoutMs },
   );
 }
 

@@ -28,7 +28,6 @@ export async function runUpkeep(pool: pg.Pool): Promise<void> {
   // Keys first: they say which packs there are.
   await dropOldestPartition(pool, "event_pack_keys");
   await dropOldestPartition(pool, "event_packs");
-  await packOldestDay(pool);
   await pool.query(
     `DELETE FROM events_other WHERE ctid = ANY(ARRAY(SELECT ctid FROM events_other WHERE committed_at < now() - $1 * interval '1 day' LIMIT ${upkeepRowsMax}))`,
     [eventDaysKept],
@@ -47,6 +46,7 @@ export async function runUpkeep(pool: pg.Pool): Promise<void> {
   await dropUnusedPlacements(pool);
   await dropOldRevisions(pool);
   await dropUnusedBodies(pool);
+  await packOldestDay(pool);
 }
 
 /** However often objects drift: the newest healed ones stay. */
@@ -77,11 +77,13 @@ async function makePartitions(pool: pg.Pool): Promise<void> {
   }
 }
 
+/** Of packs also what was begun and never became a partition. */
 async function dropOldestPartition(pool: pg.Pool, parent: "events" | "event_packs" | "event_pack_keys"): Promise<void> {
   const { rows } = await pool.query<{ name: string }>(
-    `SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-     WHERE i.inhparent = $2::regclass AND c.relname ~ '_\\d{8}$' AND right(c.relname, 8) < to_char(now() AT TIME ZONE 'UTC' - $1 * interval '1 day', 'YYYYMMDD')
-     ORDER BY c.relname LIMIT 1`,
+    `SELECT relname AS name FROM pg_class
+     WHERE relkind = 'r' AND pg_table_is_visible(oid) AND relname ~ ('^' || $2 || '_\\d{8}$')
+       AND right(relname, 8) < to_char(now() AT TIME ZONE 'UTC' - $1 * interval '1 day', 'YYYYMMDD')
+     ORDER BY relname LIMIT 1`,
     [eventDaysKept, parent],
   );
   if (rows[0] !== undefined) await pool.query(`DROP TABLE IF EXISTS ${rows[0].name}`);

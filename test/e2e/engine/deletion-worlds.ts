@@ -233,7 +233,7 @@ class World {
           this.#client?.close();
           return undefined;
         }),
-      { what: "the engine's start", timeoutMs: 120_000, everyMs: 100 },
+      { what: "the engine's start", timeoutMs: 120_000 },
     );
   }
 
@@ -266,7 +266,7 @@ class World {
           () => true,
           () => false,
         ),
-      { what: "bodies to be kept", timeoutMs: 60_000, everyMs: 100 },
+      { what: "bodies to be kept", timeoutMs: 60_000 },
     );
     const at = Date.now();
     agent.engine.accept(target);

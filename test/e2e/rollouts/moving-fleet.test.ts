@@ -47,7 +47,7 @@ await describeWith([...kubeTools, "nats-server"], "a rollout of a fleet that mov
 
   const status = (): Promise<RolloutStatus> => platform.hub.api.request("GET", "/api/v1/fleets/shop/rollout");
   const until = (what: string, holds: (now: RolloutStatus) => boolean, timeoutMs = 60_000): Promise<RolloutStatus> =>
-    waitForValue(status, holds, { what, timeoutMs, everyMs: 100 });
+    waitForValue(status, holds, { what, timeoutMs });
   const approve = async (wave: string): Promise<void> => {
     await until(
       `wave ${wave} waits for an approval`,
@@ -62,13 +62,13 @@ await describeWith([...kubeTools, "nats-server"], "a rollout of a fleet that mov
     return Object.fromEntries(items.map(({ cluster, mark }) => [cluster, mark]));
   };
   const marked = (cluster: string, mark: string | undefined, timeoutMs = 60_000) =>
-    waitForValue(marks, (now) => now[cluster] === mark, { what: `${cluster} is ${mark ?? "gone"} in the rollout`, timeoutMs, everyMs: 200 });
+    waitForValue(marks, (now) => now[cluster] === mark, { what: `${cluster} is ${mark ?? "gone"} in the rollout`, timeoutMs });
   const move = (cluster: string, shop: boolean) => platform.hub.api.labelCluster(cluster, { shop: String(shop) });
   const has = (cluster: string, revision: string) =>
     waitForValue(
       async () => (await platform.hub.api.targets("shop")).find((row) => row.cluster === cluster),
       (row) => row?.wanted.revision === revision && row.running?.revision === revision && row.sync === "Synced",
-      { what: `${cluster} runs ${revision.slice(0, 12)}`, timeoutMs: 60_000, everyMs: 100 },
+      { what: `${cluster} runs ${revision.slice(0, 12)}`, timeoutMs: 60_000 },
     );
   const value = async (cluster: string): Promise<string | undefined> =>
     (await platform.member(cluster).kube.client.find("/api/v1/namespaces/default/configmaps/web"))?.data?.value;
