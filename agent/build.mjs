@@ -1,6 +1,7 @@
 // Bundles the agent into dist/agent.mjs, one file without node_modules. Run it with a small heap and one malloc arena:
 //   MALLOC_ARENA_MAX=1 node --max-semi-space-size=1 --optimize-for-size --no-opt --no-maglev dist/agent.mjs --help
 import { build } from "esbuild";
+import { keepAscii } from "../proto/ascii-only.mjs";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
@@ -38,3 +39,4 @@ await build({
   },
   logLevel: "warning",
 });
+await keepAscii(fileURLToPath(new URL("dist/agent.mjs", import.meta.url)));

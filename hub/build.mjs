@@ -2,6 +2,7 @@
 import { mkdir, rename, rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { keepAscii } from "../proto/ascii-only.mjs";
 
 const home = fileURLToPath(new URL(".", import.meta.url));
 // Built aside and put in place by rename: a hub may be starting from the file that is there.
@@ -30,6 +31,7 @@ await build({
   },
   logLevel: "warning",
 });
+await keepAscii(`${part}/hub.mjs`);
 for (const file of ["hub.mjs", "hub.mjs.LEGAL.txt"]) await rename(`${part}/${file}`, `${home}dist/${file}`).catch(ignoreAbsent);
 await rm(part, { recursive: true });
 
