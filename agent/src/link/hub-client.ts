@@ -6,7 +6,16 @@ import { keepaliveDeadlineMs, keepaliveMs, maxGrpcMessageBytes } from "@flotilla
 import { authorityServerName, hubServerName } from "@flotilla/proto/names";
 import type { StepTracer } from "../telemetry.ts";
 import { carryTrace } from "./carry-trace.ts";
-import { type ChannelOptions, type Client, type ClientOptions, credentials, makeGenericClientConstructor, type ServiceError, status } from "@grpc/grpc-js";
+import {
+  type ChannelCredentials,
+  type ChannelOptions,
+  type Client,
+  type ClientOptions,
+  credentials,
+  makeGenericClientConstructor,
+  type ServiceError,
+  status,
+} from "@grpc/grpc-js";
 import { caHashesOf } from "./trusted-cas.ts";
 
 const channelOptions: ChannelOptions = {
@@ -22,26 +31,47 @@ const channelOptions: ChannelOptions = {
 const LinkClient = makeGenericClientConstructor(grpcService(LinkService), "LinkService");
 const EnrolmentClient = makeGenericClientConstructor(grpcService(EnrolmentService), "EnrolmentService");
 
+interface LinkIdentity {
+  readonly linkAddress: string;
+  readonly caPem: string;
+  readonly privateKeyPem: string;
+  readonly certificatePem: string;
+}
+
+/** Reading keys and certificates is half of what a try costs that nobody answers, and a hub that is away is tried again and again. An identity that changes is a new object. */
+const prepared = new WeakMap<LinkIdentity, { readonly own: ChannelCredentials; readonly serverName: string }>();
+
 /** A client of the link listener, who shows this identity. Nothing is dialled before its first call. */
-export function linkClient(identity: { linkAddress: string; caPem: string; privateKeyPem: string; certificatePem: string }, tracer: StepTracer): Client {
-  const { linkAddress, caPem, privateKeyPem, certificatePem } = identity;
+export function linkClient(identity: LinkIdentity, tracer: StepTracer): Client {
+  const { own, serverName } = prepared.get(identity) ?? prepare(identity);
+  return new LinkClient(identity.linkAddress, own, optionsWith(tracer, serverName));
+}
+
+function prepare(identity: LinkIdentity) {
+  const { caPem, privateKeyPem, certificatePem } = identity;
   const own = credentials.createSsl(Buffer.from(caPem), Buffer.from(privateKeyPem), Buffer.from(certificatePem), { checkServerIdentity: isHub });
-  return new LinkClient(linkAddress, own, optionsWith(tracer, caPem));
+  const made = { own, serverName: serverNameOf(caPem) };
+  prepared.set(identity, made);
+  return made;
 }
 
 /** A client of the enrolment listener that trusts this CA alone. */
 export function enrolmentClient(address: string, caPem: string, tracer: StepTracer): Client {
   const pinned = credentials.createSsl(Buffer.from(caPem), null, null, { checkServerIdentity: isHub });
-  return new EnrolmentClient(address, pinned, optionsWith(tracer, caPem));
+  return new EnrolmentClient(address, pinned, optionsWith(tracer, serverNameOf(caPem)));
 }
 
 /** The CAs are pinned, and their servers carry this name: the address that was dialled proves nothing more. */
 const isHub = (_asked: string, certificate: PeerCertificate): Error | undefined => checkServerIdentity(hubServerName, certificate);
 
+function optionsWith(tracer: StepTracer, serverName: string): ClientOptions {
+  return { ...channelOptions, "grpc.ssl_target_name_override": serverName, interceptors: [carryTrace(tracer)] };
+}
+
 /** What is asked for by name is a certificate of the first CA that we trust: the hub may have others, which we have not heard of. */
-function optionsWith(tracer: StepTracer, caPem: string): ClientOptions {
+function serverNameOf(caPem: string): string {
   const [caHash = ""] = caHashesOf(caPem);
-  return { ...channelOptions, "grpc.ssl_target_name_override": authorityServerName(caHash), interceptors: [carryTrace(tracer)] };
+  return authorityServerName(caHash);
 }
 
 type UnaryMethod = (request: unknown, options: { deadline: number }, done: (error: ServiceError | null, response: unknown) => void) => void;
