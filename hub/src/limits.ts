@@ -494,8 +494,8 @@ export const upkeepRowsMax = 10_000;
 export const eventDaysAhead = 7;
 export const eventDaysKept = 14;
 
-/** A day is over for good so long after midnight: what began before it is committed. */
-export const eventDayGraceMs = 3_600_000;
+/** A day is packed so long after its midnight: what began before it is committed, and the events of the last day are rows for who asks in SQL (note-held-targets). */
+export const eventDayGraceMs = 25 * 3_600_000;
 /** Events of a pack, and the characters after which it ends early. To find one event a whole pack is read, in some 0.3 ms; more in one saves little space. */
 export const eventsPerPack = 256;
 export const eventPackCharsMax = 4 * 1024 * 1024;
@@ -506,7 +506,7 @@ export const packsPerSegment = 4_096;
 /** Events read at once while they are packed: some tens of milliseconds of the hub's time. And segments of one run: a day of two million events is packed at once, a larger one in several runs. */
 export const packedAtOnce = 4_096;
 export const segmentsPerRun = 2;
-/** Whoever reads or writes events waits behind the end of a day's packing for no longer than this (ms); it is tried again by the next run. */
+/** How long the end of a day's packing waits for its locks, and whoever reads or writes events behind it (ms); it is tried again by the next run. */
 export const packLockMs = 2_000;
 /** Packs read for one page, and for its `total`, where several filters leave more to look through than they find. */
 export const packsReadMax = 1_000;

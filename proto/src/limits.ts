@@ -65,7 +65,7 @@ export const maxDriftValueChars = 256;
 export const maxFactsPerCluster = 64;
 export const maxLabelsPerCluster = 64;
 
-/** A few bytes every 15 s. Two misses end the stream, and ten seconds of patience for a peer that is busy: before the cluster's lease ends. */
+/** A few bytes every 15 s. Two misses end the stream, and ten seconds of patience for a peer that is busy; the hub's side ends it before the cluster's lease does. */
 export const heartbeatIntervalMs = 15_000;
 export const heartbeatDeadlineMs = 40_000;
 

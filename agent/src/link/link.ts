@@ -114,6 +114,9 @@ export interface Link {
   close(): Promise<void>;
 }
 
+/** How often within a heartbeat's interval the agent looks whether the hub is silent. */
+const looksPerBeat = 3;
+
 /** Opens the link to the hub and keeps it, for ever: whatever ends the stream, it is tried again. */
 export function openLink(options: LinkOptions): Link {
   const link = new HubLink(options);
@@ -316,7 +319,9 @@ class HubLink implements Link {
     clearTimeout(this.#state.timer);
     const intervalMs = within(welcome.heartbeatInterval ? durationMs(welcome.heartbeatInterval) : heartbeatIntervalMs, 50, 60_000);
     const deadlineMs = within(welcome.heartbeatDeadline ? durationMs(welcome.heartbeatDeadline) : heartbeatDeadlineMs, 2 * intervalMs, 300_000);
-    const beat = setInterval(() => this.#beat(stream, deadlineMs), intervalMs);
+    // The hub's silence is looked for more often than our own word is due.
+    let looks = 0;
+    const beat = setInterval(() => this.#beat(stream, deadlineMs, ++looks % looksPerBeat === 0), intervalMs / looksPerBeat);
     this.#state = { name: "open", stream, beat, since: performance.now(), hubId: welcome.hubId };
     this.#lastReason = "";
     this.#log.info({ hub: welcome.hubId, hubVersion: welcome.hubVersion }, "connected to the hub");
@@ -336,10 +341,10 @@ class HubLink implements Link {
     this.#log.warn({ aheadS }, "this agent's clock is not the hub's: times in its reports and its sync windows are off by as much");
   }
 
-  #beat(stream: HubStream, deadlineMs: number): void {
+  #beat(stream: HubStream, deadlineMs: number, isDue: boolean): void {
     if (performance.now() - this.#heardAt > deadlineMs) return this.#drop(stream, `the hub was silent for ${Math.round(deadlineMs / 1_000)} s`);
     // A stream that takes nothing is not fed more: its silence ends it at the hub.
-    if (!stream.call.writableNeedDrain) this.#send({ case: "heartbeat", value: { count: ++this.#beats } });
+    if (isDue && !stream.call.writableNeedDrain) this.#send({ case: "heartbeat", value: { count: ++this.#beats } });
   }
 
   #onWatermark(stream: HubStream, { epoch, seq, resend }: Watermark): void {

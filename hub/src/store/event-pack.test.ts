@@ -1,3 +1,4 @@
+import { zstdCompressSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { packEvents, type StoredEvent, unpackEvents } from "./event-pack.ts";
@@ -51,6 +52,13 @@ describe("a pack of events", () => {
       { id: 1, at: new Date(0), fleet: "", cluster: "", bundle: "", object_id: "", reason: "", severity: "", message: "", revision: "", trace_id: "" },
     ]);
     for (const bad of [body.subarray(0, body.length - 2), Buffer.from("nothing"), Buffer.alloc(0)]) expect(() => unpackEvents(bad)).toThrow();
+  });
+});
+
+describe("a pack of a newer hub", () => {
+  it("says that it is one", () => {
+    const newer = zstdCompressSync(JSON.stringify({ version: 2, ids: [], ats: [], texts: [] }));
+    expect(() => unpackEvents(newer)).toThrow("packed as version 2, and this hub reads version 1");
   });
 });
 

@@ -14,6 +14,12 @@ export interface PackSizes {
   readonly segmentsPerRun: number;
 }
 
+export interface PackOptions {
+  readonly sizes?: PackSizes;
+  /** Ends it after the batch that it is at. */
+  readonly signal?: AbortSignal;
+}
+
 const ownSizes: PackSizes = { eventsPerPack, packsPerSegment, packedAtOnce, segmentsPerRun };
 
 /** A day whose events are rows, and the tables that are made of them. */
@@ -30,14 +36,14 @@ interface Day {
  * (those who read rows before packs). Until then the packs are built in tables of their own, a segment at a time: whoever goes on after a crash
  * begins with the first segment that has no keys. One replica packs at a time; a large day takes several runs.
  *
- * @returns the date of the day that was finished; undefined when there was none, or it is not done yet.
+ * @returns the date of the day that was finished; undefined when there was none, it is not done yet, or the signal came.
  */
-export async function packOldestDay(pool: pg.Pool, sizes: PackSizes = ownSizes): Promise<string | undefined> {
+export async function packOldestDay(pool: pg.Pool, { sizes = ownSizes, signal }: PackOptions = {}): Promise<string | undefined> {
   const client = await pool.connect();
   let broken = true;
   try {
     const { rows } = await client.query<{ mine: boolean }>("SELECT pg_try_advisory_lock($1) AS mine", [packingLock]);
-    const finished = rows[0]?.mine === true ? await packDay(client, sizes) : undefined;
+    const finished = rows[0]?.mine === true ? await packDay(client, sizes, signal) : undefined;
     await client.query("SELECT pg_advisory_unlock_all()");
     broken = false;
     return finished;
@@ -47,7 +53,7 @@ export async function packOldestDay(pool: pg.Pool, sizes: PackSizes = ownSizes):
   }
 }
 
-async function packDay(client: pg.ClientBase, sizes: PackSizes): Promise<string | undefined> {
+async function packDay(client: pg.ClientBase, sizes: PackSizes, signal: AbortSignal | undefined): Promise<string | undefined> {
   const day = await findDay(client);
   if (day === undefined) return undefined;
   for (const [table, like] of [
@@ -57,7 +63,8 @@ async function packDay(client: pg.ClientBase, sizes: PackSizes): Promise<string 
     await client.query(`CREATE TABLE IF NOT EXISTS ${table} (LIKE ${like} INCLUDING ALL, CHECK (day = '${day.date}'))`);
   let { segment, lastId } = await findEnd(client, day);
   for (let segments = 0; segments < sizes.segmentsPerRun; segments += 1) {
-    const packed = await packSegment(client, day, { segment, after: lastId, sizes });
+    const packed = await packSegment(client, day, { segment, after: lastId, sizes, signal });
+    if (signal?.aborted) return undefined;
     if (packed === undefined) return (await finish(client, day, lastId)) ? day.date : undefined;
     segment += 1;
     lastId = packed;
@@ -98,12 +105,14 @@ async function findEnd(client: pg.ClientBase, day: Day): Promise<{ segment: numb
 async function packSegment(
   client: pg.ClientBase,
   day: Day,
-  { segment, after, sizes }: { readonly segment: number; readonly after: number; readonly sizes: PackSizes },
+  { segment, after, sizes, signal }: { readonly segment: number; readonly after: number; readonly sizes: PackSizes; readonly signal: AbortSignal | undefined },
 ): Promise<number | undefined> {
   const keys = new SegmentKeys();
   let rest: StoredEvent[] = [];
   let lastId = after;
   for (let pack = 0; pack < sizes.packsPerSegment;) {
+    // What there is of the segment is made again.
+    if (signal?.aborted) return undefined;
     const read = await readRows(client, day, rest.at(-1)?.id ?? lastId, sizes.packedAtOnce);
     rest.push(...read);
     const isEnd = read.length < sizes.packedAtOnce;
@@ -207,7 +216,9 @@ async function finish(client: pg.ClientBase, day: Day, lastId: number): Promise<
   await client.query("BEGIN");
   try {
     await client.query(`SET LOCAL lock_timeout = ${packLockMs}`);
-    // As DROP takes them: the parent first.
+    // What can wait, waits before anyone waits for us. Then as DROP takes them: the parent first.
+    await client.query(`LOCK TABLE ${day.packs}, ${day.keys} IN ACCESS EXCLUSIVE MODE`);
+    await client.query("LOCK TABLE ONLY event_packs, ONLY event_pack_keys IN SHARE UPDATE EXCLUSIVE MODE");
     await client.query("LOCK TABLE ONLY events IN ACCESS EXCLUSIVE MODE");
     await client.query(`LOCK TABLE ${day.events} IN ACCESS EXCLUSIVE MODE`);
     const { rows } = await client.query<{ more: boolean }>(`SELECT EXISTS (SELECT FROM ${day.events} WHERE id > $1) AS more`, [lastId]);

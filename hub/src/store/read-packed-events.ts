@@ -69,20 +69,22 @@ export interface PackedSearch {
 
 /** The first events of a range, from its upper end down or from its lower end up. */
 export async function searchPacks(pool: pg.Pool, segments: readonly PackedSegment[], search: PackedSearch): Promise<PackedPage> {
-  const { descending, wanted } = search;
+  const { descending, range, wanted } = search;
   let found: StoredEvent[] = [];
   let left = search.packsMax;
-  // Days overlap by what was committed around midnight: one segment's first events may come before the last of the one before it.
+  // Days overlap, by what was committed around midnight or by a clock that jumped: one segment's ids may lie between those of another.
   const isBeyond = (id: number): boolean => {
     const last = found[wanted - 1];
     return last !== undefined && (descending ? id < last.id : id > last.id);
   };
-  const ordered = descending ? segments.toReversed() : segments;
+  const ordered = segments.toSorted((a, b) => (descending ? b.lastId - a.lastId : a.firstId - b.firstId));
   for (const [index, segment] of ordered.entries()) {
     if (isBeyond(descending ? segment.lastId : segment.firstId)) break;
     for await (const pack of readPacks(pool, segment, search)) {
       if (isBeyond(descending ? pack.lastId : pack.firstId)) break;
-      if (left === 0) return { events: found, stoppedAt: edgeOf([pack, ...ordered.slice(index + 1)], descending) };
+      // A search that would not get on by stopping here goes on.
+      const stoppedAt = left > 0 ? undefined : edgeOf([pack, ...ordered.slice(index + 1)], descending);
+      if (stoppedAt !== undefined && (descending ? stoppedAt < range.below : stoppedAt > range.above)) return { events: found, stoppedAt };
       left -= 1;
       const events = [...found, ...matching(pack, search)];
       found = events.sort((a, b) => (descending ? b.id - a.id : a.id - b.id)).slice(0, wanted);

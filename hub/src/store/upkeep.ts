@@ -22,7 +22,7 @@ import { inTransaction } from "./pool.ts";
  * part, so that neither a long absence nor a clock that jumped makes one run dear or drops more than a day of events. Any
  * replica may run it at any time.
  */
-export async function runUpkeep(pool: pg.Pool): Promise<void> {
+export async function runUpkeep(pool: pg.Pool, signal?: AbortSignal): Promise<void> {
   await makePartitions(pool);
   await dropOldestPartition(pool, "events");
   // Keys first: they say which packs there are.
@@ -46,7 +46,7 @@ export async function runUpkeep(pool: pg.Pool): Promise<void> {
   await dropUnusedPlacements(pool);
   await dropOldRevisions(pool);
   await dropUnusedBodies(pool);
-  await packOldestDay(pool);
+  await packOldestDay(pool, signal === undefined ? {} : { signal });
 }
 
 /** However often objects drift: the newest healed ones stay. */
@@ -167,8 +167,9 @@ export interface Upkeep {
 /** Runs it now, and then every so often. A failure waits for the next time. */
 export function startUpkeep(pool: pg.Pool, everyMs: number, onError: (error: unknown) => void): Upkeep {
   let running: Promise<void> | undefined;
+  const stopped = new AbortController();
   const run = (): void => {
-    running ??= runUpkeep(pool)
+    running ??= runUpkeep(pool, stopped.signal)
       .catch(onError)
       .finally(() => (running = undefined));
   };
@@ -178,6 +179,7 @@ export function startUpkeep(pool: pg.Pool, everyMs: number, onError: (error: unk
   return {
     async close() {
       clearInterval(timer);
+      stopped.abort();
       await running;
     },
   };

@@ -96,7 +96,7 @@ export interface SessionsOptions {
 
 /**
  * Every agent's stream of this replica. Rows are read and written for many sessions at a time; hints say when, and every
- * hintPollMs everything is looked at anyway.
+ * hintPollMs what waits and a part of the rest is looked at anyway.
  */
 export class Sessions implements SessionHolder {
   readonly hubId: string;
@@ -351,11 +351,11 @@ export class Sessions implements SessionHolder {
   }
 
   async #pollOnce(): Promise<void> {
-    const part = this.#round.next().filter((cluster) => this.#open.has(cluster));
-    for (const cluster of part) this.#states.add(cluster, cluster);
     const waiting = await this.#store.readWaiting(recentTargetsMs);
     for (const cluster of waiting.states) if (this.#open.has(cluster)) this.#states.add(cluster, cluster);
     for (const cluster of waiting.commands) if (this.#open.has(cluster)) this.#commands.add(cluster, cluster);
+    const part = this.#round.next().filter((cluster) => this.#open.has(cluster));
+    for (const cluster of part) this.#states.add(cluster, cluster);
     for (let start = 0; start < part.length; start += batchRowsMax) await this.#readTargets(part.slice(start, start + batchRowsMax), recentTargetsMs);
   }
 
