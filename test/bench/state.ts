@@ -98,7 +98,7 @@ function packsSize(db: pg.Client): Promise<Size> {
   return sizeOf(db, ["event_packs", "event_pack_keys"], "SELECT COALESCE(sum(events), 0) FROM event_pack_keys WHERE kind = 'all'");
 }
 
-/** As rows, then when all days but yesterday and today are packed: a moment before the end of yesterday's grace, when most are rows. */
+/** As rows, then when all days but yesterday and today are packed: no more are rows at any time. */
 async function eventFigures(db: pg.Client): Promise<Figure[]> {
   // The first went with the upkeep that dropped the oldest.
   const [asRows, first] = [await rowsSize(db), await packsSize(db)];

@@ -12,7 +12,7 @@ const event: fc.Arbitrary<Omit<StoredEvent, "id">> = fc.record({
   bundle: text,
   object_id: text,
   reason: text,
-  severity: text,
+  severity: fc.constantFrom("Normal", "Warning"),
   message: text,
   revision: text,
   trace_id: text,
@@ -49,7 +49,7 @@ describe("a pack of events", () => {
 
   it("is refused when it is damaged, cut, or no pack at all", () => {
     const body = packEvents([
-      { id: 1, at: new Date(0), fleet: "", cluster: "", bundle: "", object_id: "", reason: "", severity: "", message: "", revision: "", trace_id: "" },
+      { id: 1, at: new Date(0), fleet: "", cluster: "", bundle: "", object_id: "", reason: "", severity: "Normal", message: "", revision: "", trace_id: "" },
     ]);
     for (const bad of [body.subarray(0, body.length - 2), Buffer.from("nothing"), Buffer.alloc(0)]) expect(() => unpackEvents(bad)).toThrow();
   });

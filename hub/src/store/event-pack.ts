@@ -1,20 +1,10 @@
 import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { eventPackBytesMax } from "../limits.ts";
+import type { EventInsert } from "./save-events.ts";
 
-/** An event as it is stored, in a row of its own or in a pack. Empty strings where nothing applies. */
-export interface StoredEvent {
+/** An event as it is stored, in a row of its own or in a pack. */
+export interface StoredEvent extends EventInsert {
   readonly id: number;
-  /** Clock of where it happened. */
-  readonly at: Date;
-  readonly fleet: string;
-  readonly cluster: string;
-  readonly bundle: string;
-  readonly object_id: string;
-  readonly reason: string;
-  readonly severity: string;
-  readonly message: string;
-  readonly revision: string;
-  readonly trace_id: string;
 }
 
 const textColumns = ["fleet", "cluster", "bundle", "object_id", "reason", "severity", "message", "revision", "trace_id"] as const;
@@ -56,7 +46,7 @@ export function unpackEvents(body: Uint8Array): StoredEvent[] {
   if (version !== 1) throw new Error(`events are packed as version ${String(version)}, and this hub reads version 1: a newer hub wrote them`);
   const text = texts.map(({ words, rows }) => rows.map((row) => words[row] ?? ""));
   return sums(ids).map((id, row) => {
-    const named = Object.fromEntries(textColumns.map((name, column) => [name, text[column]?.[row] ?? ""])) as Record<(typeof textColumns)[number], string>;
+    const named = Object.fromEntries(textColumns.map((name, column) => [name, text[column]?.[row] ?? ""])) as Pick<StoredEvent, (typeof textColumns)[number]>;
     return { id, at: new Date(ats[row] ?? 0), ...named };
   });
 }

@@ -96,5 +96,5 @@ function eventOfRow({ id, ...row }: EventOfRow): EventRow {
 }
 
 function eventRow({ id, at, fleet, cluster, bundle, object_id: object, reason, severity, message, revision, trace_id: traceId }: StoredEvent): EventRow {
-  return { id, at: at.toISOString(), fleet, cluster, bundle, object, reason, severity: severity as EventRow["severity"], message, revision, traceId };
+  return { id, at: at.toISOString(), fleet, cluster, bundle, object, reason, severity, message, revision, traceId };
 }

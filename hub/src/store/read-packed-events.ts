@@ -31,7 +31,7 @@ export interface PackedSegment {
 export interface PackedPage {
   /** In the order that was asked for. */
   readonly events: readonly StoredEvent[];
-  /** The last id that was looked at, where the search was given up before it had found enough. */
+  /** Where the search was given up before it had found enough: up to this id, seen from where it began, everything was looked at. */
   readonly stoppedAt?: number;
 }
 
