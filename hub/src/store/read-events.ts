@@ -19,7 +19,7 @@ const everything: IdRange = { above: -1, below: Number.MAX_SAFE_INTEGER };
 /**
  * A page of events, of days that are rows and of days that are packed: rows are read first, since a day that is packed between the two is then met twice, not never.
  * A page may be short though `next` leads on: where several filters would have to look through more than packsReadMax packs. `total` stops at countedEventsMax, and
- * with several filters at what the newest packsCountedMax packs have.
+ * where more than one filter leaves something out at what the newest packsCountedMax packs have.
  *
  * @throws StoreError `bad-cursor`.
  */
@@ -78,13 +78,19 @@ function inOrder(events: readonly EventRow[], descending: boolean): EventRow[] {
   return [...byId.values()].sort((a, b) => (descending ? b.id - a.id : a.id - b.id));
 }
 
-/** How many match, up to `max`. Exact where a segment's keys say it; elsewhere (several filters, a segment of which only a part is asked for) packs are looked into, the newest first. */
+/** How many match, up to `max`. Exact where a segment's keys say it; elsewhere (several filters that leave something out, a segment of which only a part is asked for) packs are looked into, the newest first. */
 async function countPacked(pool: pg.Pool, segments: readonly PackedSegment[], filter: PackedFilter, range: IdRange, max: number): Promise<number> {
-  const isSaid = ({ events, firstId }: PackedSegment): boolean => events.length === 1 && firstId > range.above;
-  const said = segments.filter(isSaid).reduce((sum, { events }) => sum + (events[0] ?? 0), 0);
+  const isSaid = (segment: PackedSegment): boolean => segment.firstId > range.above && matchesSaid(segment) !== undefined;
+  const said = segments.filter(isSaid).reduce((sum, segment) => sum + (matchesSaid(segment) ?? 0), 0);
   if (said >= max) return Math.max(0, max);
   const unsaid = segments.filter((segment) => !isSaid(segment));
   return said + (await countInPacks(pool, unsaid, { filter, range, wanted: max - said, packsMax: packsCountedMax }));
+}
+
+/** What all filters leave together, where at most one of them leaves something out: no fewer than `least` match, and no more than each leaves. */
+function matchesSaid({ events }: PackedSegment): number | undefined {
+  const least = events.reduce((sum, count) => sum + count, 0) - (events.length - 1) * Math.max(...events);
+  return least === Math.min(...events) ? least : undefined;
 }
 
 function eventConditions({ fleet, cluster, reason, after }: PackedFilter & { readonly after?: number | undefined }): Conditions {

@@ -22,7 +22,7 @@ export interface PackedSegment {
   readonly segment: number;
   readonly firstId: number;
   readonly lastId: number;
-  /** Of each filter how many events it has in the whole segment; without a filter all. */
+  /** How many events the whole segment has, and how many of them each filter leaves, in any order. */
   readonly events: readonly number[];
   /** Packs to look into, ascending. */
   readonly packs: readonly number[];
@@ -40,7 +40,7 @@ export async function findSegments(pool: pg.Pool, filter: PackedFilter, { above,
   const keys = Object.entries({ fleet: filter.fleet, cluster: filter.cluster, reason: filter.reason }).flatMap(([kind, value]) =>
     value === undefined ? [] : [[kind, value] as const],
   );
-  const wanted = keys.length === 0 ? [["all", ""] as const] : keys;
+  const wanted = [["all", ""] as const, ...keys];
   const { rows } = await pool.query<{ day: string; segment: number; first_id: string; last_id: string; events: number[]; sets: PackSet[] }>({
     name: `find-event-segments-${wanted.length}`,
     text: `SELECT to_char(day, 'YYYY-MM-DD') AS day, segment, first_id, last_id, array_agg(events) AS events, array_agg(packs) AS sets FROM event_pack_keys
