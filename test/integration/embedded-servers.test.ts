@@ -1,8 +1,10 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { startEmbeddedPostgres } from "@flotilla/hub/embedded/postgres";
 import { identifyProcess } from "@flotilla/hub/embedded/process-identity";
 import { connect } from "@nats-io/transport-node";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
@@ -10,6 +12,7 @@ import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { natsForTests, type TestNats } from "../harness/nats.ts";
 import { createTestDatabase, startPostgresForTest } from "../harness/postgres.ts";
+import { quietLog } from "../harness/quiet-log.ts";
 import { removeFolder, scratchFolder } from "../harness/scratch-folder.ts";
 import { describeWith } from "../harness/tools.ts";
 import { waitFor } from "../harness/wait-for.ts";
@@ -39,10 +42,56 @@ describe("the embedded Postgres", () => {
     }
   });
 
+  it("is reached by a socket in its data folder, which nobody else may enter, and by loopback with the same password", async () => {
+    const server = await startPostgresForTest();
+    try {
+      const data = join(server.folder, "data");
+      const { hostname, port, password } = new URL(server.url);
+      expect(decodeURIComponent(hostname)).toBe(join(data, "sockets"));
+      expect((await stat(join(data, "sockets"))).mode & 0o777).toBe(0o700);
+      const peer = "SELECT inet_client_addr()::text AS peer";
+      expect(await query(server.url, peer)).toEqual([{ peer: null }]);
+      expect(await query(`postgres://flotilla:${password}@127.0.0.1:${port}/flotilla`, peer)).toEqual([{ peer: "127.0.0.1/32" }]);
+      await expect(query(server.url.replace(password, "guessed"), peer)).rejects.toThrow(/password authentication failed/);
+    } finally {
+      await server.stop();
+    }
+  });
+
+  it("is reached by loopback where the path of a socket would be too long", async () => {
+    const folder = await scratchFolder("postgres");
+    const server = await startEmbeddedPostgres({ dataFolder: join(folder, "a".repeat(100)), log: quietLog, durable: false });
+    try {
+      expect(new URL(server.url).hostname).toBe("127.0.0.1");
+      expect(await query(server.url, "SELECT 1 AS one")).toEqual([{ one: 1 }]);
+    } finally {
+      await server.stop();
+      await removeFolder(folder);
+    }
+  });
+
+  it("starts where the lock of its socket names the pid of a stranger", async () => {
+    const server = await startPostgresForTest();
+    // Of the user that Postgres runs as: others it leaves out.
+    const { uid, gid } = await stat(join(server.folder, "data", "cluster"));
+    const stranger = spawn("sleep", ["600"], { stdio: "ignore", ...(process.getuid?.() === 0 && { uid, gid }) });
+    try {
+      const before = server.pid;
+      const { port } = new URL(server.url);
+      const lock = join(server.folder, "data", "sockets", `.s.PGSQL.${port}.lock`);
+      const lines = (await readFile(lock, "utf8")).split("\n");
+      await writeFile(lock, [String(stranger.pid), ...lines.slice(1)].join("\n"));
+      process.kill(before, "SIGKILL");
+      await waitFor(() => server.pid !== before, { what: "another postmaster" });
+      expect(await waitFor(() => query(server.url, "SELECT 1 AS one"))).toEqual([{ one: 1 }]);
+    } finally {
+      stranger.kill();
+      await server.stop();
+    }
+  });
+
   it("serves one hub at a time", async () => {
     const server = await startPostgresForTest();
-    const { startEmbeddedPostgres } = await import("@flotilla/hub/embedded/postgres");
-    const { quietLog } = await import("../harness/quiet-log.ts");
     await expect(startEmbeddedPostgres({ dataFolder: join(server.folder, "data"), log: quietLog })).rejects.toThrow(/is used by process/);
     await server.stop();
   });

@@ -11,10 +11,15 @@ describe("errors of Postgres", () => {
     });
   });
 
-  it.each(["57P01", "57P03", "08006", "25006", "53300", "ECONNREFUSED", "ECONNRESET"])("count %s as not reachable, never as poison", (code) => {
+  it.each(["57P01", "57P03", "08006", "25006", "53300", "ECONNREFUSED", "ECONNRESET", "EPIPE"])("count %s as not reachable, never as poison", (code) => {
     expect(isUnreachable(postgresError(code))).toBe(true);
     expect(isDataFailure(postgresError(code))).toBe(false);
     expect(asStoreError(postgresError(code))).toMatchObject({ code: "unreachable" });
+  });
+
+  it("count a Unix socket that is not there, or has too many before it, as not reachable, and a file that is not there as what it is", () => {
+    for (const code of ["ENOENT", "EAGAIN"]) expect(isUnreachable(Object.assign(postgresError(code), { syscall: "connect" }))).toBe(true);
+    expect(isUnreachable(Object.assign(postgresError("ENOENT"), { syscall: "open" }))).toBe(false);
   });
 
   it.each(["22021", "22P05", "23505", "54000"])("count %s as the content's fault", (code) => {

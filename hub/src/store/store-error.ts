@@ -29,7 +29,8 @@ export class StoreError extends Error {
 /** SQLSTATE of an error of Postgres, or undefined. */
 export function sqlStateOf(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | null)?.code;
-  return typeof code === "string" && /^[0-9A-Z]{5}$/.test(code) ? code : undefined;
+  // "EPIPE" is an errno and looks like one; every SQLSTATE of Postgres has a digit.
+  return typeof code === "string" && /^(?=.*\d)[0-9A-Z]{5}$/.test(code) ? code : undefined;
 }
 
 /** Two transactions crossed; the same one may be tried again at once. */
@@ -43,7 +44,9 @@ export function isUnreachable(error: unknown): boolean {
   if (error instanceof StoreError) return error.code === "unreachable";
   const state = sqlStateOf(error);
   if (state !== undefined) return /^(08|57P|25006|25P03|53300)/.test(state);
-  const code = (error as { code?: unknown } | null)?.code;
+  const { code, syscall } = (error ?? {}) as { code?: unknown; syscall?: unknown };
+  // On a Unix socket a server that is away is ENOENT, or EAGAIN when more wait than it takes.
+  if (syscall === "connect") return true;
   const text = `${typeof code === "string" ? code : ""} ${error instanceof Error ? error.message : ""}`;
   return /ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EHOSTUNREACH|EAI_AGAIN|Connection terminated|connection timeout|timeout exceeded when trying to connect|not queryable|Query read timeout/i.test(
     text,
