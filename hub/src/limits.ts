@@ -107,6 +107,10 @@ export const chartNestingMax = 5;
 
 /** One run of helm or kustomize: 1,000 documents take kustomize 2 s, so a bundle beyond this should be split. */
 export const renderMs = 60_000;
+
+/** A revision whose render ran out of time is tried again after the first, and after each try twice as long, up to the second. */
+export const renderRetryMinMs = 60_000;
+export const renderRetryMaxMs = 1_800_000;
 export const renderCpuSeconds = 60;
 
 /** Memory of one run: the soft bound makes Go collect, the hard one (address space, which Go reserves generously) ends it. */

@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import { type FetchResult, type FollowedRepository, FollowHints, type FollowPorts, followRepositories } from "./follow-repositories.ts";
+import { renderRetryMinMs } from "../limits.ts";
 import type { FollowedFleet } from "./ports.ts";
 
 const revision = "a".repeat(40);
@@ -105,6 +106,37 @@ describe("following repositories", () => {
     };
     await vi.waitFor(() => expect(seen).toEqual([null, "delete"]));
     await stop();
+  });
+
+  it("tries a revision again whose render ran out of time, with a fetch of its own where the next is far away", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const begun = Date.now();
+    const asked: boolean[] = [];
+    const newer = "b".repeat(40);
+    const late = fleet("fleet-1", { seenRevision: newer, problems: [{ code: "render-timeout", message: "helm did not end in time" }] });
+    const found = { revision: newer, tree: "", author: "", subject: "", committedAt: null, rewound: false };
+    const { hints, stop } = rig(["1"], {
+      listFleets: async () => [late],
+      fetch: async () => ({ problem: undefined, found: new Map([["branch:main", found]]) }),
+      syncFleet: async (_repository, { tryAgain }) => void asked.push(tryAgain),
+    });
+    const tries = async (afterMs: number): Promise<number> => {
+      const before = asked.length;
+      vi.setSystemTime(begun + afterMs);
+      hints.wantPlacement(["fleet-1"]);
+      await vi.waitFor(() => expect(asked.length).toBeGreaterThan(before));
+      return asked.filter(Boolean).length;
+    };
+    try {
+      await vi.waitFor(() => expect(asked).toEqual([false]));
+      expect(await tries(renderRetryMinMs - 1)).toBe(0);
+      expect(await tries(renderRetryMinMs)).toBe(1);
+      expect(await tries(renderRetryMinMs * 3 - 1)).toBe(1);
+      expect(await tries(renderRetryMinMs * 3)).toBe(2);
+    } finally {
+      vi.useRealTimers();
+      await stop();
+    }
   });
 
   it("fetches at once when a webhook asked", async () => {

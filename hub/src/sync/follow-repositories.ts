@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fetchesAtOnce, hintPollMs, repositoriesAtOnce } from "../limits.ts";
 import type { Problem } from "../domain/problem.ts";
 import type { FollowedFleet, FoundRevision, GitRef, Lease, SyncCause } from "./ports.ts";
+import { RenderRetries } from "./render-retries.ts";
 import type { SyncFleetJob } from "./sync-fleet.ts";
 
 /** A repository as its follower needs it; credentials stay in the edges. */
@@ -138,6 +139,7 @@ async function beside(signal: AbortSignal, first: (signal: AbortSignal) => Promi
 async function followRepository(ports: FollowPorts, hints: FollowHints, slots: WorkSlots, lease: Lease, id: string, signal: AbortSignal): Promise<void> {
   const placedAt = new Map<string, number>();
   const gitRevisions = new Map<string, string>();
+  const retries = new RenderRetries();
   // Another replica's clone is not here: begin with a fetch, whatever the rows say.
   let isFirst = true;
   while (!signal.aborted) {
@@ -146,7 +148,8 @@ async function followRepository(ports: FollowPorts, hints: FollowHints, slots: W
     if (repository === undefined) return;
     const fleets = await ports.listFleets(id);
     const now = new Date();
-    const dueAt = isFirst || (repository.failures === 0 && fleets.some(isNew)) ? now : ports.nextDueAt(repository, now);
+    const dueAt =
+      isFirst || (repository.failures === 0 && fleets.some(isNew)) ? now : nextFetchAt(ports, repository, retries.firstDue(fleets, now.getTime()), now);
     const placementDue = fleets.some((fleet) => isPlacementDue(fleet, placedAt, now.getTime())) || hints.hasPlacement(fleets);
     if (dueAt > now && !placementDue) {
       const leavesInMs = fleets.map((fleet) => Math.max(leavingRetryMs, fleet.leavesInMs ?? hintPollMs));
@@ -154,11 +157,19 @@ async function followRepository(ports: FollowPorts, hints: FollowHints, slots: W
       continue;
     }
     isFirst = false;
-    const fetched = dueAt <= now ? await slots.fetch.run(() => fetchAll(ports, lease, repository, fleets, signal)) : undefined;
+    const again = (fleet: FollowedFleet): boolean => retries.isDue(fleet, now.getTime(), repository.wantedAt !== null);
+    const fetched = dueAt <= now ? await slots.fetch.run(() => fetchAll(ports, lease, repository, fleets, again, signal)) : undefined;
     for (const [key, outcome] of fetched?.found ?? []) if ("revision" in outcome) gitRevisions.set(key, outcome.revision);
     if (fetched?.changesNothing === true && !placementDue) continue;
     await slots.sync.run(() => syncFleets(ports, hints, lease, repository, fleets, { fetched, placedAt, gitRevisions, newestHint }, signal));
+    for (const fleet of fetched?.again ?? []) retries.tried(fleet, Date.now());
   }
+}
+
+/** A render is tried again with what Git says then; a repository that does not answer has a time of its own. */
+function nextFetchAt(ports: FollowPorts, repository: FollowedRepository, retryAt: number | undefined, now: Date): Date {
+  const dueAt = ports.nextDueAt(repository, now);
+  return retryAt === undefined || repository.failures > 0 || retryAt >= dueAt.getTime() ? dueAt : new Date(retryAt);
 }
 
 /** A grace that is over is not asked about more often than this. */
@@ -182,7 +193,9 @@ interface WorkSlots {
 interface Fetched {
   readonly found: FetchResult["found"];
   readonly cause: SyncCause;
-  /** Every fleet is at what was found, and none has a problem that a good fetch mends. */
+  /** Fleets whose newest revision is to be tried again. */
+  readonly again: ReadonlySet<FollowedFleet>;
+  /** Every fleet is at what was found, none has a problem that a good fetch mends, and none is to be tried again. */
   readonly changesNothing: boolean;
 }
 
@@ -214,6 +227,7 @@ async function syncFleets(
         cause: fetched?.cause ?? noCause(),
         placementWanted,
         gitRevision: due.gitRevisions.get(refKey(fleet.ref)),
+        tryAgain: fetched?.again.has(fleet) === true,
         signal,
       });
       if (placementWanted) due.placedAt.set(fleet.name, Date.now());
@@ -231,6 +245,7 @@ async function fetchAll(
   lease: Lease,
   repository: FollowedRepository,
   fleets: readonly FollowedFleet[],
+  isAgainDue: (fleet: FollowedFleet) => boolean,
   signal: AbortSignal,
 ): Promise<Fetched> {
   const startedAt = new Date();
@@ -254,7 +269,8 @@ async function fetchAll(
   const told = new Map(
     [...found].map(([key, outcome]) => [key, "revision" in outcome ? outcome : outcome.map((problem) => ({ ...problem, ofSource: true as const }))]),
   );
-  return { found: told, cause, changesNothing: fleets.every((fleet) => isAt(fleet, told.get(refKey(fleet.ref)))) };
+  const again = new Set(fleets.filter(isAgainDue));
+  return { found: told, cause, again, changesNothing: again.size === 0 && fleets.every((fleet) => isAt(fleet, told.get(refKey(fleet.ref)))) };
 }
 
 function isAt(fleet: FollowedFleet, found: FoundRevision | readonly Problem[] | undefined): boolean {

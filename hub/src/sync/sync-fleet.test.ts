@@ -81,7 +81,7 @@ function rig(
     releaseTargets: async (_lease, release) => void told.released.push(release),
     savePhases: async (_fleet, _revision, phases) => void told.phases.push(...phases.map(({ phase }) => phase)),
   };
-  const run = (state: FollowedFleet, seen: FoundRevision | readonly Problem[], placementWanted = false) =>
+  const run = (state: FollowedFleet, seen: FoundRevision | readonly Problem[], placementWanted = false, tryAgain = false) =>
     syncFleet(ports, {
       lease,
       fleet: state,
@@ -89,6 +89,7 @@ function rig(
       cause: cause(),
       placementWanted,
       gitRevision: isProblemList(seen) ? undefined : seen.revision,
+      tryAgain,
       signal: new AbortController().signal,
     });
   return { told, run, ports };
@@ -140,6 +141,15 @@ describe("syncing a fleet", () => {
     const { told, run } = rig({ [newer]: { "a.yaml": "kind: [" } });
     await run(fleet({ revision: good, seenRevision: newer, problems: [{ code: "unreachable", message: "no answer", ofSource: true }] }), found(newer));
     expect(told.failed).toHaveLength(1);
+  });
+
+  it("takes a revision whose render ran out of time when it is asked to try again, and not before", async () => {
+    const { told, run } = rig({ [newer]: { "a.yaml": configMap("a") } });
+    const late = fleet({ revision: good, seenRevision: newer, problems: [{ code: "render-timeout", message: "helm did not end in time" }] });
+    await run(late, found(newer));
+    expect(told).toMatchObject({ saved: [], failed: [] });
+    await run(late, found(newer), false, true);
+    expect(told.released.map(({ revision }) => revision)).toEqual([newer]);
   });
 
   it("keeps a cluster that it no longer selects for an hour, and lets it go then without deleting what runs there", async () => {

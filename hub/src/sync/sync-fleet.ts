@@ -103,6 +103,8 @@ export interface SyncFleetJob {
   readonly placementWanted: boolean;
   /** What the fleet's ref named when Git last answered this follower; undefined until it did. */
   readonly gitRevision: string | undefined;
+  /** The newest revision ended in what may have passed by now. */
+  readonly tryAgain: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -118,7 +120,7 @@ export async function syncFleet(ports: SyncFleetPorts, job: SyncFleetJob): Promi
   if (fleet.deleting !== null) return releaseRemovals(ports, job, fleet.deleting);
   if (isProblems(found)) {
     await ports.saveFleetProblems(lease, fleet.name, found);
-  } else if (found.revision !== fleet.seenRevision || (isStalled(fleet) && found.revision !== fleet.revision)) {
+  } else if (found.revision !== fleet.seenRevision || ((isStalled(fleet) || job.tryAgain) && found.revision !== fleet.revision)) {
     if (await takeRevision(ports, job, found)) return;
   } else if (isStalled(fleet)) {
     await ports.saveFleetProblems(lease, fleet.name, []);
