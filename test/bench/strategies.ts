@@ -10,7 +10,7 @@ import { ApiServer } from "../harness/simulated/api-server.ts";
 import { faultsOf } from "../harness/simulated/faults.ts";
 import { memorySession } from "../harness/simulated/memory-session.ts";
 import type { HostedCluster } from "../harness/simulated/simulated-host.ts";
-import { pushAndFollow, say, startCrowdRig } from "./crowd-rig.ts";
+import { type CrowdRig, pushAndFollow, say, startCrowdRig } from "./crowd-rig.ts";
 import { settled } from "./crowd-fleet.ts";
 import { type Figure, medianFigure, reportFigures } from "./figures.ts";
 
@@ -24,19 +24,22 @@ import { type Figure, medianFigure, reportFigures } from "./figures.ts";
  *   O  one stored object per cluster in a central API server: it holds all manifests, an agent watches it, applies all of them and writes the status back
  *   F  a hub that sends everything again when an agent reconnects: bytes per agent
  *
- * `npm run bench -- strategies [--json FILE] [--write] [--clusters 100] [--objects 40] [--rounds 5]`.
+ * P, K and O share their clusters, and change them by turns. In the largest crowds they run alone: so many agents do not fit beside them.
+ * `npm run bench -- strategies [--json FILE] [--write] [--clusters 100,1000,3000] [--objects 40] [--rounds 5,3,1] [--ours-most 3000]`.
  */
 
 const { values } = parseArgs({
   options: {
     json: { type: "string" },
     write: { type: "boolean" },
-    clusters: { type: "string", default: "100" },
+    clusters: { type: "string", default: "100,1000,3000" },
     objects: { type: "string", default: "40" },
-    rounds: { type: "string", default: "5" },
+    /** By size; the last stands for the rest. */
+    rounds: { type: "string", default: "5,3,1" },
+    "ours-most": { type: "string", default: "3000" },
   },
 });
-const [clusters, objects, rounds] = [Number(values.clusters), Number(values.objects), Number(values.rounds)];
+const [objects, oursMost] = [Number(values.objects), Number(values["ours-most"])];
 
 interface Manifest extends KubeObject {
   readonly metadata: { readonly name: string; readonly namespace: "default"; readonly labels: Readonly<Record<string, string>> };
@@ -174,54 +177,66 @@ interface Measured {
   readonly unchanged: { readonly cpu: number[]; readonly requests: number[] };
 }
 
-async function onePass(strategy: Strategy, version: string): Promise<{ last: number; cpu: number; requests: number }> {
+async function onePass(strategy: Strategy, version: string, clusters: number): Promise<{ last: number; cpu: number; requests: number }> {
   const [cpu, before] = [process.cpuUsage(), requests];
   const times = await strategy.pass(version);
   const { user, system } = process.cpuUsage(cpu);
-  return { last: Math.max(...times), cpu: (user + system) / 1_000 / clusters, requests: (requests - before) / clusters };
+  return { last: times.reduce((last, at) => Math.max(last, at), 0), cpu: (user + system) / 1_000 / clusters, requests: (requests - before) / clusters };
 }
 
-const places = (): Place[] => Array.from({ length: clusters }, newPlace);
-const strategies = [pollAndCompare(places()), dryRunEach(places()), storedObjects(places())];
-const files = Object.fromEntries(manifestsOf("first").map((object) => [`deploy/${object.metadata.name}.yaml`, JSON.stringify(object)]));
-const rig = await startCrowdRig({ count: clusters, files, maxEvents: 50 });
-try {
-  const measured = new Map<string, Measured>();
-  const of = (letter: string): Measured => {
-    const known = measured.get(letter) ?? { changed: { ms: [], cpu: [], requests: [] }, unchanged: { cpu: [], requests: [] } };
-    measured.set(letter, known);
-    return known;
-  };
-  for (const strategy of strategies) await strategy.pass("first");
+/** One pass to a new version, and one in which nothing changed. */
+async function measureStrategy(strategy: Strategy, version: string, clusters: number, { changed, unchanged }: Measured): Promise<void> {
+  const [first, second] = [await onePass(strategy, version, clusters), await onePass(strategy, version, clusters)];
+  changed.ms.push(first.last);
+  changed.cpu.push(first.cpu);
+  changed.requests.push(first.requests);
+  unchanged.cpu.push(second.cpu);
+  unchanged.requests.push(second.requests);
+}
+
+async function measureOurs(rig: CrowdRig, version: string, clusters: number, { changed }: Measured): Promise<void> {
+  const [before, asked] = [await rig.cpu(), (await rig.crowd.usage()).requests];
+  const times = await pushAndFollow(
+    rig,
+    { "deploy/app-0.yaml": JSON.stringify(manifest(0, version)) },
+    { text: `"${version}"`, perCluster: 1 },
+    60_000 + clusters * 30,
+  );
   await settled(rig, clusters);
-  for (let round = 1; round <= rounds; round += 1) {
-    say(`round ${round} of ${rounds} …`);
-    for (const strategy of strategies) {
-      const changed = await onePass(strategy, `round-${round}`);
-      const unchanged = await onePass(strategy, `round-${round}`);
-      const { changed: ofChanged, unchanged: ofUnchanged } = of(strategy.letter);
-      ofChanged.ms.push(changed.last);
-      ofChanged.cpu.push(changed.cpu);
-      ofChanged.requests.push(changed.requests);
-      ofUnchanged.cpu.push(unchanged.cpu);
-      ofUnchanged.requests.push(unchanged.requests);
+  const after = await rig.cpu();
+  changed.ms.push(times.at(-1) ?? Number.NaN);
+  changed.cpu.push(((after.hub + after.servers + after.crowd - before.hub - before.servers - before.crowd) * 1_000) / clusters);
+  changed.requests.push(((await rig.crowd.usage()).requests - asked) / clusters);
+}
+
+async function measure(clusters: number, rounds: number): Promise<Figure[]> {
+  const places = Array.from({ length: clusters }, newPlace);
+  const strategies = [pollAndCompare(places), dryRunEach(places), storedObjects(places)];
+  const files = Object.fromEntries(manifestsOf("first").map((object) => [`deploy/${object.metadata.name}.yaml`, JSON.stringify(object)]));
+  const rig = clusters > oursMost ? undefined : await startCrowdRig({ count: clusters, files, maxEvents: 50 });
+  try {
+    const measured = new Map([...strategies.map(({ letter }) => letter), ...(rig === undefined ? [] : ["ours"])].map((letter) => [letter, newMeasured()]));
+    const of = (letter: string): Measured => measured.get(letter) ?? newMeasured();
+    say(`  every object into ${clusters} clusters …`);
+    for (const strategy of strategies) await strategy.pass("first");
+    if (rig !== undefined) await settled(rig, clusters);
+    for (let round = 1; round <= rounds; round += 1) {
+      say(`  ${clusters} clusters, round ${round} of ${rounds} …`);
+      for (const strategy of strategies) await measureStrategy(strategy, `${strategy.letter}-${round}`, clusters, of(strategy.letter));
+      if (rig !== undefined) await measureOurs(rig, `ours-${round}`, clusters, of("ours"));
     }
-    const [before, asked] = [await rig.cpu(), (await rig.crowd.usage()).requests];
-    const times = await pushAndFollow(
-      rig,
-      { "deploy/app-0.yaml": JSON.stringify(manifest(0, `round-${round}`)) },
-      { text: `"round-${round}"`, perCluster: 1 },
-      60_000,
-    );
-    await settled(rig, clusters);
-    const after = await rig.cpu();
-    const { changed } = of("ours");
-    changed.ms.push(times.at(-1) ?? Number.NaN);
-    changed.cpu.push(((after.hub + after.servers + after.crowd - before.hub - before.servers - before.crowd) * 1_000) / clusters);
-    changed.requests.push(((await rig.crowd.usage()).requests - asked) / clusters);
+    return figuresOf(measured, `${clusters} clusters × ${objects} objects`);
+  } finally {
+    await rig?.stop();
   }
-  const size = `${clusters} clusters × ${objects} objects`;
-  const figures: Figure[] = [...measured].flatMap(([letter, { changed, unchanged }]) => [
+}
+
+function newMeasured(): Measured {
+  return { changed: { ms: [], cpu: [], requests: [] }, unchanged: { cpu: [], requests: [] } };
+}
+
+function figuresOf(measured: ReadonlyMap<string, Measured>, size: string): Figure[] {
+  return [...measured].flatMap(([letter, { changed, unchanged }]) => [
     medianFigure(`${letter}: one object changed in ${size}, until the last cluster has it`, changed.ms, "ms"),
     medianFigure(`${letter}: CPU of all sides per cluster for it`, changed.cpu, "ms"),
     medianFigure(`${letter}: requests to API servers per cluster for it`, changed.requests, ""),
@@ -232,11 +247,13 @@ try {
         ]
       : []),
   ]);
-  figures.push(...reconnectFigures());
-  process.exitCode = await reportFigures("strategies", figures, values);
-} finally {
-  await rig.stop();
 }
+
+const figures: Figure[] = [];
+const rounds = values.rounds.split(",").map(Number);
+for (const [index, size] of values.clusters.split(",").entries()) figures.push(...(await measure(Number(size), rounds[index] ?? rounds.at(-1) ?? 1)));
+figures.push(...reconnectFigures());
+process.exitCode = await reportFigures("strategies", figures, values);
 
 /** What one agent with everything in place costs the wire when it comes back. */
 function reconnectFigures(): Figure[] {
