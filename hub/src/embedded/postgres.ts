@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdir, readFile, readlink, rename, rm, stat, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import pg from "pg";
@@ -11,6 +11,7 @@ import { claimFolder } from "./claim-folder.ts";
 import { endProcess } from "./end-process.ts";
 import { startOnFreePort } from "./free-port.ts";
 import { identifyProcess } from "./process-identity.ts";
+import { makeEmpty, socketFolderIn } from "./socket-folder.ts";
 import { endLeftover, type ServerLog, superviseChild } from "./supervised-child.ts";
 import { runUnprivileged, type Unprivileged } from "./unprivileged.ts";
 
@@ -29,8 +30,8 @@ export interface EmbeddedPostgresOptions {
 
 export interface EmbeddedPostgres {
   /**
-   * With its password: never log it. By a Unix socket in the data folder where its path is short enough, else by loopback, where it listens too: statements
-   * take a quarter less processor time by a socket. Stays the same until `stop`, also when Postgres had to be started again.
+   * With its password: never log it. By a Unix socket in the data folder where there can be one, else by loopback, where it listens too: statements take a
+   * quarter less processor time by a socket. Stays the same until `stop`, also when Postgres had to be started again.
    */
   readonly url: string;
   /** The postmaster's pid; changes when Postgres had to be started again. */
@@ -56,7 +57,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     const server = { name: "postgres", pidFile: join(dataFolder, "postgres.pid"), stopSignal: "INT", log } as const;
     await endLeftover(server);
     const portFile = join(dataFolder, "port");
-    const sockets = socketFolder(dataFolder);
+    const sockets = await socketFolderIn(dataFolder);
     const host = sockets === undefined ? "127.0.0.1" : encodeURIComponent(sockets);
     const url = (port: number, name: string) => `postgres://${superuser}:${password}@${host}:${port}/${name}`;
     const start = async (port: number) => {
@@ -66,7 +67,11 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
         ready: (signal) => untilAnswering(url(port, "postgres"), signal),
         async command() {
           await endPostmaster(cluster);
-          if (sockets !== undefined) await makeSocketFolder(sockets, runner);
+          if (sockets !== undefined) {
+            // The lock of a socket whose server was killed names a pid that may be a stranger's by now, and Postgres would not start.
+            await makeEmpty(sockets);
+            await runner.own(sockets);
+          }
           const { file, args } = runner.wrap(programs.postgres, ["-D", cluster, ...settings({ port, sockets }, options)]);
           return { file, args, env: { LC_ALL: "C", TZ: "UTC", PATH: process.env.PATH }, ...(runner.owner && { owner: runner.owner }) };
         },
@@ -129,23 +134,6 @@ function settings(
     ...(durable ? {} : { fsync: "off", synchronous_commit: "off", full_page_writes: "off" }),
   };
   return Object.entries(values).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
-}
-
-/** Bytes that the path of a Unix socket may have, the least of any system's (104 with its end). */
-const socketPathMax = 103;
-
-/** Undefined where the path would be too long, or has what Postgres reads as the end of a path in its list. */
-function socketFolder(dataFolder: string): string | undefined {
-  const folder = resolve(dataFolder, "sockets");
-  const fits = Buffer.byteLength(join(folder, ".s.PGSQL.65535")) <= socketPathMax;
-  return fits && !/[",]/.test(folder) && process.platform !== "win32" ? folder : undefined;
-}
-
-/** Empty: the lock of a socket whose server was killed names a pid that may be a stranger's by now, and Postgres would not start. */
-async function makeSocketFolder(folder: string, runner: Unprivileged): Promise<void> {
-  await rm(folder, { recursive: true, force: true });
-  await mkdir(folder, { mode: 0o700 });
-  await runner.own(folder);
 }
 
 /** Made beside its place and renamed: a crash in between leaves nothing that looks like a database. */
