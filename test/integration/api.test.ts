@@ -298,7 +298,7 @@ describe("reading", () => {
       "INSERT INTO clusters (name, enrolled_at, lease_until) SELECT 'w-' || n, now(), now() + CASE WHEN n = 3 THEN -1 ELSE 1 END * interval '1 hour' FROM generate_series(1, 4) n",
     );
     await pool.query(`INSERT INTO bundle_states (fleet, cluster, bundle, digest, sync, health, as_of)
-      SELECT 'wide', 'w-' || n, 'b-' || b, 'd', CASE WHEN b = 2 THEN 'OutOfSync' ELSE 'Synced' END, CASE WHEN n = 2 AND b = 1 THEN 'Failed' ELSE 'Current' END, now()
+      SELECT 'wide', 'w-' || n, 'b-' || b, 'd', CASE WHEN b = 2 THEN 'OutOfSync' ELSE 'Synced' END, CASE WHEN n = 2 AND b = 1 THEN 'Failed' WHEN n = 4 AND b = 3 THEN 'Unknown' ELSE 'Current' END, now()
       FROM generate_series(1, 4) n, generate_series(1, 3) b`);
     await pool.query(`INSERT INTO object_states (fleet, cluster, object_id, api_group, version, kind, namespace, name, bundle, sync, health, as_of)
       SELECT fleet, cluster, '/ConfigMap/default/' || bundle, '', 'v1', 'ConfigMap', 'default', bundle, bundle, sync, health, now() FROM bundle_states WHERE fleet = 'wide'`);
@@ -306,7 +306,10 @@ describe("reading", () => {
       const seen: string[] = [];
       for (let cursor = ""; ;) {
         const { items, next, total } = await page(schema, `${path}&limit=2${cursor}`);
-        seen.push(...items.map((row: Loose) => `${row.cluster} ${row.bundle}`));
+        for (const { cluster, bundle, sync, health } of items as Loose[]) {
+          seen.push(`${cluster} ${bundle}`);
+          if (cluster === "w-3") expect([sync, health]).toEqual(["Unknown", "Unknown"]);
+        }
         if (next === null) {
           expect(total).toBe(seen.length);
           return seen;
@@ -322,12 +325,19 @@ describe("reading", () => {
       expect(await all(`/api/v1/${list}?fleet=wide&cluster=w-1`, schema)).toEqual(["w-1 b-1", "w-1 b-2", "w-1 b-3"]);
       expect(await all(`/api/v1/${list}?fleet=wide&bundle=b-3`, schema)).toEqual(["w-1 b-3", "w-2 b-3", "w-3 b-3", "w-4 b-3"]);
       expect(await all(`/api/v1/${list}?sync=OutOfSync`, schema)).toEqual(["w-1 b-2", "w-2 b-2", "w-4 b-2"]);
-      expect(await all(`/api/v1/${list}?fleet=wide&health=Unknown`, schema)).toEqual(["w-3 b-1", "w-3 b-2", "w-3 b-3"]);
+      expect(await all(`/api/v1/${list}?fleet=wide&health=Unknown`, schema)).toEqual(["w-3 b-1", "w-3 b-2", "w-3 b-3", "w-4 b-3"]);
+      expect(await all(`/api/v1/${list}?health=Unknown&bundle=b-3`, schema)).toEqual(["w-3 b-3", "w-4 b-3"]);
+      expect(await all(`/api/v1/${list}?fleet=wide&sync=Unknown&health=Unknown`, schema)).toEqual(["w-3 b-1", "w-3 b-2", "w-3 b-3"]);
+      expect(await all(`/api/v1/${list}?fleet=wide&sync=Synced&health=Unknown`, schema)).toEqual(["w-4 b-3"]);
+      expect(await all(`/api/v1/${list}?fleet=wide&sync=Unknown&health=Current`, schema)).toEqual([]);
       expect(await all(`/api/v1/${list}?fleet=wide&health=Failed`, schema)).toEqual(["w-2 b-1"]);
     }
     expect(await all("/api/v1/objects?fleet=wide&troubled=true", ObjectRow)).toEqual(
-      ["w-1 b-2", "w-2 b-1", "w-2 b-2", "w-3 b-1", "w-3 b-2", "w-3 b-3", "w-4 b-2"],
+      ["w-1 b-2", "w-2 b-1", "w-2 b-2", "w-3 b-1", "w-3 b-2", "w-3 b-3", "w-4 b-2", "w-4 b-3"],
     ); // prettier-ignore
+    expect(await all("/api/v1/objects?fleet=wide&troubled=true&health=Unknown", ObjectRow)).toEqual(["w-3 b-1", "w-3 b-2", "w-3 b-3", "w-4 b-3"]);
+    expect(await all("/api/v1/objects?fleet=wide&troubled=true&sync=OutOfSync", ObjectRow)).toEqual(["w-1 b-2", "w-2 b-2", "w-4 b-2"]);
+    expect(await all("/api/v1/objects?fleet=wide&troubled=true&name=b-1", ObjectRow)).toEqual(["w-2 b-1", "w-3 b-1"]);
   });
 
   it("finds a revision by a prefix that names one", async () => {

@@ -53,7 +53,7 @@ const clusterProblemsShown = 50;
 const allProblems = `f.problems
   || COALESCE((SELECT jsonb_agg(x.problem || jsonb_build_object('cluster', x.cluster)) FROM (
        SELECT t.cluster, p.problem FROM targets t CROSS JOIN LATERAL jsonb_array_elements(t.problems) AS p (problem)
-       WHERE t.fleet = f.name AND t.tombstone IS NULL ORDER BY t.cluster LIMIT ${clusterProblemsShown}) x), '[]')
+       WHERE t.fleet = f.name AND t.tombstone IS NULL AND t.problems <> '[]' ORDER BY t.cluster LIMIT ${clusterProblemsShown}) x), '[]')
   || COALESCE((SELECT jsonb_agg(x.problem || jsonb_build_object('cluster', x.cluster)) FROM (
        SELECT t.cluster, ${behindProblem("t")} AS problem FROM targets t
        WHERE t.fleet = f.name AND t.tombstone IS NULL AND t.held_generation IS NOT NULL ORDER BY t.cluster LIMIT ${clusterProblemsShown}) x), '[]')

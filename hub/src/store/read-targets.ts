@@ -99,11 +99,13 @@ export async function readBundles(pool: pg.Pool, query: StateFilter): Promise<Pa
     ["b.cluster", "text"],
     ["b.bundle", "text"],
   ] as const;
+  const silentToo = asksForSilent(query);
   const page = await readPage<Omit<BundleRow, "asOf" | "healthCounts"> & { as_of: Date | null; health_counts: BundleRow["healthCounts"] | null }>(pool, {
-    from: "seen_bundles b",
-    ...(saysNothingSeen(query) && { countFrom: "bundle_states b" }),
-    select: `b.*, ${suspendedSql("b.fleet", "b.cluster", "b.bundle")}`,
-    where: stateConditions("b", query),
+    ...(silentToo
+      ? { from: "bundle_states b", adds: "JOIN seen_bundles s ON (s.fleet, s.cluster, s.bundle) = (b.fleet, b.cluster, b.bundle)" }
+      : { from: "seen_bundles b", ...(saysNothingSeen(query) && { countFrom: "bundle_states b" }) }),
+    select: `${silentToo ? "s" : "b"}.*, ${suspendedSql("b.fleet", "b.cluster", "b.bundle")}`,
+    where: stateConditions("b", query, silentToo),
     keys,
     fixed: fixedBy("b", query),
     limit: query.limit,
@@ -128,24 +130,23 @@ export interface ObjectFilter extends StateFilter {
 }
 
 export async function readObjects(pool: pg.Pool, query: ObjectFilter): Promise<PageOf<ObjectRow>> {
-  const where = stateConditions("o", query)
+  const silentToo = asksForSilent(query, query.troubled);
+  const where = stateConditions("o", query, silentToo)
     .add("o.kind = ¤", query.kind)
     .add("o.namespace = ¤", query.namespace)
     .add("o.name = ¤", query.name)
     .add("o.prune = ¤", query.prune);
-  if (query.troubled === true) {
-    where.always("(o.sync <> 'Synced' OR o.health <> 'Current')");
-    where.always(`(o.told_sync <> 'Synced' OR o.told_health <> 'Current' OR ${isSilent("o")})`);
-  }
+  if (query.troubled === true) where.always(silentToo ? `(o.sync <> 'Synced' OR o.health <> 'Current' OR ${isSilent("o")})` : seenInTrouble);
   const keys = [
     ["o.fleet", "text"],
     ["o.cluster", "text"],
     ["o.object_id", "text"],
   ] as const;
   const page = await readPage<Omit<ObjectRow, "asOf" | "group" | "protection"> & { api_group: string; as_of: Date | null }>(pool, {
-    from: "seen_objects o",
-    ...(saysNothingSeen(query) && query.troubled !== true && { countFrom: "object_states o" }),
-    select: "o.*",
+    ...(silentToo
+      ? { from: "object_states o", adds: "JOIN seen_objects s ON (s.fleet, s.cluster, s.object_id) = (o.fleet, o.cluster, o.object_id)" }
+      : { from: "seen_objects o", ...(saysNothingSeen(query) && query.troubled !== true && { countFrom: "object_states o" }) }),
+    select: silentToo ? "s.*" : "o.*",
     where,
     keys,
     fixed: fixedBy("o", query),
@@ -166,14 +167,31 @@ function saysNothingSeen({ sync, health }: StateFilter): boolean {
   return sync === undefined && health === undefined;
 }
 
-function stateConditions(alias: string, query: StateFilter): Conditions {
+/**
+ * Everything of a silent cluster is asked for, besides what was told to be so: then rows are found, counted and brought in order by what was told and by
+ * who is silent, and what is seen is asked for those of the page alone.
+ */
+function asksForSilent({ sync, health }: StateFilter, troubled = false): boolean {
+  const words = [sync, health].filter((word) => word !== undefined);
+  return words.length === 0 ? troubled : words.every((word) => word === "Unknown");
+}
+
+const seenInTrouble = `(o.sync <> 'Synced' OR o.health <> 'Current') AND (o.told_sync <> 'Synced' OR o.told_health <> 'Current' OR ${isSilent("o")})`;
+
+function stateConditions(alias: string, query: StateFilter, silentToo: boolean): Conditions {
   const where = new Conditions().add(`${alias}.fleet = ¤`, query.fleet).add(`${alias}.cluster = ¤`, query.cluster).add(`${alias}.bundle = ¤`, query.bundle);
-  addWord(where, alias, "sync", query.sync);
-  addWord(where, alias, "health", query.health);
+  const add = silentToo ? addUnknown : addWord;
+  add(where, alias, "sync", query.sync);
+  add(where, alias, "health", query.health);
   return where;
 }
 
-/** What is seen is also what was told, unless the cluster is silent: that is what the indexes know. */
+/** In terms of the tables, which have what was told. */
+function addUnknown(where: Conditions, alias: string, column: "sync" | "health", word: string | undefined): void {
+  if (word !== undefined) where.always(`(${alias}.${column} = 'Unknown' OR ${isSilent(alias)})`);
+}
+
+/** In terms of the views. What is seen is also what was told, unless the cluster is silent: that is what the indexes know. */
 function addWord(where: Conditions, alias: string, column: "sync" | "health", word: string | undefined): void {
   where.add(`${alias}.${column} = ¤`, word);
   if (word === "Unknown") where.always(`(${alias}.told_${column} = 'Unknown' OR ${isSilent(alias)})`);

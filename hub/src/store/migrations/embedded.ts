@@ -994,4 +994,8 @@ CREATE TABLE event_pack_keys (
   { name: "0018_wishes", sql: `-- What the hub looks for every two seconds, in case no hint told of it.
 CREATE INDEX clusters_wishes ON clusters (name) WHERE wants_snapshot OR wants_resend;
 ` },
+  { name: "0019_fleet_problems", sql: `-- What few targets have is looked for each time that a fleet is shown.
+CREATE INDEX targets_problems ON targets (fleet, cluster) WHERE tombstone IS NULL AND problems <> '[]';
+CREATE INDEX targets_behind ON targets (fleet, cluster) WHERE tombstone IS NULL AND held_generation IS NOT NULL;
+` },
 ];
