@@ -590,6 +590,28 @@ describe("the audit log", () => {
     const { items } = await page(AuditRow, "/api/v1/audit?act=api-token.expired");
     expect(items).toMatchObject([{ actorName: "old", outcome: "refused", details: { request: "DELETE /api/v1/fleets/shop" } }]);
   });
+
+  it("tells of what a token was used for that it does not allow, once a minute for each token, and of nothing that it allows", async () => {
+    const looker = await createApiToken(pool, hubActor, "looker", undefined, { access: "view", roles: [] });
+    const authorization = `Bearer ${looker}`;
+    expect((await call("GET", "/api/v1/fleets", { headers: { authorization } })).status).toBe(200);
+    for (const path of ["/api/v1/fleets/shop?objects=delete", "/api/v1/clusters/paris-1"])
+      await problem(call("DELETE", path, { headers: { authorization } }), 403, "forbidden");
+    await problem(
+      call("POST", "/api/v1/tokens", {
+        headers: { authorization: `Bearer ${await createApiToken(pool, hubActor, "actor", undefined, { access: "operate", roles: [] })}` },
+        body: { description: "mine" },
+      }),
+      403,
+      "forbidden",
+    );
+    const { items } = await page(AuditRow, "/api/v1/audit?act=api-token.denied&order=asc");
+    expect(items).toMatchObject([
+      { actorName: "looker", outcome: "refused", details: { request: "DELETE /api/v1/fleets/shop", refusal: expect.stringContaining("may only look") } },
+      { actorName: "actor", outcome: "refused", details: { request: "POST /api/v1/tokens" } },
+    ]);
+    expect((await call("GET", "/api/v1/audit/verify")).body).toMatchObject({ ok: true });
+  });
 });
 
 describe("webhooks", () => {

@@ -10,23 +10,25 @@ export function tokenOf(header: string | undefined): string | undefined {
 }
 
 /** Default deny: everything under the prefix needs a token, except webhooks, which are signed. */
-export function requireToken(app: ApiApp, store: Pick<ApiStore, "checkToken" | "recordExpiredToken">): void {
+export function requireToken(app: ApiApp, store: Pick<ApiStore, "checkToken" | "recordExpiredToken" | "recordDeniedToken">): void {
   app.addHook("onRequest", async (request, reply) => {
     const path = request.url.split("?", 1)[0] ?? "";
     if (request.routeOptions.config.isPublic === true) return;
     if (request.is404 && !path.startsWith(apiPrefix)) return;
+    const asked = `${request.method} ${path}`.slice(0, 300);
     const token = tokenOf(request.headers.authorization);
     const holder = token === undefined ? undefined : await store.checkToken(token);
     if (holder !== undefined) {
       const needed = request.routeOptions.config.access ?? (/^(GET|HEAD)$/.test(request.method) ? "view" : "operate");
-      if (!allows(holder.access, needed))
-        throw new ApiProblem(403, "forbidden", `this token may ${words[holder.access]}; ${request.method} ${path} takes one that may ${words[needed]}`, {
-          hint: "an administrator makes one: fleet token create --access",
-        });
+      if (!allows(holder.access, needed)) {
+        const refusal = `this token may ${words[holder.access]}; ${request.method} ${path} takes one that may ${words[needed]}`;
+        await store.recordDeniedToken(holder.id, { source: request.ip, request: asked, refusal: refusal.slice(0, 500) });
+        throw new ApiProblem(403, "forbidden", refusal, { hint: "an administrator makes one: fleet token create --access" });
+      }
       request.tokenId = holder.id;
       return;
     }
-    if (token !== undefined && request.method !== "GET") await store.recordExpiredToken(token, request.ip, `${request.method} ${path}`.slice(0, 300));
+    if (token !== undefined && request.method !== "GET") await store.recordExpiredToken(token, request.ip, asked);
     void reply.header("www-authenticate", 'Bearer realm="flotilla"');
     const detail = token === undefined ? "the request has no bearer token" : "the token is not known, or has expired";
     throw new ApiProblem(401, "unauthorised", detail, { hint: "fleet login URL, or the file admin-token in the hub's data folder" });

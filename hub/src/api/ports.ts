@@ -77,6 +77,8 @@ export interface ApiStore {
   retireAuthority(actor: Actor, wanted: AuthorityChoice): Promise<{ readonly hash: string; readonly lockedOut: readonly string[] }>;
   /** Somebody tried to act with a token that was valid once: for the audit log. Nothing for any other token. */
   recordExpiredToken(token: string, source: string, request: string): Promise<void>;
+  /** A valid token was used for what it does not allow. */
+  recordDeniedToken(id: string, denied: { readonly source: string; readonly request: string; readonly refusal: string }): Promise<void>;
   readFleets(query: Filters<"name">): Promise<Page<FleetRow>>;
   hasFleet(name: string): Promise<boolean>;
   readFleet(name: string): Promise<FleetRow | undefined>;

@@ -106,12 +106,37 @@ export async function recordExpiredToken(pool: pg.Pool, token: string, source: s
   if (id === undefined) return;
   const { rowCount } = await pool.query("SELECT 1 FROM api_tokens WHERE id = $1 AND hash = $2 AND expires_at <= now()", [id, hashOf(token)]);
   if (rowCount !== 1) return;
+  await recordTry(pool, { id, source, reason: "" }, "api-token.expired", { request, refusal: "the token has expired" });
+}
+
+/** Writes down that somebody tried what his token does not allow; once a minute for each token. */
+export async function recordDeniedToken(
+  pool: pg.Pool,
+  id: string,
+  denied: { readonly source: string; readonly request: string; readonly refusal: string },
+): Promise<void> {
+  const { source, request, refusal } = denied;
+  await recordTry(pool, { id, source, reason: "" }, "api-token.denied", { request, refusal });
+}
+
+async function recordTry(
+  pool: pg.Pool,
+  actor: Actor,
+  act: "api-token.expired" | "api-token.denied",
+  details: { readonly request: string; readonly refusal: string },
+): Promise<void> {
+  const isTold = async (client: pg.Pool | pg.ClientBase): Promise<boolean> => {
+    const { rowCount } = await client.query(
+      "SELECT 1 FROM audit_log WHERE actor = $1 AND act = $2 AND act IN ('api-token.expired', 'api-token.denied') AND at > now() - interval '1 minute' LIMIT 1",
+      [actor.id, act],
+    );
+    return rowCount !== 0;
+  };
+  // Asked first without a turn: a program that tries on and on keeps nobody's act waiting.
+  if (await isTold(pool)) return;
   await inTransaction(pool, async (client) => {
     await awaitTurn(client);
-    const told = await client.query("SELECT 1 FROM audit_log WHERE actor = $1 AND act = 'api-token.expired' AND at > now() - interval '1 minute'", [id]);
-    if (told.rowCount !== 0) return;
-    const details = { request, refusal: "the token has expired" };
-    await recordAct(client, { id, source, reason: "" }, { act: "api-token.expired", details }, "refused");
+    if (!(await isTold(client))) await recordAct(client, actor, { act, details }, "refused");
   });
 }
 

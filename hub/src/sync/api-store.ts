@@ -1,7 +1,7 @@
 import { commandLifetimeMs } from "@flotilla/proto/limits";
 import type pg from "pg";
 import type { ApiStore } from "../api/ports.ts";
-import { checkApiToken, createApiToken, readApiTokens, recordExpiredToken, revokeApiToken } from "../store/api-tokens.ts";
+import { checkApiToken, createApiToken, readApiTokens, recordDeniedToken, recordExpiredToken, revokeApiToken } from "../store/api-tokens.ts";
 import { approveRemoval } from "../store/approve-removal.ts";
 import { approvePrunes } from "../store/approve-prunes.ts";
 import { readAuditLog } from "../store/audit-log.ts";
@@ -50,6 +50,7 @@ export function apiStore(pool: pg.Pool, sealing: Sealing): ApiStore {
     activateAuthority: (actor, wanted) => activateAuthority(pool, actor, wanted),
     retireAuthority: (actor, wanted) => retireAuthority(pool, actor, wanted),
     recordExpiredToken: (token, source, request) => recordExpiredToken(pool, token, source, request),
+    recordDeniedToken: (id, denied) => recordDeniedToken(pool, id, denied),
     readFleets: (query) => readFleets(pool, query),
     hasFleet: (name) => hasFleet(pool, name),
     readFleet: (name) => readFleet(pool, name),

@@ -998,4 +998,7 @@ CREATE INDEX clusters_wishes ON clusters (name) WHERE wants_snapshot OR wants_re
 CREATE INDEX targets_problems ON targets (fleet, cluster) WHERE tombstone IS NULL AND problems <> '[]';
 CREATE INDEX targets_behind ON targets (fleet, cluster) WHERE tombstone IS NULL AND held_generation IS NOT NULL;
 ` },
+  { name: "0020_audit_tries", sql: `-- Whether a token's try was told within the last minute is asked at each, and the log is kept for ever.
+CREATE INDEX audit_log_tries ON audit_log (actor, act, at) WHERE act IN ('api-token.expired', 'api-token.denied');
+` },
 ];
