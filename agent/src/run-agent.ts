@@ -159,6 +159,7 @@ function handlersOf(engine: Engine, gates: GateAnswers, facts: ClusterFacts, { l
 async function replyTo(command: Command, engine: Engine, gates: GateAnswers): Promise<CommandReply | void> {
   const { kind } = command;
   if (kind.case === "gate") return { gate: await gates.answer(command, kind.value) };
+  if (kind.case === "endGate") return await gates.end(kind.value);
   if (kind.case === "dryRun") return { dryRun: await answerPreview(engine, command, kind.value) };
   return await engine.command(command);
 }

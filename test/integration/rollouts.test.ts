@@ -552,7 +552,12 @@ describe("a gate that agents answer", () => {
   /** What waits for an answer. */
   const asked = async (): Promise<readonly Asked[]> => {
     const commands = await openLinkStore(pool, sealing).readCommands(clusters);
-    return commands.map(({ id, cluster, question }) => ({ id, cluster, kind: question?.kind ?? "" }));
+    return commands.filter(({ kind }) => kind === "gate").map(({ id, cluster, question }) => ({ id, cluster, kind: question?.kind ?? "" }));
+  };
+  /** Jobs that clusters are told to end: of which command, gate and namespace. */
+  const ended = async () => {
+    const commands = await openLinkStore(pool, sealing).readCommands(clusters);
+    return commands.flatMap(({ kind, cluster, ended }) => (kind === "end-gate" ? [{ cluster, ...ended }] : []));
   };
   const answer = (id: string, cluster: string, verdict: "passed" | "failed" | "unknown", message = ""): Promise<void> =>
     openLinkStore(pool, sealing).ackCommand(id, cluster, { error: "", gate: { verdict, message } });
@@ -666,6 +671,44 @@ describe("a gate that agents answer", () => {
     for (const { id, cluster } of await asked()) await openLinkStore(pool, sealing).ackCommand(id, cluster, { error: "" });
     await look();
     expect((await rollout()).reason).toContain("its agent is too old to answer gates: update it");
+  });
+
+  it("whose answer nobody waits for any more has its Jobs ended, in the clusters that have not answered", async () => {
+    await reachGate();
+    const jobs = (await asked()).filter(({ kind }) => kind === "job");
+    const [open, answered] = [jobs.find(({ cluster }) => cluster === "eu-1")!, jobs.find(({ cluster }) => cluster === "eu-2")!];
+    await answer(answered.id, "eu-2", "failed", "Job shop/smoke failed: exit code 1");
+    expect(await ended()).toEqual([]);
+    await look();
+    expect(await ended()).toEqual([{ cluster: "eu-1", command: open.id, gate: "smoke", namespace: "shop" }]);
+    expect((await asked()).filter(({ kind }) => kind === "job")).toEqual([]);
+    // What it says all the same counts no more, and nobody is told twice.
+    await answer(open.id, "eu-1", "passed");
+    await report(["eu-1", "eu-2"]);
+    await look();
+    expect(await ended()).toHaveLength(1);
+  });
+
+  it("of a revision that a newer one takes over has its Jobs ended, and so has one that a person aborts", async () => {
+    await reachGate();
+    await commit("r3", gated);
+    expect((await ended()).map(({ cluster, gate }) => `${cluster} ${gate}`).sort()).toEqual(["eu-1 smoke", "eu-2 smoke"]);
+    await look();
+    await report(["canary-1"]);
+    await look();
+    await report(["eu-1", "eu-2"]);
+    await look();
+    const anew = (await asked()).filter(({ kind }) => kind === "job").map(({ id }) => id);
+    expect(anew).toHaveLength(2);
+    await actOnRollout(pool, actor, "shop", "abort");
+    expect((await ended()).flatMap(({ command }) => (anew.includes(command ?? "") ? [command] : [])).sort()).toEqual(anew.toSorted());
+  });
+
+  it("that was asked so long ago that its Jobs are over by themselves is not ended", async () => {
+    await reachGate();
+    await later(121_000);
+    await commit("r3", gated);
+    expect(await ended()).toEqual([]);
   });
 
   it("takes no answer of a cluster that was not asked", async () => {

@@ -6,7 +6,7 @@ import { GateCommandSchema, JobQuestionSchema } from "@flotilla/proto/gen/link";
 import { afterEach, describe, expect, it } from "vitest";
 import { silentLog } from "../log.ts";
 import { KubeClient } from "./kube-client.ts";
-import { runGateJob } from "./run-gate-job.ts";
+import { deleteGateJob, runGateJob } from "./run-gate-job.ts";
 
 type Answer = readonly [status: number, body: object];
 interface Asked {
@@ -107,6 +107,25 @@ describe("a Job gate", () => {
     expect(next).not.toBe(first);
   });
 
+  it("is deleted by the name that its command gave it, with its pods; there may be none", async () => {
+    const { client, asked } = await serve(({ method }) =>
+      method === "GET" ? [200, job("Complete")] : method === "POST" ? [201, job()] : refusal(404, "not found"),
+    );
+    await run(client, { id: "c7" });
+    await deleteGateJob(client, "c7", "smoke", "shop");
+    const [made, ended] = [asked.find(({ method }) => method === "POST"), asked.at(-1)];
+    expect(ended).toEqual({
+      method: "DELETE",
+      path: `/apis/batch/v1/namespaces/shop/jobs/${made?.body.metadata?.name}`,
+      body: { apiVersion: "v1", kind: "DeleteOptions", propagationPolicy: "Background" },
+    });
+  });
+
+  it("that may not be deleted is told", async () => {
+    const { client } = await serve(() => refusal(403, 'jobs.batch "gate" is forbidden'));
+    await expect(deleteGateJob(client, "c7", "smoke", "shop")).rejects.toThrow(/forbidden/);
+  });
+
   it("waits for the Job that is there already", async () => {
     const { client } = await serve(({ method }) => (method === "POST" ? refusal(409, "already exists") : [200, job("Complete")]));
     expect(await run(client)).toMatchObject({ verdict: "passed" });
@@ -151,7 +170,7 @@ describe("a Job gate", () => {
   it("lets the Job run when the agent stops: the next process finds it", async () => {
     const stop = new AbortController();
     const { client, asked } = await serve(({ method }) => {
-      if (method === "GET") stop.abort();
+      if (method === "GET") stop.abort("the agent stops");
       return [method === "POST" ? 201 : 200, job()];
     });
     expect(await run(client, { signal: stop.signal })).toEqual({ verdict: "unknown", message: "the agent stops" });

@@ -29,7 +29,7 @@ export async function runGateJob(client: KubeClient, commandId: string, gate: Ga
     if (typeof job === "string") return { verdict: "unknown", message: job };
     await make(client, path, job);
     const end = await awaitEnd(client, `${path}/${name}`, Date.now() + timeoutMs, signal);
-    if (signal.aborted) return { verdict: "unknown", message: "the agent stops" };
+    if (signal.aborted) return { verdict: "unknown", message: String(signal.reason) };
     if (end === undefined) return { verdict: "unknown", message: `Job ${namespace}/${name} was deleted before it ended` };
     const verdict = await judge(client, end, namespace, timeoutMs);
     if (verdict.verdict === "passed") await remove(client, `${path}/${name}`, end);
@@ -37,6 +37,19 @@ export async function runGateJob(client: KubeClient, commandId: string, gate: Ga
   } catch (error) {
     return { verdict: "unknown", message: `Job ${namespace}/${name}: ${tellError(error, "Job")}` };
   }
+}
+
+/**
+ * Deletes the Job of a command whose answer nobody waits for any more, with its pods; there may be none.
+ *
+ * @throws KubeError when the API server refuses, or does not answer.
+ */
+export async function deleteGateJob(client: KubeClient, commandId: string, gate: string, namespace: string): Promise<void> {
+  const path = `/apis/batch/v1/namespaces/${encodeURIComponent(namespace)}/jobs/${jobName(gate, commandId)}`;
+  const body = JSON.stringify({ apiVersion: "v1", kind: "DeleteOptions", propagationPolicy: "Background" });
+  await client.request({ method: "DELETE", path, body }).catch((error: unknown) => {
+    if (!isStatus(error, 404)) throw error;
+  });
 }
 
 /** At most 63 characters: pods are named after it. */

@@ -1,7 +1,7 @@
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { create } from "@bufbuild/protobuf";
-import { type Command, CommandSchema, type GateCommand, GateCommandSchema, GateVerdict } from "@flotilla/proto/gen/link";
+import { type Command, CommandSchema, EndGateCommandSchema, type GateCommand, GateCommandSchema, GateVerdict } from "@flotilla/proto/gen/link";
 import { afterEach, expect, it } from "vitest";
 import type { KubeClient } from "../cluster/kube-client.ts";
 import { gateLimits } from "../limits.ts";
@@ -70,4 +70,57 @@ it("ends what is open when the agent stops", async () => {
   await expect.poll(() => open.length).toBe(1);
   gates.stop();
   expect(await asked).toMatchObject({ verdict: GateVerdict.UNKNOWN, message: expect.stringContaining("the agent stops") });
+});
+
+/** An API server that makes each Job when the test says so, and whose Jobs never end. */
+function slowJobs() {
+  const done: string[] = [];
+  const making: (() => void)[] = [];
+  const client = {
+    request: async ({ method }: { method: string }) => {
+      if (method === "POST") await new Promise<void>((resolve) => making.push(resolve));
+      done.push(method);
+      return {};
+    },
+    json: async () => ({ apiVersion: "batch/v1", kind: "Job", metadata: { name: "gate-smoke", uid: "u1" }, spec: {}, status: { active: 1 } }),
+  } as unknown as KubeClient;
+  return { gates: new GateAnswers(client, () => undefined), done, making };
+}
+const smoke = create(GateCommandSchema, {
+  fleet: "shop",
+  gate: "smoke",
+  question: { case: "job", value: { namespace: "shop", spec: Buffer.from("{}"), timeout: { seconds: 60n } } },
+});
+const endOf = (commandId: string) => create(EndGateCommandSchema, { commandId, gate: "smoke", namespace: "shop" });
+
+it("deletes the Job that nobody waits for any more, after what was about to make it", async () => {
+  const { gates, done, making } = slowJobs();
+  const asked = gates.answer(command, smoke);
+  await expect.poll(() => making.length).toBe(1);
+  const ended = gates.end(endOf("c1"));
+  making[0]?.();
+  await ended;
+  expect(await asked).toMatchObject({ verdict: GateVerdict.UNKNOWN, message: "nobody waits for it any more" });
+  expect(done).toEqual(["POST", "DELETE"]);
+});
+
+it("deletes also the Job that an earlier process made", async () => {
+  const { gates, done } = slowJobs();
+  await gates.end(endOf("of-an-earlier-process"));
+  expect(done).toEqual(["DELETE"]);
+});
+
+it("makes no Job for which nobody waits any more when its turn comes", async () => {
+  const { gates, done, making } = slowJobs();
+  const before = Array.from({ length: gateLimits.atOnce }, (_, index) => gates.answer(create(CommandSchema, { id: `before-${index}` }), smoke));
+  const waiting = gates.answer(command, smoke);
+  await expect.poll(() => making.length).toBe(gateLimits.atOnce);
+  const ended = gates.end(endOf("c1"));
+  for (const make of making) make();
+  await gates.end(endOf("before-0"));
+  await ended;
+  expect(await waiting).toMatchObject({ verdict: GateVerdict.UNKNOWN, message: "nobody waits for it any more" });
+  expect(done.filter((method) => method === "POST")).toHaveLength(gateLimits.atOnce);
+  gates.stop();
+  expect((await Promise.all(before)).at(-1)).toMatchObject({ message: "the agent stops" });
 });

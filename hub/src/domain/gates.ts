@@ -8,6 +8,13 @@ export type GateQuestion = { readonly revision: string; readonly wave: string } 
   | { readonly kind: "job"; readonly job: JobGate }
 );
 
+/** Which Job nobody waits for any more: that of the command which asked. */
+export interface EndedGate {
+  readonly command: string;
+  readonly gate: string;
+  readonly namespace: string;
+}
+
 /** What one cluster said; `verdict` is null until it did. */
 export interface GateAnswer {
   readonly cluster: string;

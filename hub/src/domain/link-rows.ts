@@ -1,4 +1,4 @@
-import type { GateAnswer, GateQuestion } from "./gates.ts";
+import type { EndedGate, GateAnswer, GateQuestion } from "./gates.ts";
 import type { DryRunAnswer, DryRunQuestion } from "./preview.ts";
 import type { OverrideRow, SuspensionRow } from "./suspension.ts";
 import type { TargetApproval, TargetBundle } from "./target.ts";
@@ -90,7 +90,7 @@ export interface CommandAnswer {
 export interface PendingCommand {
   readonly id: string;
   readonly cluster: string;
-  readonly kind: "sync" | "snapshot" | "renew" | "gate" | "dry-run";
+  readonly kind: "sync" | "snapshot" | "renew" | "gate" | "end-gate" | "dry-run";
   readonly fleet: string;
   readonly expiresAt: Date;
   /** Of a sync: one bundle, single objects, also what is unchanged. */
@@ -99,6 +99,8 @@ export interface PendingCommand {
   readonly force?: boolean;
   /** Of a gate. */
   readonly question?: GateQuestion | null;
+  /** Of the end of a gate. */
+  readonly ended?: EndedGate | null;
   /** Of a dry run, with the bodies that the cluster does not hold. */
   readonly dryRun?: DryRunQuestion & { readonly contents: ReadonlyMap<string, Uint8Array> };
 }

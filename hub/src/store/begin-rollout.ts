@@ -4,6 +4,7 @@ import { immediateRollout } from "../domain/rollout-plan.ts";
 import type { RolloutPhase } from "../domain/rollout.ts";
 import type { PlacedTarget } from "../domain/target.ts";
 import { batchRowsMax, rolloutsKeptPerFleet } from "../limits.ts";
+import { endGateJobs } from "./end-gate-jobs.ts";
 import { eventOf } from "./create-fleet.ts";
 import { inFencedTransaction, type Lease } from "./leases.ts";
 import { notify } from "./listen.ts";
@@ -146,6 +147,7 @@ export async function endRollouts(client: pg.ClientBase, ids: readonly string[],
      RETURNING fleet, revision`,
     [ids, phase, reason],
   );
+  await endGateJobs(client, ids);
   for (const { fleet, revision } of rows) await wantCommitStatus(client, { fleet, revision, state: "error", description: `${phase.toLowerCase()}: ${reason}` });
   for (const id of ids)
     await noteDecision(client, { rollout: id, kind: phase === "Superseded" || phase === "Skipped" ? "supersede" : phase.toLowerCase(), reason });

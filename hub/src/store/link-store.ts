@@ -13,7 +13,7 @@ import type {
   SessionOpening,
   WaitingClusters,
 } from "../domain/link-rows.ts";
-import type { GateQuestion } from "../domain/gates.ts";
+import type { EndedGate, GateQuestion } from "../domain/gates.ts";
 import type { DryRunQuestion } from "../domain/preview.ts";
 import type { OverrideRow, SuspensionRow } from "../domain/suspension.ts";
 import type { TargetApproval, TargetBundle } from "../domain/target.ts";
@@ -50,7 +50,7 @@ interface CommandRow {
   bundle: string;
   objects: string[];
   force: boolean;
-  question: GateQuestion | DryRunQuestion | null;
+  question: GateQuestion | EndedGate | DryRunQuestion | null;
 }
 
 /** As JSON brings it: times are text. */
@@ -227,6 +227,7 @@ export function openLinkStore(pool: pg.Pool, sealing: Sealing) {
       ]);
       return rows.flatMap(({ kind, expires_at: expiresAt, question, ...rest }): PendingCommand[] => {
         if (kind === "dry-run") return [{ ...rest, kind, expiresAt, dryRun: { ...(question as DryRunQuestion), contents } }];
+        if (kind === "end-gate") return [{ ...rest, kind, expiresAt, ended: question as EndedGate | null }];
         return isKind(kind) ? [{ ...rest, kind, expiresAt, question: question as GateQuestion | null }] : [];
       });
     },

@@ -1,6 +1,7 @@
 import type pg from "pg";
 import type { ClusterMark, MarkChange, RolloutPhase } from "../domain/rollout.ts";
 import { batchRowsMax, decisionsPerRolloutMax } from "../limits.ts";
+import { endGateJobs } from "./end-gate-jobs.ts";
 import { endRollouts, noteDecision, tellRollout } from "./begin-rollout.ts";
 import { inFencedTransaction, type Lease } from "./leases.ts";
 import { notify } from "./listen.ts";
@@ -105,6 +106,7 @@ async function saveStand(client: pg.ClientBase, step: StepToSave): Promise<void>
            WHERE id = $1 AND (wave, phase, reason, until) IS DISTINCT FROM ($2, $3, $4, to_timestamp($5::float8 / 1000))`,
     values: [rollout, wave, phase, reason.slice(0, 2_000), until, failure ? JSON.stringify({ ...failure, at: Date.now() }) : null, end !== undefined],
   });
+  if (phase !== "Running") await endGateJobs(client, [rollout]);
   await tellOutside(client, step);
   if (phase === "RollingBack" && decision?.kind === "rollback" && failure)
     await tellRollout(client, fleet, "RollbackBegun", `${revision.slice(0, 12)} goes back: ${reason}`, {

@@ -80,10 +80,26 @@ function wireQuestion(fleet: string, question: GateQuestion): MessageInitShape<t
 }
 
 /** A command as agents read it (fleet/v1/link.proto). */
-export function wireCommand({ id, kind, fleet, expiresAt, bundle = "", objects = [], force = false, question, dryRun, cluster }: PendingCommand): Command {
+export function wireCommand({
+  id,
+  kind,
+  fleet,
+  expiresAt,
+  bundle = "",
+  objects = [],
+  force = false,
+  question,
+  ended,
+  dryRun,
+  cluster,
+}: PendingCommand): Command {
   const value = { id, expiresAt: timestampFromDate(expiresAt) };
   if (kind === "sync") return create(CommandSchema, { ...value, kind: { case: "sync", value: { fleet, bundle, objects: [...objects], force } } });
   if (kind === "gate") return create(CommandSchema, { ...value, ...(question && { kind: { case: "gate", value: wireQuestion(fleet, question) } }) });
+  if (kind === "end-gate") {
+    const { command: commandId = "", gate = "", namespace = "" } = ended ?? {};
+    return create(CommandSchema, { ...value, kind: { case: "endGate", value: { commandId, gate, namespace } } });
+  }
   if (kind === "dry-run") return create(CommandSchema, { ...value, ...(dryRun && { kind: { case: "dryRun", value: wireDryRun(cluster, fleet, dryRun) } }) });
   return create(CommandSchema, { ...value, kind: { case: kind, value: {} } });
 }

@@ -162,6 +162,25 @@ await describeWith([...kubeToolsWithControllers, "nats-server"], "gates that age
     await ended(revision, "Done");
   }, 150_000);
 
+  it("delete the Job whose answer nobody waits for any more, when a newer commit comes and when a person aborts", async () => {
+    const jobOf = (revision: string, there: number) =>
+      waitForValue(
+        async () => (await seen("canary-1")).filter(({ metadata }) => metadata.annotations?.["flotilla.dev/revision"] === revision),
+        (found) => found.length === there,
+        { what: `${there} Jobs for ${revision.slice(0, 12)}`, timeoutMs: 60_000 },
+      );
+    // Suspended, they would stay until their deadline.
+    const left = await push("8", "example/ok", true);
+    await jobOf(left, 1);
+    const aborted = await push("9", "example/ok", true);
+    await jobOf(left, 0);
+    await jobOf(aborted, 1);
+    await platform.hub.api.request("POST", "/api/v1/fleets/shop/rollout/abort", {});
+    await jobOf(aborted, 0);
+    const next = await push("10", "example/ok");
+    await ended(next, "Done");
+  }, 150_000);
+
   it("bring both waves back when the Job of the second one ends badly, with what its pod said", async () => {
     const before = await wanted();
     const bad = await push("7", "example/ok", false, "default", "example/crash");
