@@ -24,7 +24,12 @@ async function measure(count: number, rounds: number): Promise<Figure[]> {
     const before = await rig.cpu();
     const requestsBefore = (await rig.crowd.usage()).requests;
     for (let round = 1; round <= rounds; round += 1) {
-      const times = await pushAndFollow(rig, { "deploy/app-0.yaml": app(0, `round-${round}`) }, { text: `"round-${round}"`, perCluster: 1 }, 120_000);
+      const times = await pushAndFollow(
+        rig,
+        { "deploy/app-0.yaml": app(0, `round-${round}`) },
+        { text: `"round-${round}"`, perCluster: 1 },
+        60_000 + count * 30,
+      );
       say(
         `  round ${round}: p50 ${percentile(times, 50).toFixed(0)} ms, p99 ${percentile(times, 99).toFixed(0)} ms, last ${(times.at(-1) ?? 0).toFixed(0)} ms`,
       );
@@ -58,7 +63,7 @@ async function settled(rig: CrowdRig, count: number): Promise<void> {
   await waitForValue(
     () => rig.hub.api.fleet("shop"),
     ({ tally }) => tally.clusters === count && tally.synced === count && tally.current === count,
-    { what: "the fleet Current", timeoutMs: 300_000, everyMs: 500 },
+    { what: "the fleet Current", timeoutMs: 300_000 + count * 30, everyMs: 500 },
   );
 }
 
