@@ -1,10 +1,13 @@
 import { parseArgs } from "node:util";
+import pg from "pg";
 import { waitForValue } from "../harness/wait-for.ts";
 import { type CrowdRig, pushAndFollow, say, startCrowdRig } from "./crowd-rig.ts";
 import { type Figure, medianFigure, percentile, reportFigures } from "./figures.ts";
+import { embeddedUrl } from "./grown-hub.ts";
 
 /**
- * One changed app on every cluster of a fleet: from the push until the object stands in the cluster's API server.
+ * One changed app on every cluster of a fleet: from the push until the object stands in the cluster's API server; and until the hub has given the target to the stream, which is
+ * the hub's part of it where agents have machines of their own.
  * `npm run bench -- fan-out [--json FILE] [--write] [--clusters 100,1000] [--rounds N]`.
  */
 
@@ -18,12 +21,15 @@ const targets: Record<number, number> = { 1_000: 1_000, 10_000: 5_000 };
 
 async function measure(count: number, rounds: number): Promise<Figure[]> {
   const rig = await startCrowdRig({ count, files, maxEvents: 50 });
+  const db = new pg.Client({ connectionString: await embeddedUrl(rig.hub.dataDir) });
   try {
+    await db.connect();
     await settled(rig, count);
-    const [p50, p99, last]: [number[], number[], number[]] = [[], [], []];
+    const [p50, p99, last, sent]: [number[], number[], number[], number[]] = [[], [], [], []];
     const before = await rig.cpu();
     const requestsBefore = (await rig.crowd.usage()).requests;
     for (let round = 1; round <= rounds; round += 1) {
+      const pushedAt = Date.now();
       const times = await pushAndFollow(
         rig,
         { "deploy/app-0.yaml": app(0, `round-${round}`) },
@@ -37,6 +43,8 @@ async function measure(count: number, rounds: number): Promise<Figure[]> {
       p99.push(percentile(times, 99));
       last.push(times.at(-1) ?? Number.NaN);
       await settled(rig, count);
+      sent.push(percentile(await sendTimes(db, pushedAt, count), 99));
+      say(`  round ${round}: sent p99 ${sent.at(-1)?.toFixed(0)} ms`);
     }
     const after = await rig.cpu();
     const requests = (await rig.crowd.usage()).requests - requestsBefore;
@@ -47,6 +55,7 @@ async function measure(count: number, rounds: number): Promise<Figure[]> {
       medianFigure(name("push to applied p50"), p50, "ms"),
       { ...medianFigure(name("push to applied p99"), p99, "ms"), ...(target !== undefined && { target }) },
       medianFigure(name("push to applied, the last"), last, "ms"),
+      medianFigure(name("push to target sent by the hub, p99"), sent, "ms"),
       { name: name("CPU of the hub per change and cluster"), value: each(after.hub - before.hub), unit: "ms" },
       { name: name("CPU of Postgres and NATS per change and cluster"), value: each(after.servers - before.servers), unit: "ms" },
       { name: name("CPU of agent and API server per change and cluster"), value: each(after.crowd - before.crowd), unit: "ms" },
@@ -54,8 +63,24 @@ async function measure(count: number, rounds: number): Promise<Figure[]> {
       { name: name("hub resident set"), value: await rig.hubMiB(), unit: "MiB" },
     ];
   } finally {
+    await db.end().catch(() => undefined);
     await rig.stop();
   }
+}
+
+/** When the hub gave the newest revision's target to each stream, in milliseconds after the push; a moment more, as the push itself is counted. */
+async function sendTimes(db: pg.Client, pushedAt: number, count: number): Promise<number[]> {
+  const rows = await waitForValue(
+    async () =>
+      (
+        await db.query<{ at: number }>(
+          `SELECT (EXTRACT(EPOCH FROM p.started_at) * 1000)::float8 AS at FROM phases p JOIN fleets f ON f.name = p.fleet AND f.revision = p.revision WHERE p.phase = 'send'`,
+        )
+      ).rows,
+    (found) => found.length === count,
+    { what: "every target's send phase", timeoutMs: 60_000, everyMs: 500 },
+  );
+  return rows.map(({ at }) => at - pushedAt);
 }
 
 /** Every agent has told that it runs what it should. */
