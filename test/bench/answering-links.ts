@@ -9,19 +9,22 @@ import type { HubApi } from "../harness/hub-api.ts";
 
 const log = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** Agents without a cluster: real enrolment and the agent's own link to the hub, which answer every dry run at once, and always the same. */
+/** Agents without a cluster: real enrolment and the agent's own link to the hub, which take every target, and answer every dry run at once, and always the same. */
 export async function openAnsweringLinks(
   api: HubApi,
   count: number,
   labels: Record<string, string>,
   objects: readonly { readonly object: string; readonly bundle: string }[],
+  /** Told of each target when a link holds it with its bodies. */
+  onTarget: (cluster: string, target: Target) => void = () => undefined,
 ): Promise<{ close(): Promise<void> }> {
   const links: Link[] = [];
   const answer = answerOf(objects);
   const names = Array.from({ length: count }, (_, index) => `link-${String(index).padStart(4, "0")}`);
   const open = async (): Promise<void> => {
     for (let name = names.shift(); name !== undefined; name = names.shift()) {
-      const { enrolAddress, token, caHash } = await api.addCluster(name, labels);
+      const cluster = name;
+      const { enrolAddress, token, caHash } = await api.addCluster(cluster, labels);
       let identity = await patiently(() => enrol({ address: enrolAddress, token, caHash, agentVersion: "bench", tracer: idOnlyTracer }));
       const held = new Map<string, Target>();
       const bodies = new Set<string>();
@@ -35,7 +38,10 @@ export async function openAnsweringLinks(
           agentVersion: "bench",
           tracer: idOnlyTracer,
           handlers: {
-            onTarget: (target) => void held.set(target.fleet, target),
+            onTarget: (target) => {
+              held.set(target.fleet, target);
+              onTarget(cluster, target);
+            },
             onCommand: async ({ kind }) => (kind.case === "dryRun" ? { dryRun: answer } : undefined),
             onConnected: () => undefined,
             onDisconnected: () => undefined,

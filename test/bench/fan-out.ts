@@ -1,6 +1,8 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import pg from "pg";
 import { waitForValue } from "../harness/wait-for.ts";
+import { openAnsweringLinks } from "./answering-links.ts";
 import { type CrowdRig, pushAndFollow, say, startCrowdRig } from "./crowd-rig.ts";
 import { type Figure, medianFigure, percentile, reportFigures } from "./figures.ts";
 import { embeddedUrl } from "./grown-hub.ts";
@@ -8,7 +10,8 @@ import { embeddedUrl } from "./grown-hub.ts";
 /**
  * One changed app on every cluster of a fleet: from the push until the object stands in the cluster's API server; and until the hub has given the target to the stream, which is
  * the hub's part of it where agents have machines of their own.
- * `npm run bench -- fan-out [--json FILE] [--write] [--clusters 100,1000] [--rounds N]`.
+ * And by itself: the same push to links in place of agents (real enrolment, TLS and streams, the agent's own link), which take the target and its body and do nothing.
+ * `npm run bench -- fan-out [--json FILE] [--write] [--clusters 100,1000] [--links 1000] [--rounds N]`; "none" leaves one of both out.
  */
 
 const apps = 10;
@@ -83,6 +86,52 @@ async function sendTimes(db: pg.Client, pushedAt: number, count: number): Promis
   return rows.map(({ at }) => at - pushedAt);
 }
 
+/** What the hub alone can do: nobody applies, and nobody tells anything but that he has the target. */
+async function measureLinks(count: number, rounds: number): Promise<Figure[]> {
+  const rig = await startCrowdRig({ count: 0, processes: 1, files });
+  const held = new Map<string, { readonly revision: string; readonly at: number }>();
+  const links = await openAnsweringLinks(rig.hub.api, count, {}, [], (cluster, { revision }) => {
+    held.set(cluster, { revision, at: performance.now() });
+    if (held.size % 500 === 0 && held.size < count) say(`  … ${held.size} of ${count} links hold the first target`);
+  });
+  try {
+    const all = (revision: string): Promise<unknown> =>
+      waitForValue(
+        () => [...held.values()].filter((one) => one.revision === revision).length,
+        (there) => there === count,
+        { what: `all links at ${revision.slice(0, 12)}`, timeoutMs: 60_000 + count * 30, everyMs: 100 },
+      );
+    await all((await rig.hub.api.fleet("shop")).revision ?? "");
+    const [p50, p99, last]: [number[], number[], number[]] = [[], [], []];
+    const before = await rig.cpu();
+    for (let round = 1; round <= rounds; round += 1) {
+      const { pushedAt, revision } = await rig.forge.push({ "deploy/app-0.yaml": app(0, `round-${round}`) });
+      await all(revision);
+      const times = [...held.values()].map(({ at }) => at - pushedAt).toSorted((a, b) => a - b);
+      say(`  ${count} links, round ${round}: p50 ${percentile(times, 50).toFixed(0)} ms, last ${(times.at(-1) ?? 0).toFixed(0)} ms`);
+      p50.push(percentile(times, 50));
+      p99.push(percentile(times, 99));
+      last.push(times.at(-1) ?? Number.NaN);
+      // Receipts are written down.
+      await delay(5_000);
+    }
+    const after = await rig.cpu();
+    const name = (what: string) => `${count} links that only take targets, ${what}`;
+    const each = (used: number) => (used * 1_000) / rounds / count;
+    return [
+      medianFigure(name("push to target taken p50"), p50, "ms"),
+      medianFigure(name("push to target taken p99"), p99, "ms"),
+      medianFigure(name("push to target taken, the last"), last, "ms"),
+      { name: name("CPU of the hub per change and link"), value: each(after.hub - before.hub), unit: "ms" },
+      { name: name("CPU of Postgres and NATS per change and link"), value: each(after.servers - before.servers), unit: "ms" },
+      { name: name("hub resident set"), value: await rig.hubMiB(), unit: "MiB" },
+    ];
+  } finally {
+    await links.close();
+    await rig.stop();
+  }
+}
+
 /** Every agent has told that it runs what it should. */
 async function settled(rig: CrowdRig, count: number): Promise<void> {
   await waitForValue(
@@ -97,9 +146,12 @@ const { values } = parseArgs({
     json: { type: "string" },
     write: { type: "boolean" },
     clusters: { type: "string", default: "100,1000" },
+    links: { type: "string", default: "1000" },
     rounds: { type: "string", default: "7" },
   },
 });
 const figures: Figure[] = [];
-for (const count of values.clusters.split(",").map(Number)) figures.push(...(await measure(count, Number(values.rounds))));
+const sizes = (text: string): number[] => (text === "none" ? [] : text.split(",").map(Number));
+for (const count of sizes(values.clusters)) figures.push(...(await measure(count, Number(values.rounds))));
+for (const count of sizes(values.links)) figures.push(...(await measureLinks(count, Number(values.rounds))));
 process.exitCode = await reportFigures("fan-out", figures, values);
