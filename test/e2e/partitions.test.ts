@@ -74,6 +74,8 @@ await describeWith([...kubeTools, "nats-server"], `wires between agents, hub, br
     await wire("hub-broker", brokerPort, { port: brokerPort }, brokerHost);
     await wire("agent-broker", brokerPort, { host: outside, port: brokerPort }, brokerHost);
     const database = new URL(postgres.url);
+    // Not by its socket: there is a wire to its port.
+    database.hostname = "127.0.0.1";
     database.port = String((await wire("hub-Postgres", Number(database.port))).port);
     hub = kept(
       await startHub({
