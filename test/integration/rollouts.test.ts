@@ -704,6 +704,22 @@ describe("a gate that agents answer", () => {
     expect((await ended()).flatMap(({ command }) => (anew.includes(command ?? "") ? [command] : [])).sort()).toEqual(anew.toSorted());
   });
 
+  it("whose answer is just being taken is not waited for when the rollout ends: its Job is over", async () => {
+    await reachGate();
+    const [answering] = (await asked()).filter(({ kind, cluster }) => kind === "job" && cluster === "eu-1");
+    const client = await pool.connect();
+    try {
+      await client.query("BEGIN");
+      await client.query("UPDATE commands SET acked_at = now() WHERE id = $1", [answering!.id]);
+      // The answer would wait for the rollout now, and the rollout's end for the command.
+      await actOnRollout(pool, actor, "shop", "abort");
+      await client.query("COMMIT");
+    } finally {
+      client.release();
+    }
+    expect((await ended()).map(({ cluster }) => cluster)).toEqual(["eu-2"]);
+  });
+
   it("that was asked so long ago that its Jobs are over by themselves is not ended", async () => {
     await reachGate();
     await later(121_000);

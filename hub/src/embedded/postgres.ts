@@ -31,7 +31,7 @@ export interface EmbeddedPostgresOptions {
 export interface EmbeddedPostgres {
   /**
    * With its password: never log it. By a Unix socket in the data folder where there can be one, else by loopback, where it listens too: statements take a
-   * quarter less processor time by a socket. Stays the same until `stop`, also when Postgres had to be started again.
+   * fifth less processor time by a socket. Stays the same until `stop`, also when Postgres had to be started again.
    */
   readonly url: string;
   /** The postmaster's pid; changes when Postgres had to be started again. */

@@ -10,9 +10,12 @@ import { notify } from "./listen.ts";
 export async function endGateJobs(client: pg.ClientBase, rollouts: readonly string[]): Promise<void> {
   const { rows } = await client.query<{ cluster: string; command: string; gate: string; fleet: string; namespace: string; expires_at: Date }>({
     name: "read-open-gate-jobs",
-    text: `UPDATE commands c SET acked_at = now(), error = 'nobody waits for it any more' FROM gate_answers a
-           WHERE a.rollout = ANY($1::bigint[]) AND a.kind = 'job' AND a.verdict IS NULL AND c.id = a.command AND c.acked_at IS NULL AND c.expires_at > now()
-           RETURNING a.cluster, a.command, a.gate, c.fleet, c.question -> 'job' ->> 'namespace' AS namespace, c.expires_at`,
+    // An answer holds its command and waits for the rollout, which is held here: one that is being taken leaves no Job to end, and is not waited for.
+    text: `WITH open AS (SELECT a.cluster, a.command, a.gate FROM gate_answers a JOIN commands c ON c.id = a.command
+                         WHERE a.rollout = ANY($1::bigint[]) AND a.kind = 'job' AND a.verdict IS NULL AND c.acked_at IS NULL AND c.expires_at > now()
+                         FOR UPDATE OF c SKIP LOCKED)
+           UPDATE commands c SET acked_at = now(), error = 'nobody waits for it any more' FROM open WHERE c.id = open.command
+           RETURNING open.cluster, open.command, open.gate, c.fleet, c.question -> 'job' ->> 'namespace' AS namespace, c.expires_at`,
     values: [rollouts],
   });
   if (rows.length === 0) return;

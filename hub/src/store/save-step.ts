@@ -1,8 +1,8 @@
 import type pg from "pg";
 import type { ClusterMark, MarkChange, RolloutPhase } from "../domain/rollout.ts";
 import { batchRowsMax, decisionsPerRolloutMax } from "../limits.ts";
-import { endGateJobs } from "./end-gate-jobs.ts";
 import { endRollouts, noteDecision, tellRollout } from "./begin-rollout.ts";
+import { endGateJobs } from "./end-gate-jobs.ts";
 import { inFencedTransaction, type Lease } from "./leases.ts";
 import { notify } from "./listen.ts";
 import { releaseInside, type TargetRelease } from "./release-targets.ts";

@@ -7,11 +7,12 @@ import {
   DryRunAction,
   type DryRunCommandSchema,
   type DryRunResult,
+  type EndGateCommandSchema,
   type GateCommandSchema,
   GateVerdict,
 } from "@flotilla/proto/gen/link";
 import { maxDryRunObjects } from "@flotilla/proto/limits";
-import type { GateQuestion } from "../domain/gates.ts";
+import type { EndedGate, GateQuestion } from "../domain/gates.ts";
 import type { CommandAnswer, PendingCommand } from "../domain/link-rows.ts";
 import type { DryRunAnswer, PreviewAction, PreviewObject } from "../domain/preview.ts";
 import { durationOf, wireTarget } from "./wire-target.ts";
@@ -79,6 +80,10 @@ function wireQuestion(fleet: string, question: GateQuestion): MessageInitShape<t
   return { fleet, revision, wave, gate, question: { case: "metric", value } };
 }
 
+function wireEnd({ command: commandId, gate, namespace }: EndedGate): MessageInitShape<typeof EndGateCommandSchema> {
+  return { commandId, gate, namespace };
+}
+
 /** A command as agents read it (fleet/v1/link.proto). */
 export function wireCommand({
   id,
@@ -96,10 +101,7 @@ export function wireCommand({
   const value = { id, expiresAt: timestampFromDate(expiresAt) };
   if (kind === "sync") return create(CommandSchema, { ...value, kind: { case: "sync", value: { fleet, bundle, objects: [...objects], force } } });
   if (kind === "gate") return create(CommandSchema, { ...value, ...(question && { kind: { case: "gate", value: wireQuestion(fleet, question) } }) });
-  if (kind === "end-gate") {
-    const { command: commandId = "", gate = "", namespace = "" } = ended ?? {};
-    return create(CommandSchema, { ...value, kind: { case: "endGate", value: { commandId, gate, namespace } } });
-  }
+  if (kind === "end-gate") return create(CommandSchema, { ...value, ...(ended && { kind: { case: "endGate", value: wireEnd(ended) } }) });
   if (kind === "dry-run") return create(CommandSchema, { ...value, ...(dryRun && { kind: { case: "dryRun", value: wireDryRun(cluster, fleet, dryRun) } }) });
   return create(CommandSchema, { ...value, kind: { case: kind, value: {} } });
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from "vitest";
 import { type FetchResult, type FollowedRepository, FollowHints, type FollowPorts, followRepositories } from "./follow-repositories.ts";
 import { renderRetryMinMs } from "../limits.ts";
+import { followedFleet } from "./fleet-for-tests.ts";
 import type { FollowedFleet } from "./ports.ts";
 
 const revision = "a".repeat(40);
@@ -9,21 +10,7 @@ function repository(id: string): FollowedRepository {
   return { id, url: `https://git.example.com/${id}.git`, pollIntervalMs: 5_000, lastFetchAt: null, failures: 0, wantedAt: null, wantedTraceparent: null };
 }
 
-function fleet(name: string, more: Partial<FollowedFleet> = {}): FollowedFleet {
-  return {
-    name,
-    ref: { branch: "main" },
-    path: "",
-    selector: {},
-    revision,
-    seenRevision: revision,
-    seenTag: null,
-    problems: [],
-    deleting: null,
-    leavesInMs: null,
-    ...more,
-  };
-}
+const fleet = (name: string, more: Partial<FollowedFleet> = {}): FollowedFleet => followedFleet({ name, revision, seenRevision: revision, ...more });
 
 function rig(ids: readonly string[], more: Partial<FollowPorts> = {}) {
   const stop = new AbortController();

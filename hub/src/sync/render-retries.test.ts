@@ -1,26 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { renderRetryMaxMs, renderRetryMinMs } from "../limits.ts";
+import { followedFleet } from "./fleet-for-tests.ts";
 import type { FollowedFleet } from "./ports.ts";
 import { RenderRetries } from "./render-retries.ts";
 
 const [good, newer, newest] = ["a", "b", "c"].map((letter) => letter.repeat(40)) as [string, string, string];
 const late = { code: "render-timeout", message: "helm did not end in time" };
 
-function fleet(more: Partial<FollowedFleet> = {}): FollowedFleet {
-  return {
-    name: "shop",
-    ref: { branch: "main" },
-    path: "",
-    selector: {},
-    revision: good,
-    seenRevision: newer,
-    seenTag: null,
-    problems: [late],
-    deleting: null,
-    leavesInMs: null,
-    ...more,
-  };
-}
+const fleet = (more: Partial<FollowedFleet> = {}): FollowedFleet => followedFleet({ revision: good, seenRevision: newer, problems: [late], ...more });
 
 describe("trying a revision again whose render ran out of time", () => {
   it("comes after a minute, and after each try twice as late, up to half an hour", () => {

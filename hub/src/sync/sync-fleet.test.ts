@@ -6,6 +6,7 @@ import type { PlacedCluster } from "../domain/target.ts";
 import { openRenderTools } from "../render/render-tools.ts";
 import { openSurveyMemory } from "../render/survey-bundle.ts";
 import { treeOf } from "../render/tree-for-tests.ts";
+import { followedFleet } from "./fleet-for-tests.ts";
 import type { FollowedFleet, FoundRevision, SyncCause } from "./ports.ts";
 import { type Release, type SavedRevision, syncFleet, type SyncFleetPorts } from "./sync-fleet.ts";
 
@@ -13,21 +14,7 @@ const lease = { name: "repository/1", holder: "test", fence: 1n };
 const [good, newer] = ["a".repeat(40), "b".repeat(40)];
 const configMap = (name: string) => `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: ${name} }\n`;
 
-function fleet(more: Partial<FollowedFleet> = {}): FollowedFleet {
-  return {
-    name: "shop",
-    ref: { branch: "main" },
-    path: "",
-    selector: {},
-    revision: null,
-    seenRevision: null,
-    seenTag: null,
-    problems: [],
-    deleting: null,
-    leavesInMs: null,
-    ...more,
-  };
-}
+const fleet = followedFleet;
 
 function found(revision: string, more: Partial<FoundRevision> = {}): FoundRevision {
   return { revision, tree: "", author: "", subject: "", committedAt: null, rewound: false, ...more };
